@@ -1,0 +1,175 @@
+"""Adaptive computation time as a Pyro program: which step t to halt at, under which horizon T.
+
+::
+
+          nu                         phi (rule, head)
+          |                                |
+          v                                v
+    T ~ p_H(T) ---> t ~ p(t|T) ---> x ~ p(x | theta_t) <--- theta_0..theta_H   unrolled before
+          :             ^
+          :             : q(t | x, T), from features of steps 1..T
+          :.............:                                           plate "optimizees" (L)
+
+    site  distribution (model / guide)            shape, T and t enumerated      sampled T
+    T     p_H(T)      / p_H(T) or q(T|x)          (H, 1)                         (L,)
+    t     p(t|T)      / q(t|x,T)                  (H, 1, 1)                      (K, 1)
+    x     exp(-nll_t) / -                         (H, 1, L)                      (K, L)
+
+The bound (Sander 2017, eq 10) is  E_p(T)[ sum_t q(t|x,T) log p(x|theta_t) - KL(q(t|x,T) || p(t|T)) ],  here always a
+mean over the L problems (the whole program is scaled by 1/L).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.infer import TraceEnum_ELBO
+from torch import Tensor
+
+from probact import exact
+from probact.objectives import Objective, Unrolling
+from probact.optimizees.base import Optimizee
+from probact.posteriors import HaltingDistribution, HaltingPosterior
+from probact.priors import Drawn, Prior, Steps
+from probact.registry import ESTIMATORS, OBJECTIVES
+from probact.rollout import Rollout, unroll
+from probact.rules.base import UpdateRule
+
+
+class Estimator:
+    """How ``TraceEnum_ELBO`` treats the two latent sites."""
+
+    name: ClassVar[str]
+    draws_horizon: ClassVar[bool] = False
+    collapses_halting: ClassVar[bool] = False
+
+
+@ESTIMATORS.register("enumerate")
+class Enumerate(Estimator):
+    """T and t enumerated in the guide: exact, O(H^2) memory a problem; the reference for small H."""
+
+
+@ESTIMATORS.register("collapse")
+class Collapse(Estimator):
+    """T enumerated, t summed in closed form: exact, O(H) a problem (the default)."""
+
+    collapses_halting = True
+
+
+@ESTIMATORS.register("sample")
+class Sample(Estimator):
+    """T ~ p(T) drawn for each problem, t enumerated: unbiased, unrolls only to the largest T (the thesis)."""
+
+    draws_horizon = True
+
+
+@OBJECTIVES.register("elbo")
+class ACT(Objective):
+    """-ELBO of the halting model; ``SVI(act.model, act.guide, optim, TraceEnum_ELBO())`` trains it.
+
+    :param estimator: a name in ``ESTIMATORS``.
+    :param kl_scale: weight > 0 of both sites' KL; 1 makes the bound a bound.
+    :param infer_horizon: let the guide hold the optimal q(T|x) ~ p(T) e^{L_T} in place of p(T): a tighter bound.
+    :raises ValueError: without a halting posterior, or if ``infer_horizon`` meets an estimator that draws T before
+        the unroll.
+    """
+
+    def __init__(
+        self,
+        rule: UpdateRule,
+        posterior: HaltingPosterior | None,
+        prior: Prior,
+        unrolling: Unrolling = Unrolling(),  # noqa: B008 - immutable
+        estimator: str = "collapse",
+        kl_scale: float = 1.0,
+        infer_horizon: bool = False,
+    ) -> None:
+        super().__init__(rule, posterior, prior, unrolling)
+        self.estimator: type[Estimator] = ESTIMATORS[estimator]
+        if posterior is None:
+            raise ValueError("objective 'elbo': expected a halting posterior, got none")
+        if not kl_scale > 0:
+            raise ValueError(f"objective 'elbo': expected kl_scale > 0, got {kl_scale}")
+        if infer_horizon and self.estimator.draws_horizon:
+            raise ValueError(
+                f"infer_horizon needs T enumerated: expected an estimator other than {estimator!r}"
+            )
+        self.kl_scale = kl_scale
+        self.infer_horizon = infer_horizon
+
+    def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
+        """H steps; with T drawn per problem by the ``sample`` estimator, max T steps."""
+        if not (self.estimator.draws_horizon and self.training):
+            return super().unroll(optimizee, generator)
+        T = self.prior.horizon_distribution().draw((optimizee.num,), generator)
+        return unroll(self.rule, optimizee, T, **self.unrolling._asdict())
+
+    def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
+        """p(T) p(t|T) p(x|t)."""
+        pyro.module("act", self)
+        log_likelihood = rollout.log_likelihood
+        num_steps, num = log_likelihood.shape
+        problem = torch.arange(num, device=log_likelihood.device)
+        kl_scale = self.kl_scale * anneal
+        with pyro.plate("optimizees", num, dim=-1), poutine.scale(scale=1 / num):
+            with poutine.scale(scale=kl_scale):
+                T = pyro.sample("T", self.prior.horizon_distribution())
+            if self.estimator.collapses_halting:
+                bound = self._bound(self._halting(rollout), rollout, kl_scale)
+                pyro.factor("x", bound[T - 1, problem])
+                return
+            with poutine.scale(scale=kl_scale):
+                t = pyro.sample("t", self.prior.halting_distribution(T, num_steps))
+            pyro.factor("x", log_likelihood[t - 1, problem])
+
+    def guide(self, rollout: Rollout, anneal: float = 1.0) -> None:
+        """p(T) or q(T|x), and q(t|x,T)."""
+        pyro.module("act", self)
+        q = self._halting(rollout)
+        num = rollout.nll.shape[1]
+        problem = torch.arange(num, device=rollout.nll.device)
+        kl_scale = self.kl_scale * anneal
+        infer: dict[str, Any] = {"enumerate": "parallel"}
+        with (
+            pyro.plate("optimizees", num, dim=-1),
+            poutine.scale(scale=1 / num),
+            poutine.scale(scale=kl_scale),
+        ):
+            horizon = self._horizon(q, rollout, kl_scale)
+            T = pyro.sample("T", horizon, infer={} if self.estimator.draws_horizon else infer)
+            if not self.estimator.collapses_halting:
+                pyro.sample("t", Steps(q.log_prob()[T - 1, problem], validate_args=False), infer=infer)
+
+    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """-ELBO per problem, differentiable; leaves Pyro's global parameter store alone.
+
+        In evaluation mode it is the closed form, which no estimator's draws disturb.
+        """
+        if not self.training:
+            q, kl_scale = self._halting(rollout), self.kl_scale * anneal
+            return -exact.elbo(q, self.prior, rollout.log_likelihood, kl_scale, self.infer_horizon).mean()
+        with pyro.get_param_store().scope():
+            loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
+                self.model, self.guide, rollout, anneal
+            )
+        return loss
+
+    def _halting(self, rollout: Rollout) -> HaltingDistribution:
+        assert self.posterior is not None
+        q: HaltingDistribution = self.posterior(rollout.features)
+        return q
+
+    def _bound(self, q: HaltingDistribution, rollout: Rollout, kl_scale: float) -> Tensor:
+        prior = self.prior.truncate(len(rollout.features))
+        return exact.elbo_given_horizon(q, prior, rollout.log_likelihood, kl_scale)
+
+    def _horizon(self, q: HaltingDistribution, rollout: Rollout, kl_scale: float) -> Steps:
+        if rollout.horizon is not None:
+            return Drawn(self.prior.log_horizon(), rollout.horizon)
+        if self.infer_horizon:
+            bound = self._bound(q, rollout, kl_scale)
+            return Steps(exact.optimal_horizon(self.prior, bound, kl_scale).T, validate_args=False)
+        return self.prior.horizon_distribution()

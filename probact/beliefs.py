@@ -1,0 +1,146 @@
+"""What a posterior file says: its layout, reading and writing it, and the statistics of halting.
+
+Groups of the ``xarray.DataTree``, chain = independently trained seed::
+
+    posterior, prior   T, t                       (chain, draw, optimizee)  int64, 1-based
+    constant_data      halt_pmf, exact_pmf        (optimizee, step)         q(t|x), p(t|x)
+                       horizon_pmf, exact_horizon_pmf (optimizee, horizon)  q(T|x), p(T|x)
+                       loss_path                  (optimizee, step)         nll after 1..H steps, nats
+                       initial_loss, elbo, log_evidence, amortisation_gap, horizon_gap  (optimizee)  nats
+                       optimum                    (optimizee)               smallest nll, NaN where unknown
+                       prior_pmf (step), horizon_prior (horizon)
+
+With several chains every table of ``CHAIN_TABLES`` has a leading ``chain``.  The exact tables are the result; the draws
+exist so that ArviZ can be used.  Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from probact.files import write_atomically
+
+NO_HALTING = "none"
+"""The name of an optimizer without a halting posterior; the exact one stands in the tables then."""
+
+CHAIN_TABLES: dict[str, tuple[str, ...]] = {
+    "halt_pmf": ("optimizee", "step"),
+    "exact_pmf": ("optimizee", "step"),
+    "horizon_pmf": ("optimizee", "horizon"),
+    "exact_horizon_pmf": ("optimizee", "horizon"),
+    "loss_path": ("optimizee", "step"),
+    "initial_loss": ("optimizee",),
+    "elbo": ("optimizee",),
+    "log_evidence": ("optimizee",),
+    "amortisation_gap": ("optimizee",),
+    "horizon_gap": ("optimizee",),
+}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def save(tree: xr.DataTree, path: Path) -> None:
+    """Write netCDF, compressed, atomically."""
+    encoding = {
+        f"/{name}": {variable: {"zlib": True, "complevel": 4} for variable in group.data_vars}
+        for name, group in tree.children.items()
+    }
+    write_atomically(path, bytes(tree.to_netcdf(engine="h5netcdf", encoding=encoding)))
+
+
+def load(path: Path) -> xr.DataTree:
+    """:raises ValueError: if ``path`` is not a readable posterior file."""
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            loaded = tree.load()
+            loaded["constant_data/halt_pmf"]
+            return loaded
+    except (OSError, KeyError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise ValueError(f"{path}: no such file; write it with: python cli.py fit") from None
+        raise ValueError(f"{path}: not a posterior file, or a damaged one") from None
+
+
+def tables(tree: xr.DataTree) -> xr.Dataset:
+    """``constant_data`` with a ``chain`` dimension on the tables of ``CHAIN_TABLES``."""
+    data = tree["constant_data"].to_dataset()
+    if "chain" in data.dims:
+        return data
+    return data.assign({name: data[name].expand_dims(chain=[0]) for name in CHAIN_TABLES})
+
+
+def halting_step(tree: xr.DataTree) -> xr.DataArray:
+    """The step by which half of q(t|x) is spent, (chain, optimizee): its median, known online at that step."""
+    pmf = tables(tree).halt_pmf
+    return 1 + (pmf.cumsum("step") >= 0.5 * (1 - 1e-9)).argmax("step")
+
+
+def halting_statistics(tree: xr.DataTree) -> dict[str, Any]:
+    """The numbers of ``halt-stats``: over problems and chains, NaN where undefined.
+
+    ``halting``: of each problem's halting step (``halting_step``); ``quantiles``: of the mixture of q(t|x) over the
+    problems, and of the prior; ``rank_correlation``: Spearman's, between halting step and exact MAP step, within
+    chains; losses and gaps in nats.  Problems that diverged are left out and counted.
+    """
+    data = tables(tree)
+    finite = np.isfinite(data.loss_path).all(("chain", "step"))
+    data, halting = data.sel(optimizee=finite), halting_step(tree).sel(optimizee=finite)
+    learned = tree.attrs["halting"] != NO_HALTING
+    map_step = 1 + data.exact_pmf.argmax("step")
+    if not learned:
+        halting = map_step
+    loss_at_halting = data.loss_path.sel(step=halting)
+    mixture, steps = data.halt_pmf.mean(("chain", "optimizee")), data.step
+    horizon = int(tree.attrs["horizon"])
+
+    def quantiles(pmf: xr.DataArray) -> dict[str, int]:
+        cdf = pmf.cumsum("step")
+        return {str(level): 1 + int((cdf >= level * (1 - 1e-9)).argmax("step")) for level in QUANTILES}
+
+    def moments(pmf: xr.DataArray) -> dict[str, float]:
+        mean = float((pmf * steps).sum("step"))
+        return {"mean": mean, "sd": float((pmf * (steps - mean) ** 2).sum("step")) ** 0.5}
+
+    result: dict[str, Any] = {
+        "num_optimizees": int(finite.sum()),
+        "num_diverged": int((~finite).sum()),
+        "halting": {
+            "min": int(halting.min()),
+            "max": int(halting.max()),
+            "mean": float(halting.mean()),
+            "sd": float(halting.std("optimizee", ddof=1).mean()),
+            "median": float(halting.median()),
+        },
+        "posterior": {**moments(mixture), "quantiles": quantiles(mixture)},
+        "prior": {**moments(data.prior_pmf), "quantiles": quantiles(data.prior_pmf)},
+        "horizon": {
+            "prior_mean": float((data.horizon_prior * data.horizon).sum()),
+            "posterior_mean": float((data.exact_horizon_pmf * data.horizon).sum("horizon").mean()),
+        },
+        "map": {"mean": float(map_step.mean()), "sd": float(map_step.std("optimizee", ddof=1).mean())},
+        "elbo": float(data.elbo.mean()),
+        "log_evidence": float(data.log_evidence.mean()),
+        "amortisation_gap": float(data.amortisation_gap.mean()),
+        "horizon_gap": float(data.horizon_gap.mean()),
+        "rank_correlation": _rank_correlation(halting, map_step),
+        "loss_at_halting": float(loss_at_halting.mean()),
+        "loss_at_horizon": float(data.loss_path.isel(step=-1).mean()),
+        "steps_saved": float(horizon - halting.mean()),
+    }
+    if not learned:
+        for name in ("elbo", "amortisation_gap", "horizon_gap", "rank_correlation"):
+            result[name] = float("nan")
+    return result
+
+
+def _rank_correlation(a: xr.DataArray, b: xr.DataArray) -> float:
+    """Spearman's rank correlation over the problems, mean over chains; NaN where one of them is constant."""
+    from scipy.stats import spearmanr
+
+    pairs = list(zip(a.values, b.values, strict=True))
+    if any(np.ptp(x) == 0 or np.ptp(y) == 0 for x, y in pairs):
+        return float("nan")
+    return float(np.mean([spearmanr(x, y).statistic for x, y in pairs]))

@@ -1,0 +1,361 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+import probact
+from probact import printing
+from probact.beliefs import NO_HALTING
+from probact.experiment import Experiment
+from probact.priors import Prior
+from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, Registry
+
+DEFAULTS = {entry.name: entry.default for entry in fields(Experiment)}
+HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
+
+
+def main() -> NoReturn:
+    """Run a command; a mistake in the input becomes one line on stderr and exit code 2."""
+    try:
+        code = cli.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False) or 0
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        _complain(error.format_message())
+        code = 2
+    except OSError as error:
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        code = 2
+    except ValueError as error:
+        _complain(str(error))
+        code = 2
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+
+
+@click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.version_option(probact.__version__, prog_name="probact")
+def cli() -> None:
+    """probact: learned optimizers that know when to stop.
+
+    \b
+    First steps:
+      fit --prior-nu 0.95      meta-train an optimizer with a latent halting step
+      halt-stats               what its halting posterior looks like beside the prior
+      plot                     redraw the figures of a run
+      prior --prior-nu 0.95    the prior alone
+      list                     families, rules, halting posteriors, objectives, estimators
+    """
+
+
+def setting(name: str, type_: Any, help_: str, **more: Any) -> Any:
+    """An option for the field ``name`` of ``Experiment``, which holds the default."""
+    default = DEFAULTS[name]
+    shown = f"  [default: {default}]" if default not in ("", None) else ""
+    flag = more.pop("flag", f"--{name.replace('_', '-')}")
+    return click.option(flag, name, type=type_, default=None, help=help_ + shown, **more)
+
+
+def _choice(registry: Registry) -> click.Choice[str]:
+    return click.Choice(list(registry))
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected KEY=VALUE, got {value!r}", context, parameter)
+        pairs[key.replace("-", "_")] = text
+    return pairs
+
+
+def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Fill the command's defaults from a TOML file; refuse keys that are not its options."""
+    if path is None:
+        return
+    try:
+        given = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path}: not TOML ({error})") from None
+    known = {option.name: option for option in context.command.params if option.name not in ("config", "resume")}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            choices = ", ".join(str(option).replace("_", "-") for option in known)
+            raise click.BadParameter(f"{path}: unknown key {key!r}: choose from {choices}")
+        if isinstance(value, dict):
+            value = [f"{option}={text}" for option, text in value.items()]
+        if getattr(known[name], "multiple", False) and not isinstance(value, list):
+            value = [value]
+        values[name] = value
+    context.default_map = {**(context.default_map or {}), **values}
+
+
+@cli.command()
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_read_config,
+    is_eager=True,
+    expose_value=False,
+    help="TOML file with any of these options as keys (prior-nu = 0.9); the command line wins.",
+)
+@setting("prior_nu", float, "Probability to continue, in (0, 1): the halting step has prior mean 1 / (1 - nu).")
+@setting("family", _choice(FAMILIES), "What the optimizer is trained on; see `list`.")
+@setting("rule", _choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
+@setting("halting", click.Choice(HALTING_CHOICES), "Halting posterior q(t|x,T); `none` learns to optimize only.")
+@setting("objective", _choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
+@setting("horizon", int, "H: steps of an unroll, the cap on T and t.")
+@setting("estimator", _choice(ESTIMATORS), "How the ELBO sums over T and t.")
+@setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
+@setting("kl_warmup", int, "Meta-steps over which that weight rises from 0.")
+@setting(
+    "infer_horizon", bool, "Put the optimal q(T|x) in the guide, a tighter bound.", is_flag=True, flag_value=True
+)
+@setting("ponder_cost", float, "tau, the price of a step in Graves' objective.  [default: -log nu]")
+@setting("meta_steps", int, "Updates of the optimizer's weights.")
+@setting("batch", int, "L: problems of one meta-step.")
+@setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
+@setting("clip", float, "Largest norm of the meta-gradient.")
+@setting("truncate", int, "Steps of truncated backpropagation; 0 keeps the whole graph.")
+@click.option(
+    "--through-path/--cut-path",
+    default=None,
+    help="Backpropagate through the path of the parameters, or cut it at every step.  [default: cut]",
+)
+@setting("validate_every", int, "Meta-steps between validations; the best weights are kept.")
+@setting("validation_problems", int, "Problems of the fixed validation set.")
+@setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")
+@click.option(
+    "--family-option", "family_options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Option of the family."
+)
+@click.option(
+    "--rule-option", "rule_options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Option of the rule."
+)
+@click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Seed; repeat it for several chains.  [default: 0]")
+@click.option("--chains", type=click.IntRange(min=1), help="This many chains, seeds counted up from --seed.")
+@setting("device", str, "cpu or cuda.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<names>-<time>]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run; takes no other option.")
+@click.pass_context
+def fit(
+    context: click.Context,
+    seeds: tuple[int, ...],
+    chains: int | None,
+    out: Path | None,
+    resume: Path | None,
+    **given: Any,
+) -> None:
+    """Meta-train an optimizer and its halting posterior, then report.
+
+    Writes experiment.json, checkpoint.pt, metrics.jsonl, posterior.nc, summary.json and figures/*.png to the run's
+    folder.  Ctrl-C saves; --resume continues, also after a crash, to the same weights bit for bit.
+    """
+    from probact.fitting import report, train, with_tuned_rate
+    from probact.runs import Run, new_folder
+
+    if resume is not None:
+        sources = {name: context.get_parameter_source(name) for name in context.params}
+        others = [n for n, source in sources.items() if n != "resume" and source is not ParameterSource.DEFAULT]
+        if others:
+            raise click.UsageError(
+                f"--resume takes its settings from {resume}/experiment.json: drop {', '.join(sorted(others))}"
+            )
+        run = Run.open(resume)
+        run.mark_latest()
+    else:
+        experiment = Experiment.create(**{name: value for name, value in given.items() if value not in (None, {})})
+        _check_device(experiment.device)
+        experiment.build_family()
+        tuned = with_tuned_rate(experiment)
+        if tuned is not experiment:
+            click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
+        tuned.build()
+        run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
+    click.echo(f"run: {run.folder}")
+    with _asked_to_stop() as asked:
+        for chain in run.chains:
+            with _progress(chain.experiment) as on_record:
+                if not train(chain, on_record, lambda: bool(asked)):
+                    _interrupted(run.folder)
+    summary = report(run)
+    settings = run.experiment
+    click.echo(f"\n{printing.losses(summary)}\n")
+    click.echo(printing.halting(summary, settings.prior_nu, settings.halting, settings.horizon))
+    click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
+    click.echo(f"next: python cli.py halt-stats {run.folder}")
+
+
+def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
+    seeds = seeds or (0,)
+    if len(set(seeds)) < len(seeds):
+        raise click.UsageError(f"expected different seeds, got {', '.join(map(str, seeds))}")
+    if chains is None:
+        return seeds
+    if len(seeds) > 1:
+        raise click.UsageError("expected --chains or a repeated --seed, got both")
+    return tuple(range(seeds[0], seeds[0] + chains))
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise click.UsageError(f"device {name!r} cannot be used: {str(error).partition('.')[0]}") from None
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """A list that fills on the first Ctrl-C or SIGTERM, so that a meta-step is never cut in half."""
+    asked: list[int] = []
+
+    def remember(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(folder: Path) -> NoReturn:
+    click.echo(f"interrupted and saved; continue with: python cli.py fit --resume {folder}", err=True)
+    raise click.exceptions.Exit(130)
+
+
+@contextmanager
+def _progress(experiment: Experiment) -> Iterator[Any]:
+    """A progress bar on a terminal, a line a validation elsewhere."""
+    from tqdm import tqdm
+
+    from probact.training import Record
+
+    terminal = sys.stderr.isatty()
+    label = f"seed {experiment.seed}"
+    with tqdm(total=experiment.meta_steps, desc=label, unit="step", disable=not terminal, dynamic_ncols=True) as bar:
+
+        def show(record: Record) -> None:
+            bar.update(record.step - bar.n)
+            halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
+            bar.set_postfix_str(f"loss {record.loss:.4g}{halting} |g| {record.grad_norm:.2g}")
+            if not terminal and record.validation is not None:
+                click.echo(
+                    f"{label}: meta-step {record.step}/{experiment.meta_steps}"
+                    f"  validation {record.validation:.4g}{halting}  |g| {record.grad_norm:.2g}",
+                    err=True,
+                )
+
+        yield show
+
+
+def _run_argument(function: Any) -> Any:
+    return click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))(function)
+
+
+def _open(folder: Path | None) -> Any:
+    from probact.runs import Run
+
+    return Run.latest() if folder is None else Run.open(folder)
+
+
+@cli.command("halt-stats")
+@_run_argument
+@click.option("--num-optimizees", type=click.IntRange(min=2), default=1000, show_default=True, help="Held-out problems.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+def halt_stats(folder: Path | None, num_optimizees: int, seed: int, as_json: bool) -> None:
+    """How a run halts, on fresh problems: beside the prior, the exact posterior and the full horizon.
+
+    RUN is a folder that `fit` wrote; the latest one when none is named.
+    """
+    from probact.beliefs import halting_statistics
+    from probact.diagnostics import to_datatree
+    from probact.evaluation import held_out_problems
+    from probact.fitting import finite_numbers
+
+    run = _open(folder)
+    objectives = [chain.load() for chain in run.chains]
+    problems = held_out_problems(run.experiment, num_optimizees, seed)
+    tree = to_datatree(run.experiment, objectives, problems, num_draws=1, seed=seed)
+    statistics = halting_statistics(tree)
+    if as_json:
+        click.echo(json.dumps(finite_numbers(statistics)))
+        return
+    settings = run.experiment
+    click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
+    click.echo(printing.halting(statistics, settings.prior_nu, settings.halting, settings.horizon))
+
+
+@cli.command()
+@_run_argument
+def plot(folder: Path | None) -> None:
+    """Redraw the figures of a run from its posterior.nc and metrics.jsonl.
+
+    RUN is a folder that `fit` wrote; the latest one when none is named.
+    """
+    from probact import beliefs, plots
+
+    run = _open(folder)
+    for path in plots.draw_all(beliefs.load(run.posterior), run.records(), run.figures):
+        click.echo(path)
+
+
+@cli.command()
+@click.option("--prior-nu", type=float, default=DEFAULTS["prior_nu"], show_default=True, help="Probability to continue.")
+@click.option("--horizon", type=int, default=DEFAULTS["horizon"], show_default=True, help="H, the cap on T and t.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("prior.png"), show_default=True, help="Figure.")
+def prior(prior_nu: float, horizon: int, out: Path) -> None:
+    """Print and draw the prior over horizon T and halting step t."""
+    from matplotlib import rc_context
+
+    from probact import plots
+
+    chosen = Prior(prior_nu, horizon)
+    click.echo(printing.prior(chosen))
+    log_T, log_t = chosen.log_horizon(), chosen.log_marginal()
+    with rc_context(plots.STYLE):
+        plots.save_figure(plots.prior_figure(prior_nu, log_T.numpy(), log_t.numpy()), out)
+    click.echo(f"\nfigure: {out}")
+
+
+@cli.command("list")
+def list_() -> None:
+    """Name every family, rule, halting posterior, objective and estimator."""
+    for title, registry in (
+        ("families (--family)", FAMILIES),
+        ("rules (--rule)", RULES),
+        ("halting posteriors (--halting)", POSTERIORS),
+        ("objectives (--objective)", OBJECTIVES),
+        ("estimators of the ELBO (--estimator)", ESTIMATORS),
+    ):
+        click.echo(click.style(title, bold=True))
+        for name in registry:
+            click.echo(f"  {name:16}{registry.describe(name)}")
+        if registry is POSTERIORS:
+            click.echo(f"  {NO_HALTING:16}No halting: learning to optimize alone, by the sum of losses.")
+        click.echo()

@@ -1,0 +1,146 @@
+"""What a trained run believes about halting: exact tables and draws, as the ``xarray.DataTree`` of ``beliefs``."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from probact import exact
+from probact.beliefs import CHAIN_TABLES
+from probact.experiment import Experiment, generator
+from probact.objectives import Objective
+from probact.optimizees.base import Optimizee
+from probact.posteriors import HaltingDistribution
+from probact.priors import Prior, Steps
+from probact.rollout import Rollout
+
+
+class Inference(NamedTuple):
+    """A rollout of H steps with its prior and, where there is one, its guide; draws come from here."""
+
+    rollout: Rollout
+    prior: Prior
+    q: HaltingDistribution | None
+    log_horizon: Tensor
+    """log q(T|x), ``(T, L)``."""
+
+    def tables(self) -> dict[str, Tensor]:
+        """The exact tables, named as ``beliefs.CHAIN_TABLES``."""
+        log_likelihood = self.rollout.log_likelihood
+        evidence = exact.log_evidence(self.prior, log_likelihood)
+        exact_pmf = exact.log_posterior(self.prior, log_likelihood).exp().T
+        exact_horizon = exact.log_horizon_posterior(self.prior, log_likelihood).exp().T
+        if self.q is None:
+            # Without a guide the exact posterior stands in its place, and nothing is lost.
+            halt_pmf, horizon_pmf = exact_pmf, exact_horizon
+            zero = torch.zeros_like(evidence)
+            gaps = exact.Gaps(evidence, evidence, zero, zero)
+        else:
+            halt_pmf, horizon_pmf = self.q.log_marginal(self.log_horizon).exp().T, self.log_horizon.exp().T
+            gaps = exact.gaps(self.q, self.prior, log_likelihood, self.log_horizon)
+        return {
+            "halt_pmf": halt_pmf,
+            "exact_pmf": exact_pmf,
+            "horizon_pmf": horizon_pmf,
+            "exact_horizon_pmf": exact_horizon,
+            "loss_path": self.rollout.nll[1:].T,
+            "initial_loss": self.rollout.nll[0],
+            "elbo": gaps.elbo,
+            "log_evidence": gaps.log_evidence,
+            "amortisation_gap": gaps.amortisation,
+            "horizon_gap": gaps.horizon,
+        }
+
+    def draw(self, num_draws: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(T, t) from the guide (the exact posterior without one), each ``(num_draws, L)`` int64."""
+        T = Steps(self.log_horizon.T).draw((num_draws,), random)
+        if self.q is None:
+            table = exact.log_posterior_given_horizon(self.prior, self.rollout.log_likelihood)
+        else:
+            table = self.q.log_prob()
+        problem = torch.arange(T.shape[1])
+        t = [Steps(table[row - 1, problem], validate_args=False).draw((), random) for row in T]
+        return T, torch.stack(t)
+
+
+def infer(objective: Objective, optimizee: Optimizee) -> Inference:
+    """Unroll H steps on ``optimizee`` and put everything on the CPU in double precision."""
+    with torch.no_grad():
+        rollout = objective.eval().unroll(optimizee)
+        q = objective.halting(rollout)
+        rollout = Rollout(rollout.nll.cpu().double(), rollout.features.cpu().double(), {})
+        prior = Prior(torch.tensor(float(objective.prior.nu), dtype=torch.float64), objective.prior.horizon)
+        if q is None:
+            log_horizon = exact.log_horizon_posterior(prior, rollout.log_likelihood)
+        else:
+            q = type(q)(q.logits.cpu().double())
+            log_horizon = prior.log_horizon().unsqueeze(-1).expand(-1, rollout.nll.shape[1])
+            if getattr(objective, "infer_horizon", False):
+                bound = exact.elbo_given_horizon(q, prior, rollout.log_likelihood)
+                log_horizon = exact.optimal_horizon(prior, bound)
+        return Inference(rollout, prior, q, log_horizon)
+
+
+def to_datatree(
+    experiment: Experiment,
+    objectives: list[Objective],
+    optimizee: Optimizee,
+    *,
+    num_draws: int = 500,
+    seed: int = 0,
+) -> xr.DataTree:
+    """What every chain believes about the same problems, in the layout of ``beliefs``.
+
+    :param objectives: one for each chain, trained by ``experiment`` from its own seed.
+    """
+    random = generator("draws", seed)
+    inferences = [infer(objective, optimizee) for objective in objectives]
+    chains = [inference.tables() for inference in inferences]
+    prior = inferences[0].prior
+    draws = [inference.draw(num_draws, random) for inference in inferences]
+    shape = (len(objectives), num_draws, optimizee.num)
+    prior_T = prior.horizon_distribution().draw(shape, random)
+    prior_t = prior.halting_distribution(prior_T.flatten()).draw((), random).reshape(shape)
+
+    steps = np.arange(1, experiment.horizon + 1)
+    coords = {"optimizee": np.arange(optimizee.num), "step": steps, "horizon": steps}
+    draw_coords = {
+        "chain": list(range(len(objectives))),
+        "draw": np.arange(num_draws),
+        "optimizee": coords["optimizee"],
+    }
+    tables: dict[str, Any] = {}
+    for name, dims in CHAIN_TABLES.items():
+        values = np.stack([chain[name].numpy() for chain in chains])
+        tables[name] = (("chain", *dims), values) if len(chains) > 1 else (dims, values[0])
+    optimum = optimizee.optimum()
+    unknown = np.full(optimizee.num, np.nan)
+    tables["optimum"] = ("optimizee", unknown if optimum is None else optimum.cpu().double().numpy())
+    tables["prior_pmf"] = ("step", prior.log_marginal().exp().numpy())
+    tables["horizon_prior"] = ("horizon", prior.log_horizon().exp().numpy())
+
+    def sites(T: Tensor, t: Tensor) -> xr.Dataset:
+        dims = ("chain", "draw", "optimizee")
+        return xr.Dataset({"T": (dims, T.numpy()), "t": (dims, t.numpy())}, coords=draw_coords)
+
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": sites(torch.stack([T for T, _ in draws]), torch.stack([t for _, t in draws])),
+            "prior": sites(prior_T, prior_t),
+            "constant_data": xr.Dataset(tables, coords=coords),
+        }
+    )
+    tree.attrs = {
+        "family": experiment.family,
+        "rule": experiment.rule,
+        "halting": experiment.halting,
+        "prior_nu": experiment.prior_nu,
+        "horizon": experiment.horizon,
+        "kl_scale": experiment.kl_scale,
+        "inference_library": "probact",
+    }
+    return tree

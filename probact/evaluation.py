@@ -1,0 +1,64 @@
+"""Loss curves of any rule on held-out problems, and the tuned baseline beside them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.experiment import Experiment, generator
+from probact.optimizees.base import Optimizee
+from probact.registry import RULES
+from probact.rollout import unroll
+from probact.rules.base import UpdateRule
+from probact.rules.handcrafted import HandDesigned
+
+TUNING_PROBLEMS = 128
+
+
+def loss_curve(rule: UpdateRule, optimizee: Optimizee, num_steps: int) -> Tensor:
+    """nll of every problem after 0..``num_steps`` steps, ``(num_steps + 1, L)``; inf where it diverged."""
+    with torch.no_grad():
+        return unroll(rule, optimizee, num_steps).nll
+
+
+def held_out_problems(experiment: Experiment, num: int | None = None, seed: int = 0) -> Optimizee:
+    """Held-out problems of the experiment's family: no other stream of random numbers makes them."""
+    family = experiment.build_family()
+    return family.sample(num or experiment.test_problems, generator("test", seed)).to(experiment.device)
+
+
+
+class Tuned(NamedTuple):
+    """A hand-designed rule at its best learning rate ``lr`` on the tuning problems."""
+
+    rule: HandDesigned
+    lr: float
+
+
+def tune(name: str, experiment: Experiment) -> Tuned:
+    """The learning rate of rule ``name`` with the smallest mean loss at step H, on problems of their own.
+
+    The grid is {1, 1.5, 2, 3, 4, 5, 7} x 10^{-3..0}; a rate at which any problem diverges loses.
+
+    :raises ValueError: if every rate diverges.
+    """
+    problems = experiment.build_family().sample(TUNING_PROBLEMS, generator("tuning", 0)).to(experiment.device)
+    best: tuple[float, float] = (torch.inf, 0.0)
+    for lr in RULES[name].learning_rates:
+        final = float(loss_curve(RULES[name](lr=lr), problems, experiment.horizon)[-1].mean())
+        best = min(best, (final, lr))
+    if best[0] == torch.inf:
+        raise ValueError(f"rule {name!r} diverges at every learning rate on family {experiment.family!r}")
+    return Tuned(RULES[name](lr=best[1]), best[1])
+
+
+def losses_at(nll: Tensor, steps: list[int]) -> dict[str, float]:
+    """Mean over the problems of ``nll (K + 1, L)`` at the steps that exist, as ``{"10": 9.8, ...}``."""
+    return {str(step): float(nll[step].double().mean()) for step in steps if step < len(nll)}
+
+
+def reported_steps(horizon: int) -> list[int]:
+    """1, 5, 10, 20, 50 and H, as far as H reaches."""
+    return sorted({step for step in (1, 5, 10, 20, 50) if step < horizon} | {horizon})

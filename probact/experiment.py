@@ -1,0 +1,156 @@
+"""One experiment: every setting of a meta-training run, and how it becomes a family and an objective."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+import probact.act
+import probact.optimizees
+import probact.rules  # noqa: F401 - the imports fill the registries
+from probact.beliefs import NO_HALTING
+from probact.features import NUM_FEATURES
+from probact.objectives import Objective, Unrolling
+from probact.optimizees.base import OptimizeeFamily
+from probact.posteriors import HaltingPosterior
+from probact.priors import Prior
+from probact.registry import FAMILIES, OBJECTIVES, POSTERIORS, RULES
+
+_STREAMS = ("weights", "train", "horizon", "validation", "test", "tuning", "draws")
+
+
+def generator(stream: str, seed: int, index: int = 0) -> torch.Generator:
+    """Random numbers as a function of what they are for: no state to save, and no two streams overlap.
+
+    :param stream: ``weights``, ``train``, ``horizon``, ``validation``, ``test``, ``tuning`` or ``draws``.
+    :param index: which draw of the stream, for ``train`` the meta-step.
+    """
+    sequence = np.random.SeedSequence((_STREAMS.index(stream), seed, index))
+    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Settings of one run; ``Experiment.create`` fills what is not given from the family's recommendations.
+
+    :ivar family, rule: names in ``FAMILIES`` and ``RULES``, with the keyword options of each.
+    :ivar halting: a name in ``POSTERIORS``, or ``none``.
+    :ivar objective: a name in ``OBJECTIVES``; empty: the posterior's own.
+    :ivar prior_nu: probability to continue, in (0, 1).
+    :ivar horizon: H, steps of an unroll.
+    :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
+    :ivar ponder_cost: tau of Graves' objective; None: -log nu, the prior's own price of a step.
+    :ivar truncate: steps of truncated backpropagation; 0: none.
+    :ivar batch: L, problems of a meta-step.
+    :ivar lr: meta learning rate, falling to 0 on a cosine.
+    :ivar clip: largest norm of the meta-gradient.
+    :ivar validate_every: meta-steps between validations, each on ``validation_problems`` problems.
+    :ivar test_problems: held-out problems of the summary.
+    """
+
+    family: str = "regression"
+    family_options: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = "lstm"
+    rule_options: Mapping[str, Any] = field(default_factory=dict)
+    halting: str = "stick-breaking"
+    objective: str = ""
+    prior_nu: float = 0.95
+    horizon: int = 100
+    estimator: str = "collapse"
+    kl_scale: float = 1.0
+    kl_warmup: int = 0
+    infer_horizon: bool = False
+    ponder_cost: float | None = None
+    truncate: int = 20
+    through_path: bool = False
+    meta_steps: int = 600
+    batch: int = 64
+    lr: float = 0.02
+    clip: float = 1.0
+    validate_every: int = 25
+    validation_problems: int = 128
+    test_problems: int = 1024
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        counts = ("horizon", "batch", "validate_every", "validation_problems", "test_problems")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name.replace('_', '-')} >= 1, got {getattr(self, name)}")
+        for name in ("meta_steps", "truncate", "kl_warmup", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
+        for name in ("kl_scale", "lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
+        if not 0 < self.prior_nu < 1:
+            raise ValueError(
+                f"expected prior-nu, the probability to continue, inside (0, 1), got {self.prior_nu}"
+            )
+
+    @classmethod
+    def create(cls, **given: Any) -> Self:
+        """Defaults, then the family's recommended settings, then ``given``.
+
+        :raises ValueError: on an unknown setting or name, or a value out of range.
+        """
+        known = [entry.name for entry in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise ValueError(f"unknown setting {name!r}: choose from {', '.join(known)}")
+        family = FAMILIES[given.get("family", cls.family)]
+        return cls(**{**family.recommended, **given})
+
+    def build_family(self) -> OptimizeeFamily:
+        """The family with its options."""
+        family: OptimizeeFamily = FAMILIES.build(self.family, dict(self.family_options))
+        return family
+
+    def build(self) -> Objective:
+        """The objective with rule and halting posterior in their initial state, a function of ``seed``."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator("weights", self.seed).initial_seed())
+            rule = RULES.build(self.rule, dict(self.rule_options))
+            prior = Prior(self.prior_nu, self.horizon)
+            unrolling = Unrolling(self.truncate or None, self.through_path)
+            if self.halting == NO_HALTING:
+                posterior, name = None, self.objective or "sum-of-losses"
+            else:
+                name = self.objective or POSTERIORS[self.halting].objective
+                num_features = rule.num_features + NUM_FEATURES
+                posterior = HaltingPosterior(self.halting, num_features, self.prior_nu)
+            options: dict[str, Any] = {}
+            if name == "elbo":
+                options = {
+                    "estimator": self.estimator,
+                    "kl_scale": self.kl_scale,
+                    "infer_horizon": self.infer_horizon,
+                }
+            elif name == "ponder-cost":
+                options = {"ponder_cost": self.ponder_cost or prior.step_cost}
+            objective: Objective = OBJECTIVES[name](rule, posterior, prior, unrolling, **options)
+        return objective.to(self.device)
+
+    def to_json(self) -> str:
+        """Readable JSON; ``from_json`` reads it back."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """:raises ValueError: if ``text`` is not an experiment."""
+        try:
+            settings = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON ({error})") from None
+        if not isinstance(settings, dict):
+            raise ValueError(f"expected a JSON object of settings, got {type(settings).__name__}")
+        try:
+            return cls.create(**settings)
+        except TypeError as error:
+            raise ValueError(f"a setting has the wrong type ({error})") from None

@@ -1,0 +1,81 @@
+"""What the halting posterior sees of a problem, whatever the rule: scale-free signals of its progress."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.optimizees.base import Params
+
+NUM_FEATURES = 9
+DECAY = 0.8
+
+
+def signed_log(values: Tensor) -> Tensor:
+    """sign(v) log(1 + |v|): linear near 0, logarithmic far from it."""
+    return values.sign() * values.abs().log1p()
+
+
+class Progress(NamedTuple):
+    """What the features remember of the steps before, each ``(L,)``."""
+
+    count: Tensor
+    first_loss: Tensor
+    last_loss: Tensor
+    best_loss: Tensor
+    last_log_norm: Tensor
+    average_drop: Tensor
+    average_promise: Tensor
+
+
+def _dot(a: Params, b: Params) -> Tensor:
+    return torch.stack([(a[name] * b[name]).flatten(1).sum(1) for name in a]).sum(0)
+
+
+def start(loss: Tensor) -> Progress:
+    """Memory before the first step; ``loss (L,)`` gives shape and type only."""
+    zero = torch.zeros_like(loss)
+    return Progress(zero, zero, zero, zero, zero, zero, zero)
+
+
+def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> tuple[Tensor, Progress]:
+    """Features ``(L, 9)`` of step t, from loss, gradient and update of steps 1..t, without gradient.
+
+    In this order: loss; log gradient norm and its change; loss drop of the last step, its running mean, the drop
+    since the start, and the distance above the best loss so far; running mean of the drop that gradient times
+    update promises, <-g, update>; log t.  Losses and drops are in nats under ``signed_log``, drops times 10, so
+    that a drop of one step's cost (0.05 nats at nu = 0.95) is well inside the linear part.
+    """
+    with torch.no_grad():
+        is_first = progress.count == 0
+        log_norm = 0.5 * torch.log(_dot(grads, grads) + 1e-12)
+        first_loss = torch.where(is_first, loss, progress.first_loss)
+        last_loss = torch.where(is_first, loss, progress.last_loss)
+        last_log_norm = torch.where(is_first, log_norm, progress.last_log_norm)
+        best_loss = torch.where(is_first, loss, torch.minimum(loss, progress.best_loss))
+        drop = last_loss - loss
+        promise = -_dot(grads, update)
+        count = progress.count + 1
+        # A running mean that weighs all steps alike at first.
+        weight = torch.maximum(1 - DECAY + torch.zeros_like(count), 1 / count)
+        average_drop = progress.average_drop + weight * (drop - progress.average_drop)
+        average_promise = progress.average_promise + weight * (promise - progress.average_promise)
+        features = torch.stack(
+            [
+                signed_log(loss) / 3,
+                log_norm / 3,
+                log_norm - last_log_norm,
+                signed_log(10 * drop),
+                signed_log(10 * average_drop),
+                signed_log(10 * (first_loss - loss)) / 3,
+                signed_log(10 * (loss - best_loss)),
+                signed_log(10 * average_promise),
+                count.log() / 3,
+            ],
+            -1,
+        )
+        return features, Progress(
+            count, first_loss, loss, best_loss, log_norm, average_drop, average_promise
+        )

@@ -1,0 +1,97 @@
+"""A whole run: train every chain, then write its posterior, figures and summary."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from probact import beliefs, diagnostics, plots
+from probact.evaluation import held_out_problems, loss_curve, losses_at, reported_steps, tune
+from probact.experiment import Experiment
+from probact.files import write_atomically
+from probact.registry import RULES
+from probact.rules.handcrafted import HandDesigned
+from probact.runs import Chain, Run
+from probact.training import MetaTraining, Record
+
+SECONDS_BETWEEN_SAVES = 10.0
+
+
+def with_tuned_rate(experiment: Experiment) -> Experiment:
+    """A hand-designed rule whose ``lr`` was not given gets the one tuned for step H; else unchanged."""
+    if not issubclass(RULES[experiment.rule], HandDesigned) or "lr" in experiment.rule_options:
+        return experiment
+    lr = tune(experiment.rule, experiment).lr
+    return replace(experiment, rule_options={**experiment.rule_options, "lr": lr})
+
+
+def train(chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool]) -> bool:
+    """Train ``chain`` to its end from wherever its checkpoint is; True if it got there.
+
+    The checkpoint is written every few seconds, when ``should_stop`` says so, and at the end.
+    """
+    training = MetaTraining(chain.experiment)
+    chain.restore(training)
+    last_save = time.monotonic()
+    for record in training:
+        chain.log(record)
+        on_record(record)
+        if should_stop() or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+            chain.save(training)
+            last_save = time.monotonic()
+        if should_stop():
+            return training.step >= chain.experiment.meta_steps
+    chain.save(training)
+    return True
+
+
+def report(run: Run) -> dict[str, Any]:
+    """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary.
+
+    ``loss_at``, ``start_loss_at``, ``adam_loss_at``: step -> mean held-out loss of the trained rule (mean over chains),
+    of the same rule before training, and of Adam at the learning rate tuned for step H on other problems.
+    """
+    begun = time.perf_counter()
+    experiment = run.experiment
+    problems = held_out_problems(experiment)
+    objectives = [chain.load() for chain in run.chains]
+    tree = diagnostics.to_datatree(experiment, objectives, problems)
+    beliefs.save(tree, run.posterior)
+    plots.draw_all(tree, run.records(), run.figures)
+    data = beliefs.tables(tree)
+    steps = reported_steps(experiment.horizon)
+    finite = data.loss_path.where(abs(data.loss_path) != math.inf).mean(("chain", "optimizee"))
+    start = loss_curve(experiment.build().rule, problems, experiment.horizon)
+    adam = tune("adam", experiment)
+    known = [record["seconds"] for records in run.records().values() for record in records]
+    summary = {
+        "family": experiment.family,
+        "rule": experiment.rule,
+        "halting_posterior": experiment.halting,
+        "prior_nu": experiment.prior_nu,
+        "seeds": list(run.seeds),
+        "num_optimizees": problems.num,
+        "initial_loss": float(data.initial_loss.mean()),
+        "optimum": float(data.optimum.mean()),
+        "loss_at": {str(step): float(finite.sel(step=step)) for step in steps},
+        "start_loss_at": losses_at(start, steps),
+        "adam_loss_at": losses_at(loss_curve(adam.rule, problems, experiment.horizon), steps),
+        "adam_lr": adam.lr,
+        **beliefs.halting_statistics(tree),
+        "seconds": sum(known) + time.perf_counter() - begun,
+    }
+    write_atomically(run.summary, json.dumps(finite_numbers(summary), indent=2) + "\n")
+    return summary
+
+
+def finite_numbers(value: Any) -> Any:
+    """``value`` as JSON can hold it: NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {key: finite_numbers(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

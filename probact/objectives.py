@@ -1,0 +1,111 @@
+"""What meta-training minimises: an ``Objective`` owns the rule and the halting posterior and scores an unroll.
+
+The ELBO is one of them and has a file of its own (``act.py``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from probact.optimizees.base import Optimizee
+from probact.posteriors import Graves, HaltingDistribution, HaltingPosterior
+from probact.priors import Prior
+from probact.registry import OBJECTIVES
+from probact.rollout import Rollout, unroll
+from probact.rules.base import UpdateRule
+
+
+class Unrolling(NamedTuple):
+    """How an objective unrolls: see ``rollout.unroll``."""
+
+    truncate: int | None = None
+    through_path: bool = True
+
+
+class Objective(nn.Module, ABC):
+    """Mean loss over L problems of a rule and its halting posterior.
+
+    :param rule: the optimizer.
+    :param posterior: q(t | x, T) from the unroll's features, or None for an optimizer that does not halt.
+    :param prior: p(T) p(t|T); its horizon is the number of steps.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        rule: UpdateRule,
+        posterior: HaltingPosterior | None,
+        prior: Prior,
+        unrolling: Unrolling = Unrolling(),  # noqa: B008 - immutable
+    ) -> None:
+        super().__init__()
+        self.rule = rule
+        self.posterior = posterior
+        self.prior = prior
+        self.unrolling = unrolling
+
+    def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
+        """H steps of the rule on ``optimizee``; ``generator`` is for objectives that draw."""
+        return unroll(self.rule, optimizee, self.prior.horizon, **self.unrolling._asdict())
+
+    @abstractmethod
+    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """Scalar: mean over the problems.  ``anneal`` in (0, 1] weighs the price of steps (KL, ponder cost)."""
+
+    def forward(
+        self, optimizee: Optimizee, anneal: float = 1.0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Rollout]:
+        """Unroll and score; problems that diverged are left out of the mean (NaN if all did)."""
+        rollout = self.unroll(optimizee, generator)
+        finite = rollout.finite()
+        if finite.nll.shape[1] == 0:
+            return rollout.nll.new_full((), torch.nan), rollout
+        return self.loss(finite, anneal), rollout
+
+    def halting(self, rollout: Rollout) -> HaltingDistribution | None:
+        """q(t | x, T), or None without a posterior."""
+        return None if self.posterior is None else self.posterior(rollout.features)
+
+
+@OBJECTIVES.register("sum-of-losses")
+class SumOfLosses(Objective):
+    """sum_t nll(theta_t) over t = 1..H: learning to learn (Andrychowicz et al. 2016, eq 3 with unit weights)."""
+
+    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        return rollout.nll[1:].sum(0).mean()
+
+
+@OBJECTIVES.register("ponder-cost")
+class PonderCost(Objective):
+    """sum_t p_t nll(theta_t) + tau (N + R): adaptive computation time (Graves 2016, eq 10-13).
+
+    :param ponder_cost: tau > 0, the price of a step.
+    :raises ValueError: with a halting posterior other than ``graves``, which alone has N and R.
+    """
+
+    def __init__(
+        self,
+        rule: UpdateRule,
+        posterior: HaltingPosterior | None,
+        prior: Prior,
+        unrolling: Unrolling = Unrolling(),  # noqa: B008 - immutable
+        ponder_cost: float = 0.05,
+    ) -> None:
+        super().__init__(rule, posterior, prior, unrolling)
+        if posterior is None or not issubclass(posterior.distribution, Graves):
+            raise ValueError("objective 'ponder-cost': expected the halting posterior 'graves'")
+        if not ponder_cost > 0:
+            raise ValueError(f"objective 'ponder-cost': expected ponder_cost > 0, got {ponder_cost}")
+        self.ponder_cost = ponder_cost
+
+    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        q = self.halting(rollout)
+        assert isinstance(q, Graves)
+        num_steps, remainder = q.ponder()
+        expected = q.expect(rollout.nll[1:])[-1]
+        return (expected + anneal * self.ponder_cost * (num_steps + remainder)).mean()

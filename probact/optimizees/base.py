@@ -1,0 +1,125 @@
+"""What an optimizer is trained on: a batch of L problems (``Optimizee``), and where they come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+"""Parameters of L problems: name -> ``(L, *shape)``."""
+
+
+def map_params(function: Any, *params: Mapping[str, Tensor]) -> Params:
+    """Apply ``function`` tensor by tensor, as ``{name: function(a[name], b[name], ...)}``."""
+    first, *rest = params
+    return {name: function(tensor, *(other[name] for other in rest)) for name, tensor in first.items()}
+
+
+def per_problem(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape ``(L,)`` so that it broadcasts against ``like (L, *shape)``."""
+    return values.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+@dataclass(frozen=True)
+class Optimizee(ABC):
+    """A batch of L problems, each with its own parameters theta.
+
+    Every tensor field (and every tensor of ``init``) has L as its first dimension, and problem l reads row l
+    of each only: no leak between problems.  A field that all problems share is wrapped in ``Shared``.
+
+    :ivar init: theta_0.
+    """
+
+    init: Params
+
+    stochastic: ClassVar[bool] = False
+    """True where ``loss`` is not ``nll``: a minibatch, another data set."""
+
+    @abstractmethod
+    def nll(self, params: Params) -> Tensor:
+        """-log p(x | theta) of the observations x, ``(L,)`` in nats: a sum over x, the same x at every step."""
+
+    def loss(self, params: Params, step: int) -> Tensor:
+        """What the optimizer descends from theta_step to theta_{step+1}, ``(L,)``; by default ``nll``."""
+        return self.nll(params)
+
+    def optimum(self) -> Tensor | None:
+        """Smallest ``nll`` of each problem, ``(L,)``, or None where it is not known."""
+        return None
+
+    @property
+    def num(self) -> int:
+        """L."""
+        return next(iter(self.init.values())).shape[0]
+
+    def select(self, index: Tensor) -> Self:
+        """The problems at ``index`` (bool mask or int64)."""
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Every floating tensor moved or cast as ``Tensor.to``; integers keep their type."""
+        return self._map(
+            lambda tensor: tensor.to(*args, **kwargs), lambda shared: shared.to(*args, **kwargs)
+        )
+
+    def _map(self, function: Any, of_shared: Any = lambda shared: shared) -> Self:
+        changed: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Shared):
+                changed[field.name] = of_shared(value)
+            elif isinstance(value, Tensor):
+                changed[field.name] = function(value)
+            elif isinstance(value, dict):
+                changed[field.name] = map_params(function, value)
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Tensors that all L problems read, such as a data set; ``Optimizee.select`` leaves them whole."""
+
+    tensors: tuple[Tensor, ...]
+
+    def to(self, *args: Any, **kwargs: Any) -> Shared:
+        return Shared(
+            tuple(
+                tensor.to(*args, **kwargs)
+                if tensor.is_floating_point()
+                else tensor.to(torch.empty(0).to(*args, **kwargs).device)
+                for tensor in self.tensors
+            )
+        )
+
+
+class OptimizeeFamily(ABC):
+    """A distribution over problems.
+
+    Subclasses register a name in ``FAMILIES``; keyword parameters with defaults become
+    ``--family-option KEY=VALUE``.
+    """
+
+    name: ClassVar[str]
+    recommended: ClassVar[Mapping[str, Any]] = {}
+    """Experiment settings (field -> value) that suit this family better than the general defaults."""
+
+    @abstractmethod
+    def sample(self, num: int, generator: torch.Generator) -> Optimizee:
+        """Draw ``num`` problems; the same generator state gives the same problems."""
+
+
+def value_and_grad(function: Any, params: Params) -> tuple[Tensor, Params]:
+    """``function(params) (L,)`` and its gradient with respect to each problem's own parameters, both detached.
+
+    Problems do not share parameters, so the gradient of the sum is each problem's gradient.
+    """
+    with torch.enable_grad():
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
+        values = function(leaves)
+        grads = torch.autograd.grad(values.sum(), list(leaves.values()), materialize_grads=True)
+    return values.detach(), dict(zip(leaves, grads, strict=True))

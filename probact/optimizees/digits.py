@@ -1,0 +1,79 @@
+"""Small image classifiers on real data: scikit-learn's 8 x 8 digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from probact.optimizees.base import Params
+from probact.optimizees.network import Data, NetworkFamily
+from probact.registry import FAMILIES
+
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+@cache
+def _digits() -> tuple[Data, Data]:
+    """1,437 training and 360 held-out images, pixels in [0, 1]; every fifth image is held out."""
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    images, targets = torch.as_tensor(pixels, dtype=torch.float32) / 16, torch.as_tensor(labels)
+    held_out = torch.arange(len(images)) % 5 == 4
+    return (images[~held_out], targets[~held_out]), (images[held_out], targets[held_out])
+
+
+def mlp(sizes: tuple[int, ...], activation: str) -> nn.Sequential:
+    """Fully connected network with ``sizes`` units, input first, and ``activation`` between the layers."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log softmax(logits)[label] of each row, ``(n,)``."""
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+@FAMILIES.register("digits")
+class Digits(NetworkFamily):
+    """MLPs 64-20-10 on scikit-learn's 1,797 digits: minibatch gradients, a held-out batch as x; optimum unknown.
+
+    Data: the UCI optical digits test set (Alpaydin and Kaynak 1998), in scikit-learn (BSD).
+    """
+
+    recommended: ClassVar[Mapping[str, Any]] = {"batch": 8, "horizon": 50, "test_problems": 64}
+
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (20,),
+        activation: str = "sigmoid",
+        batch_size: int = 64,
+        observations: int = 64,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}: choose from {', '.join(ACTIVATIONS)}")
+        train, held_out = _digits()
+        super().__init__(
+            make=lambda: mlp((64, *hidden, 10), activation),
+            per_example=cross_entropy,
+            train=train,
+            held_out=held_out,
+            batch_size=batch_size,
+            observations=observations,
+        )
+
+    def initial_params(self, num: int, generator: torch.Generator) -> Params:
+        """``nn.Linear``'s own initialisation, U(+-1/sqrt(fan in)), for all networks at once."""
+        params = {}
+        for name, parameter in self._template.named_parameters():
+            weight = name.replace("bias", "weight")
+            bound = self._template.get_parameter(weight).shape[1] ** -0.5
+            params[name] = bound * (2 * torch.rand(num, *parameter.shape, generator=generator) - 1)
+        return params

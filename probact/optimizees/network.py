@@ -1,0 +1,118 @@
+"""Any ``nn.Module`` with a loss and data as a family: L networks trained side by side under ``vmap``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from probact.optimizees.base import Optimizee, OptimizeeFamily, Params, Shared
+
+Data = tuple[Tensor, Tensor]
+"""Inputs ``(N, ...)`` and targets ``(N, ...)``."""
+
+_GOLDEN = -7046029254386353131  # 2^64 / golden ratio as a signed integer: the increment of splitmix64
+
+
+def _mix(bits: Tensor) -> Tensor:
+    """The output function of splitmix64 (Steele, Lea and Flood 2014) on int64, which wraps as uint64 does."""
+    for shift, multiplier in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        bits = (bits ^ ((bits >> shift) & ((1 << (64 - shift)) - 1))) * multiplier
+    return bits ^ ((bits >> 31) & ((1 << 33) - 1))
+
+
+def minibatch_indices(seeds: Tensor, step: int, size: int, num_rows: int) -> Tensor:
+    """Rows ``(L, size)`` drawn uniformly with replacement: a function of each problem's seed and the step alone.
+
+    So an unroll can be repeated, resumed, or continued with some problems left out.
+    """
+    counter = torch.arange(size, device=seeds.device) + step * size
+    bits = _mix(_mix(seeds).unsqueeze(-1) + counter * _GOLDEN)
+    return (bits & ((1 << 62) - 1)) % num_rows
+
+
+@dataclass(frozen=True)
+class Network(Optimizee):
+    """L networks: ``loss`` is the mean over a minibatch of the training data, ``nll`` the sum over held-out x.
+
+    :ivar seeds: ``(L,)`` int64, which minibatches each problem sees.
+    :ivar observed: ``(L, n)`` int64, the held-out rows that are x, the same at every step.
+    :ivar data: training inputs and targets, held-out inputs and targets.
+    :ivar per_example: ``(params of one network, inputs, targets) -> (n,)`` losses in nats.
+    """
+
+    seeds: Tensor
+    observed: Tensor
+    data: Shared
+    per_example: Callable[[Params, Tensor, Tensor], Tensor]
+    batch_size: int
+
+    stochastic: ClassVar[bool] = True
+
+    def loss(self, params: Params, step: int) -> Tensor:
+        inputs, targets, _, _ = self.data.tensors
+        rows = minibatch_indices(self.seeds, step, self.batch_size, len(inputs))
+        return torch.vmap(self.per_example)(params, inputs[rows], targets[rows]).mean(-1)
+
+    def nll(self, params: Params) -> Tensor:
+        _, _, inputs, targets = self.data.tensors
+        rows = self.observed
+        return torch.vmap(self.per_example)(params, inputs[rows], targets[rows]).sum(-1)
+
+
+@dataclass(eq=False)
+class NetworkFamily(OptimizeeFamily):
+    """Networks that ``make()`` returns, trained on ``train`` and observed on ``held_out``.
+
+    A problem is one freshly initialised network, its stream of minibatches, and one held-out batch x.
+
+    :param make: builds one module in its initial state, by torch's global random numbers; no batch norm
+        (its running statistics are not a function of the parameters).
+    :param per_example: ``(outputs (n, ...), targets (n, ...)) -> (n,)``: -log p(target | output).
+    :param train, held_out: inputs and targets of the two splits.
+    :param batch_size: rows of one training minibatch.
+    :param observations: n, the number of held-out rows in x.  A larger n means later halting: the log-likelihood
+        is a sum over x, the cost of a step stays -log nu.
+    """
+
+    make: Callable[[], nn.Module]
+    per_example: Callable[[Tensor, Tensor], Tensor]
+    train: Data
+    held_out: Data
+    batch_size: int = 64
+    observations: int = 64
+    _template: nn.Module = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.observations > len(self.held_out[0]):
+            raise ValueError(
+                f"expected observations <= {len(self.held_out[0])} held-out rows, got {self.observations}"
+            )
+        with torch.random.fork_rng(devices=[]):
+            self._template = self.make()
+        if list(self._template.buffers()):
+            raise ValueError("expected a module without buffers (no batch norm): its state must be its parameters")
+
+    def _losses(self, params: Params, inputs: Tensor, targets: Tensor) -> Tensor:
+        return self.per_example(torch.func.functional_call(self._template, params, (inputs,)), targets)
+
+    def initial_params(self, num: int, generator: torch.Generator) -> Params:
+        """theta_0 of ``num`` networks, each from its own call of ``make``."""
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = [dict(self.make().named_parameters()) for _ in range(num)]
+        return {name: torch.stack([params[name].detach() for params in made]) for name in made[0]}
+
+    def sample(self, num: int, generator: torch.Generator) -> Network:
+        return Network(
+            self.initial_params(num, generator),
+            seeds=torch.randint(-(2**62), 2**62, (num,), generator=generator),
+            observed=torch.rand(num, len(self.held_out[0]), generator=generator).argsort(-1)[:, : self.observations],
+            data=Shared((*self.train, *self.held_out)),
+            per_example=self._losses,
+            batch_size=self.batch_size,
+        )

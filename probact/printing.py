@@ -1,0 +1,109 @@
+"""Summaries as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from probact.beliefs import NO_HALTING
+from probact.priors import Prior, Steps
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
+    def text(cell: Any) -> str:
+        if cell is None or cell != cell:
+            return "-"
+        return cell if isinstance(cell, str) else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+    return f"{label:34}" + "".join(f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def losses(summary: Mapping[str, Any]) -> str:
+    """The held-out loss beside Adam's and the untrained rule's."""
+    steps = list(summary["loss_at"])
+    widths = [10] * len(steps)
+
+    def line(label: str, values: Mapping[str, float | None]) -> str:
+        return _row(label, ["-" if values[s] is None else f"{values[s]:.4g}" for s in steps], widths)
+
+    optimum = summary["optimum"]
+    known = "" if optimum is None or optimum != optimum else f", at the optimum {optimum:.4g}"
+    head = f"held-out loss, mean over {summary['num_optimizees']} problems (at the start {summary['initial_loss']:.4g}{known})"
+    return "\n".join(
+        [
+            head,
+            _row("after step", steps, widths),
+            line(f"{summary['rule']}, trained", summary["loss_at"]),
+            line(f"{summary['rule']}, before training", summary["start_loss_at"]),
+            line(f"adam, tuned (lr {summary['adam_lr']:g})", summary["adam_loss_at"]),
+        ]
+    )
+
+
+def halting(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: int) -> str:
+    """The halting step beside prior and exact posterior, evidence and gaps, and what stopping costs and saves."""
+    learned = posterior != NO_HALTING
+    step, exact = statistics["halting"], statistics["map"]
+    widths = [8, 8] + [6] * len(LEVELS)
+    lines = [
+        f"halting over {statistics['num_optimizees']} held-out problems"
+        + (f" ({statistics['num_diverged']} diverged and left out)" if statistics["num_diverged"] else "")
+    ]
+    if not learned:
+        lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
+    lines.append(_row("step t", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
+    for label, key in (("prior p(t)", "prior"), ("q(t|x)" if learned else "exact p(t|x)", "posterior")):
+        pmf = statistics[key]
+        lines.append(_row(label, [pmf["mean"], pmf["sd"], *pmf["quantiles"].values()], widths))
+    T = statistics["horizon"]
+    lines += [
+        f"E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g} and E[T] = {Prior.mean_horizon(nu):.4g} before truncation to H = {horizon};"
+        f" E[T] = {T['prior_mean']:.4g}, given x {T['posterior_mean']:.4g} after",
+        "",
+        "from problem to problem",
+        _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
+    ]
+    span = f"[{step['min']}, {step['max']}]"
+    label = "halting step (median of q)" if learned else "halting step (exact MAP)"
+    lines.append(_row(label, [step["mean"], step["sd"], f"{step['median']:g}", span], [8, 8, 8, 12]))
+    if learned:
+        lines.append(_row("exact MAP step", [exact["mean"], exact["sd"]], [8, 8]))
+        lines.append(_row("rank correlation of the two", [statistics["rank_correlation"]], [8]))
+    lines += ["", "evidence (nats, mean over problems)", _row("log p(x)", [f"{statistics['log_evidence']:.3f}"], [10])]
+    if learned:
+        for label, key in (
+            ("ELBO", "elbo"),
+            ("amortisation gap", "amortisation_gap"),
+            ("horizon gap", "horizon_gap"),
+        ):
+            lines.append(_row(label, [f"{statistics[key]:.3f}"], [10]))
+    saved = statistics["steps_saved"]
+    lines += [
+        "",
+        _row("loss at the halting step", [f"{statistics['loss_at_halting']:.4g}"], [10]),
+        _row(f"loss at step H = {horizon}", [f"{statistics['loss_at_horizon']:.4g}"], [10]),
+        _row("steps saved per problem", [f"{saved:.1f}"], [10]) + f"  ({saved / horizon:.0%} of H)",
+    ]
+    return "\n".join(lines)
+
+
+def prior(chosen: Prior) -> str:
+    """Means and quantiles of p(t) and p(T), and the price of a step."""
+    nu, horizon = float(chosen.nu), chosen.horizon
+    widths = [8] + [6] * len(LEVELS)
+    lines = [
+        f"nu = {nu:g}: after every step continue with probability nu; a step's price is -log nu = {chosen.step_cost:.4g} nats",
+        f"E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g} steps, E[T] = {Prior.mean_horizon(nu):.4g} steps",
+        "",
+        _row(f"truncated to H = {horizon}", ["mean", *(f"{level:.0%}" for level in LEVELS)], widths),
+    ]
+    for label, steps in (("halting step t", chosen.marginal()), ("horizon T", chosen.horizon_distribution())):
+        lines.append(_row(label, [float(steps.mean), *_quantiles(steps)], widths))
+    return "\n".join(lines)
+
+
+def _quantiles(steps: Steps) -> list[int]:
+    cdf = steps.log_pmf.double().exp().cumsum(-1)
+    return [1 + int((cdf >= level * (1 - 1e-9)).int().argmax()) for level in LEVELS]

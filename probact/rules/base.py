@@ -1,0 +1,58 @@
+"""What an optimizer is: ``UpdateRule``, learned or hand-designed, on L problems at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from probact.optimizees.base import Params
+
+State = Any
+"""A rule's memory: nested tuples and dicts of tensors, each with L as its first dimension."""
+
+
+class Step(NamedTuple):
+    """What one step returns: ``update`` (added to the parameters), the next ``state``, and ``features (L, F)``."""
+
+    update: Params
+    state: State
+    features: Tensor
+
+
+class UpdateRule(nn.Module, ABC):
+    """theta_{t+1} = theta_t + update_t, with update_t from gradients up to theta_t.
+
+    Subclasses register a name in ``RULES``; keyword parameters with defaults become ``--rule-option KEY=VALUE``.
+    Problems do not see each other: row l of every output depends on row l of the inputs only.
+    """
+
+    name: ClassVar[str]
+    num_features: int = 0
+    """F: what the rule itself tells the halting posterior about each problem."""
+
+    @abstractmethod
+    def init(self, params: Params) -> State:
+        """The memory before the first step."""
+
+    @abstractmethod
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        """One step.
+
+        :param grads: gradient of the loss at ``params``, without graph.
+        :param state: what ``init`` or the last step returned.
+        :param params: theta_t, name -> ``(L, *shape)``.
+        :param loss: loss at ``params``, ``(L,)``, without graph.
+        """
+
+
+def map_state(function: Any, state: State) -> State:
+    """Apply ``function`` to every tensor of a state."""
+    if isinstance(state, Tensor):
+        return function(state)
+    if isinstance(state, dict):
+        return {name: map_state(function, part) for name, part in state.items()}
+    if isinstance(state, tuple):
+        return tuple(map_state(function, part) for part in state)
+    return state

@@ -1,0 +1,184 @@
+"""A run's folder: what is in it, how it is found again.
+
+::
+
+    RUN/experiment.json   settings and seeds          RUN/posterior.nc    DataTree for ArviZ
+    RUN/checkpoint.pt     weights and training state  RUN/summary.json    losses, halting statistics
+    RUN/metrics.jsonl     one record a meta-step      RUN/figures/*.png
+
+With several seeds, checkpoint and metrics lie in ``RUN/seed-<s>/`` and each seed is a chain of ``posterior.nc``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from probact.checkpoints import load_tensors, save_tensors
+from probact.experiment import Experiment
+from probact.files import write_atomically
+from probact.objectives import Objective
+from probact.training import MetaTraining, Record
+
+FORMAT = "probact checkpoint 1"
+RUNS = Path("runs")
+LATEST = RUNS / "latest"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One training: its experiment (with its seed) and the folder of its checkpoint and metrics."""
+
+    experiment: Experiment
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    def save(self, training: MetaTraining) -> None:
+        """Write the checkpoint."""
+        content = {"format": FORMAT, "experiment": self.experiment.to_json(), **training.state_dict()}
+        save_tensors(self.checkpoint, content)
+
+    def restore(self, training: MetaTraining) -> None:
+        """Continue ``training`` from the checkpoint, and cut the metrics back to it; nothing if there is none."""
+        if self.checkpoint.exists():
+            self._load(training)
+        kept = [line for line in self._metric_lines() if json.loads(line)["step"] <= training.step]
+        if self.metrics.exists():
+            write_atomically(self.metrics, "".join(kept))
+
+    def load(self) -> Objective:
+        """The trained objective, with the weights that validated best.
+
+        :raises ValueError: if there is no checkpoint or it is damaged.
+        """
+        if not self.checkpoint.exists():
+            raise ValueError(
+                f"{self.folder}: no checkpoint.pt; train one with: python cli.py fit --out {self.folder}"
+            )
+        training = MetaTraining(self.experiment)
+        self._load(training)
+        training.objective.load_state_dict(training.best_weights)
+        return training.objective.eval()
+
+    def _load(self, training: MetaTraining) -> None:
+        content = load_tensors(self.checkpoint, "probact checkpoint")
+        if content.get("format") != FORMAT:
+            raise ValueError(f"{self.checkpoint}: expected format {FORMAT!r}, got {content.get('format')!r}")
+        try:
+            training.load_state_dict(content)
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{self.checkpoint}: does not fit this run's experiment.json ({reason})") from None
+
+    def log(self, record: Record) -> None:
+        """Append one line to the metrics."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(record._asdict()) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The metrics, one dict a meta-step."""
+        return [json.loads(line) for line in self._metric_lines()]
+
+    def _metric_lines(self) -> Iterable[str]:
+        """Whole lines: a kill can leave half a line at the end."""
+        if not self.metrics.exists():
+            return []
+        return [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with one experiment, trained from one or several seeds."""
+
+    folder: Path
+    experiment: Experiment
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def create(cls, folder: Path, experiment: Experiment, seeds: Sequence[int]) -> Run:
+        """Make the folder and write ``experiment.json``.
+
+        :raises ValueError: if the folder already holds a run.
+        """
+        run = cls(folder, replace(experiment, seed=seeds[0]), tuple(seeds))
+        if (folder / "experiment.json").exists():
+            raise ValueError(
+                f"{folder} already holds a run: continue it with --resume {folder}, or choose another --out"
+            )
+        for chain in run.chains:
+            chain.folder.mkdir(parents=True, exist_ok=True)
+        settings = {**asdict(run.experiment), "seed": list(run.seeds)}
+        write_atomically(folder / "experiment.json", json.dumps(settings, indent=2) + "\n")
+        run.mark_latest()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """:raises ValueError: if there is no readable run."""
+        path = folder / "experiment.json"
+        if not path.is_file():
+            raise ValueError(f"{folder}: no run there (expected a folder with experiment.json)")
+        try:
+            settings = json.loads(path.read_text())
+            seeds = settings.pop("seed")
+            experiment = Experiment.from_json(json.dumps({**settings, "seed": seeds[0]}))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"{path}: not an experiment ({error})") from None
+        return cls(folder, experiment, tuple(seeds))
+
+    @classmethod
+    def latest(cls) -> Run:
+        """The run created last from this working directory."""
+        if not LATEST.is_file():
+            raise ValueError("no run yet: train one with: python cli.py fit --prior-nu 0.95")
+        return cls.open(Path(LATEST.read_text().strip()))
+
+    def mark_latest(self) -> None:
+        """Let ``latest`` find this run."""
+        try:
+            RUNS.mkdir(exist_ok=True)
+            write_atomically(LATEST, f"{self.folder.resolve()}\n")
+        except OSError:
+            pass  # the working directory cannot be written: the run then has to be named
+
+    @property
+    def chains(self) -> list[Chain]:
+        """One training for each seed."""
+        alone = len(self.seeds) == 1
+        return [
+            Chain(replace(self.experiment, seed=seed), self.folder if alone else self.folder / f"seed-{seed}")
+            for seed in self.seeds
+        ]
+
+    def records(self) -> dict[str, list[dict[str, Any]]]:
+        """Each chain's metrics, by seed."""
+        return {f"seed {chain.experiment.seed}": chain.records() for chain in self.chains}
+
+    @property
+    def posterior(self) -> Path:
+        return self.folder / "posterior.nc"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+
+def new_folder(experiment: Experiment) -> Path:
+    """Where a run goes when no ``--out`` names it: ``runs/<family>-<rule>-<halting>-<time>``."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    return RUNS / f"{experiment.family}-{experiment.rule}-{experiment.halting}-{stamp}"
