@@ -53,8 +53,9 @@ def prior_and_posterior(tree: xr.DataTree) -> Figure:
         if tree.attrs["halting"] != "none":
             axes.step(data[dim], guide, where="mid", color=POSTERIOR, lw=2, label=f"learned q({letter}|x)")
         axes.step(data[dim], exact, where="mid", color=EXACT, lw=1.3, label=f"exact p({letter}|x)")
-        axes.set(xlabel=label, ylabel="probability", xlim=(0.5, data[dim].size + 0.5), ylim=(0, None))
-        axes.legend()
+        highest = max(float(table.max()) for table in (prior, guide, exact))
+        axes.set(xlabel=label, ylabel="probability", xlim=(0.5, data[dim].size + 0.5), ylim=(0, 1.3 * highest))
+        axes.legend(loc="upper center", ncols=3, fontsize="small")
     figure.suptitle(f"Prior and posterior, mean over problems: {_title(tree)}")
     return figure
 

@@ -63,9 +63,12 @@ class Optimizee(ABC):
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Every floating tensor moved or cast as ``Tensor.to``; integers keep their type."""
-        return self._map(
-            lambda tensor: tensor.to(*args, **kwargs), lambda shared: shared.to(*args, **kwargs)
-        )
+        device = torch.empty(0).to(*args, **kwargs).device
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(*args, **kwargs) if tensor.is_floating_point() else tensor.to(device)
+
+        return self._map(move, lambda shared: Shared(tuple(move(tensor) for tensor in shared.tensors)))
 
     def _map(self, function: Any, of_shared: Any = lambda shared: shared) -> Self:
         changed: dict[str, Any] = {}
@@ -85,16 +88,6 @@ class Shared:
     """Tensors that all L problems read, such as a data set; ``Optimizee.select`` leaves them whole."""
 
     tensors: tuple[Tensor, ...]
-
-    def to(self, *args: Any, **kwargs: Any) -> Shared:
-        return Shared(
-            tuple(
-                tensor.to(*args, **kwargs)
-                if tensor.is_floating_point()
-                else tensor.to(torch.empty(0).to(*args, **kwargs).device)
-                for tensor in self.tensors
-            )
-        )
 
 
 class OptimizeeFamily(ABC):

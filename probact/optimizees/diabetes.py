@@ -19,10 +19,7 @@ def _diabetes() -> tuple[Tensor, Tensor]:
 
     features, target = load_diabetes(return_X_y=True, scaled=False)
     X, y = torch.as_tensor(features), torch.as_tensor(target)
-    return (
-        ((X - X.mean(0)) / X.std(0)).float(),
-        ((y - y.mean()) / y.std()).float(),
-    )
+    return (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
 
 
 @FAMILIES.register("diabetes")
@@ -41,7 +38,7 @@ class Diabetes(OptimizeeFamily):
         self.rows = rows
 
     def sample(self, num: int, generator: torch.Generator) -> LinearModel:
-        features, progression = _diabetes()
+        features, progression = (data.to(torch.get_default_dtype()) for data in _diabetes())
         chosen = torch.rand(num, len(features), generator=generator).argsort(-1)[:, : self.rows]
         design, target = features[chosen], progression[chosen]
         mix = torch.rand(num, 1, generator=generator)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from probact.optimizees.base import value_and_grad
+from probact.registry import RULES
+from probact.rollout import unroll
+from probact.rules.lstm import LSTMCell, flatten, log_and_sign, unflatten
+from tests.checks import problems
+
+TORCH: dict[str, Any] = {
+    "sgd": (torch.optim.SGD, {}),
+    "momentum": (torch.optim.SGD, {"momentum": 0.9}),
+    "nag": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    "rmsprop": (torch.optim.RMSprop, {}),
+    "adam": (torch.optim.Adam, {}),
+}
+
+
+@pytest.mark.parametrize("name", list(TORCH))
+@pytest.mark.parametrize("family", ["quadratic", "student-t", "digits"])
+def test_golden_torch_optim(name: str, family: str, double: None) -> None:
+    """50 steps equal to torch.optim's on each problem, to 1e-6."""
+    optimizee = problems(family, 2)
+    ours = unroll(RULES[name](lr=0.02), optimizee, 50)
+    kind, options = TORCH[name]
+    for problem in range(2):
+        alone = optimizee.select(torch.tensor([problem]))
+        params = {n: p.clone() for n, p in alone.init.items()}
+        leaves = [nn.Parameter(p) for p in params.values()]
+        optimizer = kind(leaves, lr=0.02, **options)
+        for step in range(50):
+            current = {n: leaf.detach() for n, leaf in zip(params, leaves, strict=True)}
+            _, grads = value_and_grad(lambda p, alone=alone, step=step: alone.loss(p, step), current)
+            for leaf, grad in zip(leaves, grads.values(), strict=True):
+                leaf.grad = grad
+            optimizer.step()
+        for (n, p), leaf in zip(ours.params.items(), leaves, strict=True):
+            torch.testing.assert_close(p[problem], leaf.detach()[0], rtol=1e-6, atol=1e-6, msg=lambda m, n=n: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("name", list(TORCH))
+def test_hand_designed_rules_refuse_a_bad_rate(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"rule '{name}': expected lr > 0, got -1"):
+        RULES[name](lr=-1)
+
+
+def test_lstm_cell_is_torchs(double: None) -> None:
+    ours, theirs = LSTMCell(3, 5), nn.LSTMCell(3, 5)
+    # torch orders the gates input, forget, cell, output; ours puts the cell last
+    order = torch.cat([torch.arange(0, 10), torch.arange(15, 20), torch.arange(10, 15)])
+    with torch.no_grad():
+        stacked = torch.cat([theirs.weight_ih, theirs.weight_hh], 1)
+        ours.weight.copy_(stacked[order])
+        ours.bias.copy_((theirs.bias_ih + theirs.bias_hh)[order].unsqueeze(1))
+    inputs, hidden, cell = torch.randn(7, 3), torch.randn(7, 5), torch.randn(7, 5)
+    for mine, reference in zip(ours(inputs.T, hidden.T, cell.T), theirs(inputs, (hidden, cell)), strict=True):
+        torch.testing.assert_close(mine.T, reference)
+
+
+def test_lstm_starts_remembering() -> None:
+    rule = RULES["lstm"](hidden_size=6)
+    for cell in rule.cells:
+        assert cell.bias[6:12].eq(1).all()
+        assert cell.bias[:6].eq(0).all()
+        assert cell.bias[12:].eq(0).all()
+    assert rule.output.bias is None
+
+
+def test_log_and_sign_at_the_seam() -> None:
+    """Andrychowicz et al. 2016, appendix A, with p = 10: both branches meet at e^-10."""
+    edge = float(torch.exp(torch.tensor(-10.0)))
+    g = torch.tensor([1.0, -1.0, edge * 1.0001, edge * 0.9999, 0.0, -edge / 2, 100.0])
+    log, sign = log_and_sign(g)
+    torch.testing.assert_close(log, torch.tensor([0.0, 0.0, -1.0, -1.0, -1.0, -1.0, 0.4605]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(sign, torch.tensor([1.0, -1.0, 1.0, 1.0, 0.0, -0.5, 1.0]), rtol=0, atol=1e-3)
+
+
+def test_lstm_is_coordinatewise(double: None) -> None:
+    """Permuting the coordinates permutes the updates: shared weights, a state for each."""
+    rule = RULES["lstm"]()
+    theta = {"theta": torch.randn(2, 6)}
+    permutation = torch.randperm(6)
+    state, permuted = rule.init(theta), rule.init(theta)
+    for _ in range(3):
+        grads = torch.randn(2, 6)
+        step = rule.step({"theta": grads}, state, theta, torch.zeros(2))
+        other = rule.step({"theta": grads[:, permutation]}, permuted, theta, torch.zeros(2))
+        torch.testing.assert_close(other.update["theta"], step.update["theta"][:, permutation])
+        torch.testing.assert_close(other.features, step.features)
+        state, permuted = step.state, other.state
+    assert step.features.shape == (2, rule.num_features)
+
+
+def test_flatten_round_trip() -> None:
+    params = {"a": torch.randn(3, 2, 4), "b": torch.randn(3, 5)}
+    flat = flatten(params)
+    assert flat.shape == (3, 13)
+    for name, tensor in unflatten(flat, params).items():
+        assert torch.equal(tensor, params[name])
+
+
+def test_lstm_refuses_no_units() -> None:
+    with pytest.raises(ValueError, match="hidden_size and num_layers >= 1"):
+        RULES["lstm"](hidden_size=0)
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_zero_gradient_moves_a_hand_designed_rule_nowhere(name: str) -> None:
+    rule = RULES[name]()
+    params = {"theta": torch.randn(3, 4)}
+    step = rule.step({"theta": torch.zeros(3, 4)}, rule.init(params), params, torch.zeros(3))
+    assert step.update["theta"].shape == (3, 4)
+    if name in TORCH:
+        assert float(step.update["theta"].abs().max()) == 0.0
