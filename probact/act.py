@@ -94,9 +94,7 @@ class ACT(Objective):
         if not kl_scale > 0:
             raise ValueError(f"objective 'elbo': expected kl_scale > 0, got {kl_scale}")
         if infer_horizon and self.estimator.draws_horizon:
-            raise ValueError(
-                f"infer_horizon needs T enumerated: expected an estimator other than {estimator!r}"
-            )
+            raise ValueError(f"infer_horizon needs T enumerated: expected an estimator other than {estimator!r}")
         self.kl_scale = kl_scale
         self.infer_horizon = infer_horizon
 
@@ -132,7 +130,7 @@ class ACT(Objective):
         num = rollout.nll.shape[1]
         problem = torch.arange(num, device=rollout.nll.device)
         kl_scale = self.kl_scale * anneal
-        infer: dict[str, Any] = {"enumerate": "parallel"}
+        infer: Any = {"enumerate": "parallel"}
         with (
             pyro.plate("optimizees", num, dim=-1),
             poutine.scale(scale=1 / num),

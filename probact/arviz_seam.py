@@ -81,7 +81,9 @@ def rank(tree: xr.DataTree) -> Figure:
     pooled = np.stack([row.reshape(-1)[kept] for row in rows]) + random.uniform(-0.5, 0.5, (len(rows), len(kept)))
     draws = xr.Dataset({"t": (("chain", "draw"), pooled)})
     options: dict[str, Any] = (
-        {"kind": "bars", "figsize": (8, 4)} if LEGACY else {"method": "envelope", "envelope_prob": INTERVAL, "backend": "matplotlib"}
+        {"kind": "bars", "figsize": (8, 4)}
+        if LEGACY
+        else {"method": "envelope", "envelope_prob": INTERVAL, "backend": "matplotlib"}
     )
     title = f"Ranks of t: learned q (chain 0 to {len(rows) - 2}) and exact posterior (chain {len(rows) - 1})"
     return _figure(az.plot_rank(draws, **options), title, "rank (all chains)")

@@ -39,6 +39,10 @@ CHAIN_TABLES: dict[str, tuple[str, ...]] = {
     "amortisation_gap": ("optimizee",),
     "horizon_gap": ("optimizee",),
 }
+HALTING_LEVEL = 0.3
+"""Share of q(t|x) that a problem's halting step leaves behind.  The posterior keeps the prior's long tail after
+convergence, so that its median waits ~1/(1 - nu) steps longer than pays; 0.3 was nearest to the best of both worlds
+(cost and rank correlation with the exact MAP step) on ``mixed``."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -72,13 +76,23 @@ def tables(tree: xr.DataTree) -> xr.Dataset:
     return data.assign({name: data[name].expand_dims(chain=[0]) for name in CHAIN_TABLES})
 
 
-def halting_step(tree: xr.DataTree) -> xr.DataArray:
-    """The step by which half of q(t|x) is spent, (chain, optimizee): its median, known online at that step."""
-    pmf = tables(tree).halt_pmf
-    return 1 + (pmf.cumsum("step") >= 0.5 * (1 - 1e-9)).argmax("step")
+def halting_step(tree: xr.DataTree, level: float = HALTING_LEVEL) -> xr.DataArray:
+    """The first step by which q(t|x) has put mass >= ``level`` in (0, 1), (chain, optimizee).
+
+    Without a halting posterior: the exact MAP step.
+    """
+    data = tables(tree)
+    if tree.attrs["halting"] == NO_HALTING:
+        return map_step(tree)
+    return 1 + (data.halt_pmf.cumsum("step") >= level * (1 - 1e-9)).argmax("step")
 
 
-def halting_statistics(tree: xr.DataTree) -> dict[str, Any]:
+def map_step(tree: xr.DataTree) -> xr.DataArray:
+    """argmax_t p(t|x), (chain, optimizee): in hindsight the step with the smallest nll_t - t log nu."""
+    return 1 + tables(tree).exact_pmf.argmax("step")
+
+
+def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> dict[str, Any]:
     """The numbers of ``halt-stats``: over problems and chains, NaN where undefined.
 
     ``halting``: of each problem's halting step (``halting_step``); ``quantiles``: of the mixture of q(t|x) over the
@@ -87,11 +101,11 @@ def halting_statistics(tree: xr.DataTree) -> dict[str, Any]:
     """
     data = tables(tree)
     finite = np.isfinite(data.loss_path).all(("chain", "step"))
-    data, halting = data.sel(optimizee=finite), halting_step(tree).sel(optimizee=finite)
+    if not bool(finite.any()):
+        raise ValueError(f"all {finite.size} problems diverged: there is nothing to report")
+    data = data.sel(optimizee=finite)
+    halting, exact_map = halting_step(tree, level).sel(optimizee=finite), map_step(tree).sel(optimizee=finite)
     learned = tree.attrs["halting"] != NO_HALTING
-    map_step = 1 + data.exact_pmf.argmax("step")
-    if not learned:
-        halting = map_step
     loss_at_halting = data.loss_path.sel(step=halting)
     mixture, steps = data.halt_pmf.mean(("chain", "optimizee")), data.step
     horizon = int(tree.attrs["horizon"])
@@ -107,6 +121,7 @@ def halting_statistics(tree: xr.DataTree) -> dict[str, Any]:
     result: dict[str, Any] = {
         "num_optimizees": int(finite.sum()),
         "num_diverged": int((~finite).sum()),
+        "level": level,
         "halting": {
             "min": int(halting.min()),
             "max": int(halting.max()),
@@ -120,12 +135,12 @@ def halting_statistics(tree: xr.DataTree) -> dict[str, Any]:
             "prior_mean": float((data.horizon_prior * data.horizon).sum()),
             "posterior_mean": float((data.exact_horizon_pmf * data.horizon).sum("horizon").mean()),
         },
-        "map": {"mean": float(map_step.mean()), "sd": float(map_step.std("optimizee", ddof=1).mean())},
+        "map": {"mean": float(exact_map.mean()), "sd": float(exact_map.std("optimizee", ddof=1).mean())},
         "elbo": float(data.elbo.mean()),
         "log_evidence": float(data.log_evidence.mean()),
         "amortisation_gap": float(data.amortisation_gap.mean()),
         "horizon_gap": float(data.horizon_gap.mean()),
-        "rank_correlation": _rank_correlation(halting, map_step),
+        "rank_correlation": _rank_correlation(halting, exact_map),
         "loss_at_halting": float(loss_at_halting.mean()),
         "loss_at_horizon": float(data.loss_path.isel(step=-1).mean()),
         "steps_saved": float(horizon - halting.mean()),

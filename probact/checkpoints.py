@@ -24,10 +24,9 @@ def load_tensors(path: Path, what: str) -> dict[str, Any]:
     :param what: the kind of file, for the message.
     :raises ValueError: if the file is damaged or is something else.
     """
+    data = io.BytesIO(path.read_bytes())
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        content = torch.load(data, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no common error for damaged files
         reason = str(error).partition("\n")[0][:80] or type(error).__name__
         raise ValueError(f"{path}: not a {what}, or a damaged one ({reason})") from None

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 import probact
 from probact import printing
-from probact.beliefs import NO_HALTING
+from probact.beliefs import HALTING_LEVEL, NO_HALTING
 from probact.experiment import Experiment
 from probact.priors import Prior
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, Registry
@@ -95,18 +95,18 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
         given = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path}: not TOML ({error})") from None
-    known = {option.name: option for option in context.command.params if option.name not in ("config", "resume")}
+    options = [option for option in context.command.params if option.name not in ("config", "resume")]
+    known = {option.opts[0].removeprefix("--"): option for option in options}
     values: dict[str, Any] = {}
     for key, value in given.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            choices = ", ".join(str(option).replace("_", "-") for option in known)
-            raise click.BadParameter(f"{path}: unknown key {key!r}: choose from {choices}")
+        option = known.get(key.replace("_", "-"))
+        if option is None or option.name is None:
+            raise click.BadParameter(f"{path}: unknown key {key!r}: choose from {', '.join(known)}")
         if isinstance(value, dict):
-            value = [f"{option}={text}" for option, text in value.items()]
-        if getattr(known[name], "multiple", False) and not isinstance(value, list):
+            value = [f"{entry}={text}" for entry, text in value.items()]
+        if getattr(option, "multiple", False) and not isinstance(value, list):
             value = [value]
-        values[name] = value
+        values[option.name] = value
     context.default_map = {**(context.default_map or {}), **values}
 
 
@@ -128,9 +128,7 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
 @setting("estimator", _choice(ESTIMATORS), "How the ELBO sums over T and t.")
 @setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
 @setting("kl_warmup", int, "Meta-steps over which that weight rises from 0.")
-@setting(
-    "infer_horizon", bool, "Put the optimal q(T|x) in the guide, a tighter bound.", is_flag=True, flag_value=True
-)
+@setting("infer_horizon", bool, "Put the optimal q(T|x) in the guide, a tighter bound.", is_flag=True, flag_value=True)
 @setting("ponder_cost", float, "tau, the price of a step in Graves' objective.  [default: -log nu]")
 @setting("meta_steps", int, "Updates of the optimizer's weights.")
 @setting("batch", int, "L: problems of one meta-step.")
@@ -146,12 +144,23 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
 @setting("validation_problems", int, "Problems of the fixed validation set.")
 @setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")
 @click.option(
-    "--family-option", "family_options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Option of the family."
+    "--family-option",
+    "family_options",
+    multiple=True,
+    callback=_pairs,
+    metavar="KEY=VALUE",
+    help="Option of the family.",
 )
 @click.option(
     "--rule-option", "rule_options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Option of the rule."
 )
-@click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="Seed; repeat it for several chains.  [default: 0]")
+@click.option(
+    "--seed",
+    "seeds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    help="Seed; repeat it for several chains.  [default: 0]",
+)
 @click.option("--chains", type=click.IntRange(min=1), help="This many chains, seeds counted up from --seed.")
 @setting("device", str, "cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<names>-<time>]")
@@ -159,6 +168,7 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
 @click.pass_context
 def fit(
     context: click.Context,
+    /,
     seeds: tuple[int, ...],
     chains: int | None,
     out: Path | None,
@@ -172,6 +182,7 @@ def fit(
     """
     from probact.fitting import report, train, with_tuned_rate
     from probact.runs import Run, new_folder
+    from probact.training import MetaTraining
 
     if resume is not None:
         sources = {name: context.get_parameter_source(name) for name in context.params}
@@ -185,11 +196,10 @@ def fit(
     else:
         experiment = Experiment.create(**{name: value for name, value in given.items() if value not in (None, {})})
         _check_device(experiment.device)
-        experiment.build_family()
         tuned = with_tuned_rate(experiment)
         if tuned is not experiment:
             click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
-        tuned.build()
+        MetaTraining(tuned)  # refuses what cannot be trained before anything is written
         run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
     click.echo(f"run: {run.folder}")
     with _asked_to_stop() as asked:
@@ -285,10 +295,19 @@ def _open(folder: Path | None) -> Any:
 
 @cli.command("halt-stats")
 @_run_argument
-@click.option("--num-optimizees", type=click.IntRange(min=2), default=1000, show_default=True, help="Held-out problems.")
+@click.option(
+    "--num-optimizees", type=click.IntRange(min=2), default=1000, show_default=True, help="Held-out problems."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
+@click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=HALTING_LEVEL,
+    show_default=True,
+    help="A problem halts once this share of q(t|x) is spent; 0.5 is the median.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
-def halt_stats(folder: Path | None, num_optimizees: int, seed: int, as_json: bool) -> None:
+def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float, as_json: bool) -> None:
     """How a run halts, on fresh problems: beside the prior, the exact posterior and the full horizon.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
@@ -302,7 +321,7 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, as_json: boo
     objectives = [chain.load() for chain in run.chains]
     problems = held_out_problems(run.experiment, num_optimizees, seed)
     tree = to_datatree(run.experiment, objectives, problems, num_draws=1, seed=seed)
-    statistics = halting_statistics(tree)
+    statistics = halting_statistics(tree, level)
     if as_json:
         click.echo(json.dumps(finite_numbers(statistics)))
         return
@@ -326,7 +345,9 @@ def plot(folder: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--prior-nu", type=float, default=DEFAULTS["prior_nu"], show_default=True, help="Probability to continue.")
+@click.option(
+    "--prior-nu", type=float, default=DEFAULTS["prior_nu"], show_default=True, help="Probability to continue."
+)
 @click.option("--horizon", type=int, default=DEFAULTS["horizon"], show_default=True, help="H, the cap on T and t.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("prior.png"), show_default=True, help="Figure.")
 def prior(prior_nu: float, horizon: int, out: Path) -> None:

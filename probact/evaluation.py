@@ -29,7 +29,6 @@ def held_out_problems(experiment: Experiment, num: int | None = None, seed: int 
     return family.sample(num or experiment.test_problems, generator("test", seed)).to(experiment.device)
 
 
-
 class Tuned(NamedTuple):
     """A hand-designed rule at its best learning rate ``lr`` on the tuning problems."""
 

@@ -52,9 +52,7 @@ def map_step(prior: Prior, log_likelihood: Tensor) -> Tensor:
     return 1 + log_posterior(prior, log_likelihood).argmax(0)
 
 
-def elbo_given_horizon(
-    q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float = 1.0
-) -> Tensor:
+def elbo_given_horizon(q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float = 1.0) -> Tensor:
     """L_T = E_q(t|x,T)[log p(x|t)] - kl_scale KL(q(t|x,T) || p(t|T)), ``(T, L)``: the bracket of eq 10."""
     log_joint = log_likelihood + kl_scale * prior.log_unnormalised_halting().unsqueeze(-1)
     log_normaliser = prior.log_halting_normaliser().unsqueeze(-1)
@@ -110,4 +108,3 @@ def mean_step(log_pmf: Tensor) -> Tensor:
     """Mean of ``log_pmf (t, ...)``, in steps."""
     steps = torch.arange(1, len(log_pmf) + 1, dtype=log_pmf.dtype, device=log_pmf.device)
     return torch.tensordot(steps, log_pmf.exp(), 1)
-

@@ -90,9 +90,7 @@ class Experiment:
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
         if not 0 < self.prior_nu < 1:
-            raise ValueError(
-                f"expected prior-nu, the probability to continue, inside (0, 1), got {self.prior_nu}"
-            )
+            raise ValueError(f"expected prior-nu, the probability to continue, inside (0, 1), got {self.prior_nu}")
 
     @classmethod
     def create(cls, **given: Any) -> Self:

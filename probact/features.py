@@ -21,7 +21,7 @@ def signed_log(values: Tensor) -> Tensor:
 class Progress(NamedTuple):
     """What the features remember of the steps before, each ``(L,)``."""
 
-    count: Tensor
+    num_steps: Tensor
     first_loss: Tensor
     last_loss: Tensor
     best_loss: Tensor
@@ -49,7 +49,7 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
     that a drop of one step's cost (0.05 nats at nu = 0.95) is well inside the linear part.
     """
     with torch.no_grad():
-        is_first = progress.count == 0
+        is_first = progress.num_steps == 0
         log_norm = 0.5 * torch.log(_dot(grads, grads) + 1e-12)
         first_loss = torch.where(is_first, loss, progress.first_loss)
         last_loss = torch.where(is_first, loss, progress.last_loss)
@@ -57,7 +57,7 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
         best_loss = torch.where(is_first, loss, torch.minimum(loss, progress.best_loss))
         drop = last_loss - loss
         promise = -_dot(grads, update)
-        count = progress.count + 1
+        count = progress.num_steps + 1
         # A running mean that weighs all steps alike at first.
         weight = torch.maximum(1 - DECAY + torch.zeros_like(count), 1 / count)
         average_drop = progress.average_drop + weight * (drop - progress.average_drop)
@@ -76,6 +76,4 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
             ],
             -1,
         )
-        return features, Progress(
-            count, first_loss, loss, best_loss, log_norm, average_drop, average_promise
-        )
+        return features, Progress(count, first_loss, loss, best_loss, log_norm, average_drop, average_promise)

@@ -18,7 +18,7 @@ from probact import arviz_seam, beliefs
 from probact.files import write_atomically
 
 PRIOR, POSTERIOR, EXACT = "0.55", "C0", "C1"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 120,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -36,7 +36,7 @@ def _title(tree: xr.DataTree) -> str:
 
 
 def _guide(tree: xr.DataTree) -> str:
-    return "exact posterior" if tree.attrs["halting"] == "none" else "learned q"
+    return "exact posterior" if tree.attrs["halting"] == beliefs.NO_HALTING else "learned q"
 
 
 def prior_and_posterior(tree: xr.DataTree) -> Figure:
@@ -50,7 +50,7 @@ def prior_and_posterior(tree: xr.DataTree) -> Figure:
     )
     for axes, (dim, label, letter, prior, guide, exact) in zip(panels, rows, strict=True):
         axes.bar(data[dim], prior, width=1.0, color=PRIOR, alpha=0.45, label=f"prior p({letter})")
-        if tree.attrs["halting"] != "none":
+        if tree.attrs["halting"] != beliefs.NO_HALTING:
             axes.step(data[dim], guide, where="mid", color=POSTERIOR, lw=2, label=f"learned q({letter}|x)")
         axes.step(data[dim], exact, where="mid", color=EXACT, lw=1.3, label=f"exact p({letter}|x)")
         highest = max(float(table.max()) for table in (prior, guide, exact))
@@ -63,7 +63,7 @@ def prior_and_posterior(tree: xr.DataTree) -> Figure:
 def halting_heat_map(tree: xr.DataTree) -> Figure:
     """q(t|x), one row a problem, rows sorted by the mode of the exact posterior, which is drawn over them."""
     data = beliefs.tables(tree).isel(chain=0)
-    mode = 1 + data.exact_pmf.argmax("step")
+    mode = beliefs.map_step(tree).isel(chain=0)
     order = np.argsort(mode.values, kind="stable")
     figure = Figure(figsize=(7.5, 5))
     axes = figure.subplots()
@@ -122,17 +122,15 @@ def loss_and_halting(tree: xr.DataTree) -> Figure:
 
 def halting_steps(tree: xr.DataTree) -> Figure:
     """How many problems halt at each step, in bins of one step."""
-    halting = beliefs.halting_step(tree).values.ravel()
-    modes = (1 + beliefs.tables(tree).exact_pmf.argmax("step")).values.ravel()
+    halting, modes = beliefs.halting_step(tree).values.ravel(), beliefs.map_step(tree).values.ravel()
     figure = Figure(figsize=(7, 3.8))
     axes = figure.subplots()
-    bins = np.arange(0.5, int(tree.attrs["horizon"]) + 1.5)
-    what = "exact posterior" if tree.attrs["halting"] == "none" else "q(t|x)"
-    axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=f"median of {what}")
+    bins = [step + 0.5 for step in range(int(tree.attrs["horizon"]) + 1)]
+    if tree.attrs["halting"] != beliefs.NO_HALTING:
+        label = f"halting step: {beliefs.HALTING_LEVEL:.0%} of q(t|x)"
+        axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=label)
     axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label="mode of the exact posterior")
-    axes.axvline(
-        1 / (1 - float(tree.attrs["prior_nu"])), color=PRIOR, ls="--", label="prior E[t] = 1/(1 - $\\nu$)"
-    )
+    axes.axvline(1 / (1 - float(tree.attrs["prior_nu"])), color=PRIOR, ls="--", label="prior E[t] = 1/(1 - $\\nu$)")
     axes.set(xlabel="halting step (steps)", ylabel="number of problems")
     last = max(halting.max(), modes.max(), 1 / (1 - float(tree.attrs["prior_nu"])))
     axes.set_xlim(0, min(bins[-1], 1.1 * last + 3))

@@ -30,7 +30,8 @@ def losses(summary: Mapping[str, Any]) -> str:
 
     optimum = summary["optimum"]
     known = "" if optimum is None or optimum != optimum else f", at the optimum {optimum:.4g}"
-    head = f"held-out loss, mean over {summary['num_optimizees']} problems (at the start {summary['initial_loss']:.4g}{known})"
+    head = f"held-out loss, mean over {summary['num_optimizees']} problems"
+    head += f" (at the start {summary['initial_loss']:.4g}{known})"
     return "\n".join(
         [
             head,
@@ -53,20 +54,22 @@ def halting(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: i
     ]
     if not learned:
         lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
-    lines.append(_row("step t", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
+    lines.append(_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
     for label, key in (("prior p(t)", "prior"), ("q(t|x)" if learned else "exact p(t|x)", "posterior")):
         pmf = statistics[key]
         lines.append(_row(label, [pmf["mean"], pmf["sd"], *pmf["quantiles"].values()], widths))
     T = statistics["horizon"]
     lines += [
-        f"E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g} and E[T] = {Prior.mean_horizon(nu):.4g} before truncation to H = {horizon};"
-        f" E[T] = {T['prior_mean']:.4g}, given x {T['posterior_mean']:.4g} after",
+        _row("prior p(T)", [T["prior_mean"]], widths[:1]),
+        _row("exact p(T|x)", [T["posterior_mean"]], widths[:1]),
+        f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, "
+        f"E[T] = {Prior.mean_horizon(nu):.4g})",
         "",
         "from problem to problem",
         _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
     ]
     span = f"[{step['min']}, {step['max']}]"
-    label = "halting step (median of q)" if learned else "halting step (exact MAP)"
+    label = f"halting step ({statistics['level']:.0%} of q(t|x))" if learned else "halting step (exact MAP)"
     lines.append(_row(label, [step["mean"], step["sd"], f"{step['median']:g}", span], [8, 8, 8, 12]))
     if learned:
         lines.append(_row("exact MAP step", [exact["mean"], exact["sd"]], [8, 8]))
@@ -94,7 +97,7 @@ def prior(chosen: Prior) -> str:
     nu, horizon = float(chosen.nu), chosen.horizon
     widths = [8] + [6] * len(LEVELS)
     lines = [
-        f"nu = {nu:g}: after every step continue with probability nu; a step's price is -log nu = {chosen.step_cost:.4g} nats",
+        f"nu = {nu:g}, the probability to continue; the price of a step is -log nu = {chosen.step_cost:.4g} nats",
         f"E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g} steps, E[T] = {Prior.mean_horizon(nu):.4g} steps",
         "",
         _row(f"truncated to H = {horizon}", ["mean", *(f"{level:.0%}" for level in LEVELS)], widths),

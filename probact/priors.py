@@ -17,7 +17,7 @@ Everything is computed from a = -log r > 0 with expm1, so that nu -> 1 and nu ->
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -41,7 +41,7 @@ class Steps(TorchDistribution):
     (0.5, [1, 2, 3])
     """
 
-    arg_constraints = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
     has_enumerate_support = True
 
     def __init__(self, log_pmf: Tensor, validate_args: bool | None = None) -> None:
@@ -71,7 +71,7 @@ class Steps(TorchDistribution):
         index = (value.long() - 1).expand(shape).unsqueeze(-1)
         return self.log_pmf.expand(*shape, self.num_steps).gather(-1, index).squeeze(-1)
 
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         return self.draw(sample_shape)
 
     def draw(self, sample_shape: Any = (), generator: torch.Generator | None = None) -> Tensor:
@@ -101,7 +101,7 @@ class Drawn(Steps):
     def expand(self, batch_shape: Any, _instance: Any = None) -> Drawn:
         return Drawn(self.log_pmf.expand(*batch_shape, self.num_steps), self.value.expand(batch_shape))
 
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         return self.value.expand(*sample_shape, *self.value.shape)
 
 

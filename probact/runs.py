@@ -63,9 +63,7 @@ class Chain:
         :raises ValueError: if there is no checkpoint or it is damaged.
         """
         if not self.checkpoint.exists():
-            raise ValueError(
-                f"{self.folder}: no checkpoint.pt; train one with: python cli.py fit --out {self.folder}"
-            )
+            raise ValueError(f"{self.folder}: no checkpoint.pt; train one with: python cli.py fit --out {self.folder}")
         training = MetaTraining(self.experiment)
         self._load(training)
         training.objective.load_state_dict(training.best_weights)

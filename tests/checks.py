@@ -72,9 +72,7 @@ def brute_force_elbo(q: Tensor, log_likelihood: Tensor, nu: float, kl_scale: flo
                 weight = q[T - 1, problem, t - 1]
                 if weight > 0:
                     p_t = (1 - r) * r ** (t - 1) / (1 - r**T)
-                    bracket = bracket + weight * (
-                        log_likelihood[t - 1, problem] - kl_scale * torch.log(weight / p_t)
-                    )
+                    bracket = bracket + weight * (log_likelihood[t - 1, problem] - kl_scale * torch.log(weight / p_t))
             total = total + p_T[T - 1] / sum(p_T) * bracket
     return total / num
 
@@ -99,7 +97,9 @@ def assert_matches_closed_form(act: ACT, optimizee: Optimizee, tolerance: float 
     expected = -brute_force_elbo(q.log_prob().exp(), rollout.log_likelihood, float(act.prior.nu), act.kl_scale)
     torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance)
     for name, gradient in gradients(expected, act).items():
-        torch.testing.assert_close(ours[name], gradient, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            ours[name], gradient, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def plain_unroll(rule: Any, optimizee: Optimizee, horizon: int) -> Tensor:

@@ -39,9 +39,7 @@ def act_of(**settings: Any) -> ACT:
 @pytest.mark.parametrize("family", ["regression", "quadratic"])
 @pytest.mark.parametrize("halting", list(POSTERIORS))
 @pytest.mark.parametrize("estimator", EXACT)
-def test_elbo_and_every_gradient_equal_the_closed_form(
-    family: str, halting: str, estimator: str, double: None
-) -> None:
+def test_elbo_and_every_gradient_equal_the_closed_form(family: str, halting: str, estimator: str, double: None) -> None:
     act = act_of(family=family, halting=halting, estimator=estimator, through_path=True)
     assert_matches_closed_form(act, problems(family))
 
@@ -230,8 +228,8 @@ def test_refusals() -> None:
         ACT(rule, None, prior)
     with pytest.raises(ValueError, match="infer_horizon needs T enumerated"):
         act_of(estimator="sample", infer_horizon=True)
+    act = act_of()
     with pytest.raises(ValueError, match="kl_scale > 0, got 0"):
-        act = act_of()
         ACT(act.rule, act.posterior, prior, kl_scale=0.0)
     with pytest.raises(ValueError, match="unknown estimator 'gibbs': choose from enumerate, collapse, sample"):
         act_of(estimator="gibbs")

@@ -124,7 +124,7 @@ def test_diabetes_is_the_real_data() -> None:
     assert design.shape == (50, 64, 10)
     spread = torch.linalg.cond(design.double().transpose(1, 2) @ design.double())
     assert 100 < float(spread.median()) < 5000  # collinear: what makes it slow
-    with pytest.raises(ValueError, match="expected rows in 1..442, got 500"):
+    with pytest.raises(ValueError, match=r"expected rows in 1\.\.442, got 500"):
         FAMILIES["diabetes"](rows=500)
 
 

@@ -55,7 +55,7 @@ def test_rows_follow_the_formula(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scale", [0.1, 3.0, 150.0])
-def test_each_row_is_a_distribution_on_1_to_T(name: str, scale: float) -> None:
+def test_each_row_is_a_distribution_up_to_its_horizon(name: str, scale: float) -> None:
     table = POSTERIORS[name](random_logits(scale)).log_prob().exp()
     torch.testing.assert_close(table.sum(-1), torch.ones(K, L, dtype=torch.float64))
     above = torch.ones(K, K, dtype=torch.bool).triu(1)

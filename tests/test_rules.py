@@ -40,7 +40,9 @@ def test_golden_torch_optim(name: str, family: str, double: None) -> None:
                 leaf.grad = grad
             optimizer.step()
         for (n, p), leaf in zip(ours.params.items(), leaves, strict=True):
-            torch.testing.assert_close(p[problem], leaf.detach()[0], rtol=1e-6, atol=1e-6, msg=lambda m, n=n: f"{n}: {m}")
+            torch.testing.assert_close(
+                p[problem], leaf.detach()[0], rtol=1e-6, atol=1e-6, msg=lambda m, n=n: f"{n}: {m}"
+            )
 
 
 @pytest.mark.parametrize("name", list(TORCH))

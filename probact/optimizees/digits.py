@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +32,7 @@ def _digits() -> tuple[Data, Data]:
 def mlp(sizes: tuple[int, ...], activation: str) -> nn.Sequential:
     """Fully connected network with ``sizes`` units, input first, and ``activation`` between the layers."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
@@ -48,7 +49,14 @@ class Digits(NetworkFamily):
     Data: the UCI optical digits test set (Alpaydin and Kaynak 1998), in scikit-learn (BSD).
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {"batch": 8, "horizon": 50, "test_problems": 64}
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "batch": 8,
+        "horizon": 50,
+        "lr": 5e-3,
+        "meta_steps": 250,
+        "validation_problems": 32,
+        "test_problems": 64,
+    }
 
     def __init__(
         self,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -140,6 +140,8 @@ class Mixed(OptimizeeFamily):
     W = s A B / r with A (10 x r), B (r x 10) ~ U[0, 1]; theta* ~ U[0, 1], y = W theta* + N(0, I),
     theta_0 ~ N(0, I).  The optimum is that of least squares: noise outside W's range stays.
     """
+
+    recommended: ClassVar[Mapping[str, Any]] = {"halting": "truncated"}
 
     def __init__(self, dim: int = 10, log_scale: float = 0.7) -> None:
         self.dim = dim

@@ -88,9 +88,7 @@ class NetworkFamily(OptimizeeFamily):
 
     def __post_init__(self) -> None:
         if self.observations > len(self.held_out[0]):
-            raise ValueError(
-                f"expected observations <= {len(self.held_out[0])} held-out rows, got {self.observations}"
-            )
+            raise ValueError(f"expected observations <= {len(self.held_out[0])} held-out rows, got {self.observations}")
         with torch.random.fork_rng(devices=[]):
             self._template = self.make()
         if list(self._template.buffers()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,7 @@ def flatten(params: Params) -> Tensor:
 def unflatten(flat: Tensor, like: Params) -> Params:
     """The inverse of ``flatten``."""
     parts = flat.split([tensor[0].numel() for tensor in like.values()], 1)
-    return {
-        name: part.reshape(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)
-    }
+    return {name: part.reshape(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
 
 
 class LSTMCell(nn.Module):
@@ -47,9 +46,7 @@ class LSTMCell(nn.Module):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         bound = hidden_size**-0.5
-        self.weight = nn.Parameter(
-            torch.empty(4 * hidden_size, input_size + hidden_size).uniform_(-bound, bound)
-        )
+        self.weight = nn.Parameter(torch.empty(4 * hidden_size, input_size + hidden_size).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(4 * hidden_size, 1))
         with torch.no_grad():
             self.bias[hidden_size : 2 * hidden_size] = 1.0  # remember, to begin with
@@ -83,7 +80,7 @@ class CoordinatewiseLSTM(UpdateRule):
         self.scale = scale
         self.num_features = 2 * hidden_size
         sizes = [2] + [hidden_size] * num_layers
-        self.cells = nn.ModuleList(LSTMCell(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.cells = nn.ModuleList(LSTMCell(a, b) for a, b in pairwise(sizes))
         self.output = nn.Linear(hidden_size, 1, bias=False)
 
     def init(self, params: Params) -> State:

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probact import cli
+from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
+from tests.test_training import CLI, TINY
+
+FIGURES = {
+    "prior_and_posterior.png",
+    "halting_heat_map.png",
+    "loss_and_halting.png",
+    "halting_steps.png",
+    "arviz_forest.png",
+    "arviz_rank.png",
+    "learning_curve.png",
+}
+ARGUMENTS = [part for key, value in TINY.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+
+
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    return lambda *arguments: call(capsys, monkeypatch, *arguments)
+
+
+def refused(result: tuple[int, str, str], *words: str) -> None:
+    """Exit code 2 and one clear line."""
+    code, _, err = result
+    assert code == 2, err
+    complaint = [line for line in err.splitlines() if line]
+    assert len(complaint) == 1, err
+    assert complaint[0].startswith("Error: ")
+    for word in words:
+        assert word in complaint[0], complaint[0]
+
+
+def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
+    code, out, err = run("fit", "--prior-nu", "0.9", *ARGUMENTS, "--out", "first")
+    assert code == 0, err
+    folder = elsewhere / "first"
+    written = {path.name for path in folder.iterdir()}
+    assert written >= {"experiment.json", "checkpoint.pt", "metrics.jsonl", "posterior.nc", "summary.json", "figures"}
+    assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
+    summary = json.loads((folder / "summary.json").read_text())
+    assert list(summary["loss_at"]) == list(summary["adam_loss_at"]) == ["1", "5", "6"]
+    assert summary["seconds"] > 0
+    assert set(summary["halting"]) == {"min", "max", "mean", "sd", "median"}
+    assert "adam, tuned" in out
+    assert "E[t] = 1/(1 - nu) = 10" in out
+
+    code, out, _ = run("halt-stats", "--num-optimizees", "20")  # the latest run
+    assert code == 0
+    assert "first" in out
+    for words in ("rank correlation", "amortisation gap", "horizon gap", "log p(x)", "ELBO", "steps saved"):
+        assert words in out
+
+    code, out, _ = run("halt-stats", "first", "--num-optimizees", "20", "--json")
+    numbers = json.loads(out)
+    assert {
+        "halting",
+        "prior",
+        "elbo",
+        "log_evidence",
+        "amortisation_gap",
+        "horizon_gap",
+        "rank_correlation",
+        "loss_at_halting",
+        "loss_at_horizon",
+        "steps_saved",
+    } <= set(numbers)
+    assert numbers["log_evidence"] - numbers["elbo"] == pytest.approx(
+        numbers["amortisation_gap"] + numbers["horizon_gap"]
+    )
+    assert numbers["steps_saved"] == pytest.approx(6 - numbers["halting"]["mean"])
+    again = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json")[1])
+    assert again == numbers
+    other = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json", "--seed", "1")[1])
+    assert other["elbo"] != numbers["elbo"]
+
+    for figure in (folder / "figures").iterdir():
+        figure.unlink()
+    code, out, _ = run("plot", "first")
+    assert code == 0
+    assert {Path(line).name for line in out.split()} == FIGURES
+    assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
+
+
+def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
+    import xarray as xr
+
+    assert run("fit", *ARGUMENTS, "--seed", "3", "--chains", "2", "--out", "chains")[0] == 0
+    assert {path.name for path in (elsewhere / "chains").iterdir()} >= {"seed-3", "seed-4", "posterior.nc"}
+    with xr.open_datatree(elsewhere / "chains" / "posterior.nc", engine="h5netcdf") as tree:
+        assert tree["posterior"].sizes["chain"] == 2
+        assert tree["constant_data/halt_pmf"].dims == ("chain", "optimizee", "step")
+    assert json.loads((elsewhere / "chains" / "experiment.json").read_text())["seed"] == [3, 4]
+    code, out, _ = run("halt-stats", "chains", "--num-optimizees", "10", "--json")
+    assert code == 0
+    assert json.loads(out)["num_optimizees"] == 10
+    assert run("plot", "chains")[0] == 0
+    assert run("fit", "--resume", "chains")[0] == 0  # already trained: writes its results again
+    refused(run("fit", "--seed", "1", "--seed", "1"), "different seeds")
+    refused(run("fit", "--seed", "1", "--seed", "2", "--chains", "2"), "--chains or a repeated --seed")
+
+
+def test_without_a_halting_posterior(elsewhere: Path, run: Any) -> None:
+    code, out, err = run("fit", *ARGUMENTS, "--halting", "none", "--out", "l2l")
+    assert code == 0, err
+    assert "no halting posterior" in out
+    code, out, _ = run("halt-stats", "l2l", "--num-optimizees", "10")
+    assert "no halting posterior (--halting none): the exact posterior alone" in out
+    assert "ELBO" not in out
+    numbers = json.loads(run("halt-stats", "l2l", "--num-optimizees", "10", "--json")[1])
+    assert numbers["elbo"] is None
+    assert numbers["log_evidence"] is not None
+
+
+@pytest.mark.parametrize("halting", ["graves", "softmax", "truncated"])
+def test_other_posteriors_and_a_hand_designed_rule(halting: str, elsewhere: Path, run: Any) -> None:
+    code, out, err = run("fit", *ARGUMENTS, "--halting", halting, "--rule", "adam", "--out", "run")
+    assert code == 0, err
+    assert "adam: learning rate" in out
+    assert json.loads((elsewhere / "run" / "experiment.json").read_text())["rule_options"]["lr"] > 0
+
+
+def test_config_file(elsewhere: Path, run: Any) -> None:
+    lines = [f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in TINY.items()]
+    (elsewhere / "run.toml").write_text(
+        "\n".join([*lines, "prior_nu = 0.7", "infer-horizon = true", "[rule-option]", "hidden-size = 5"])
+    )
+    code, _, err = run("fit", "--config", "run.toml", "--prior-nu", "0.6", "--out", "run")
+    assert code == 0, err
+    settings = json.loads((elsewhere / "run" / "experiment.json").read_text())
+    assert settings["prior_nu"] == 0.6  # the command line wins
+    assert settings["infer_horizon"] is True
+    assert settings["horizon"] == 6
+    assert settings["rule_options"] == {"hidden_size": "5"}
+    (elsewhere / "bad.toml").write_text("prior-mu = 0.9\n")
+    refused(run("fit", "--config", "bad.toml"), "unknown key 'prior-mu'", "choose from", "prior-nu")
+    (elsewhere / "bad.toml").write_text("family = 'cubic'\n")
+    refused(run("fit", "--config", "bad.toml"), "cubic", "quadratic")
+    (elsewhere / "bad.toml").write_text("family = \n")
+    refused(run("fit", "--config", "bad.toml"), "not TOML")
+    refused(run("fit", "--config", "none.toml"), "none.toml")
+
+
+def test_prior(elsewhere: Path, run: Any) -> None:
+    code, out, _ = run("prior", "--prior-nu", "0.95", "--horizon", "100")
+    assert code == 0
+    assert "E[t] = 1/(1 - nu) = 20 steps, E[T] = 58.49 steps" in out
+    assert (elsewhere / "prior.png").stat().st_size > 5000
+
+
+def test_list_names_everything(run: Any) -> None:
+    code, out, _ = run("list")
+    assert code == 0
+    for registry in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS):
+        for name in registry:
+            (line,) = [line for line in out.splitlines() if line.split()[:1] == [name]]
+            assert len(line.split()) > 3
+
+
+@pytest.mark.parametrize("command", [[], ["fit"], ["halt-stats"], ["plot"], ["prior"], ["list"]])
+def test_help(command: list[str], run: Any) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert "Usage:" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--family", "cubic"], ["cubic", "quadratic", "digits"]),
+        (["--rule", "adamw2"], ["adamw2", "lstm"]),
+        (["--halting", "never"], ["never", "stick-breaking", "none"]),
+        (["--estimator", "gibbs"], ["gibbs", "collapse"]),
+        (["--prior-nu", "1"], ["prior-nu", "inside (0, 1)", "1.0"]),
+        (["--prior-nu", "0"], ["prior-nu", "inside (0, 1)"]),
+        (["--prior-nu", "nan"], ["prior-nu", "inside (0, 1)"]),
+        (["--prior-nu", "x"], ["prior-nu", "'x'"]),
+        (["--horizon", "0"], ["horizon >= 1", "got 0"]),
+        (["--batch", "0"], ["batch >= 1"]),
+        (["--kl-scale", "0"], ["kl-scale > 0"]),
+        (["--lr", "-1"], ["lr > 0"]),
+        (["--meta-steps", "-1"], ["meta-steps >= 0"]),
+        (["--rule", "sgd", "--halting", "none"], ["nothing to train"]),
+        (["--rule-option", "width=3"], ["no option 'width'", "hidden_size"]),
+        (["--rule-option", "width"], ["KEY=VALUE"]),
+        (["--family-option", "dim=ten"], ["expected int", "'ten'"]),
+        (["--halting", "softmax", "--objective", "ponder-cost"], ["graves"]),
+        (["--halting", "none", "--objective", "elbo"], ["halting posterior"]),
+        (["--estimator", "sample", "--infer-horizon"], ["infer_horizon"]),
+        (["--device", "abacus"], ["abacus"]),
+        (["--no-such-option"], ["--no-such-option"]),
+    ],
+)
+def test_bad_settings_are_one_line_and_leave_nothing(
+    arguments: list[str], words: list[str], elsewhere: Path, run: Any
+) -> None:
+    refused(run("fit", "--out", "run", *arguments), *words)
+    assert not (elsewhere / "run").exists()
+
+
+def test_bad_folders(elsewhere: Path, run: Any) -> None:
+    refused(run("halt-stats"), "no run yet", "fit --prior-nu")
+    refused(run("halt-stats", "nowhere"), "nowhere", "no run there")
+    refused(run("plot", "nowhere"), "no run there")
+    refused(run("fit", "--resume", "nowhere"), "no run there")
+    refused(run("fit", "--resume", "nowhere", "--lr", "1"), "drop lr")
+    (elsewhere / "file").write_text("")
+    refused(run("fit", *ARGUMENTS, "--out", "file/run"), "file/run", "Not a directory")
+    refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
+    refused(run("prior", "--prior-nu", "2"), "inside (0, 1)")
+    refused(run("prior", "--horizon", "0"), "H >= 1")
+
+
+def test_a_run_is_never_overwritten(elsewhere: Path, run: Any) -> None:
+    assert run("fit", *ARGUMENTS, "--out", "run")[0] == 0
+    before = {path: path.read_bytes() for path in (elsewhere / "run").rglob("*") if path.is_file()}
+    refused(run("fit", *ARGUMENTS, "--out", "run"), "already holds a run", "--resume")
+    checkpoint = elsewhere / "run" / "checkpoint.pt"
+    whole = checkpoint.read_bytes()
+    import pickle
+
+    for content, what in (
+        (whole[: len(whole) // 2], "truncated"),
+        (b"\0" * 4000, "corrupt"),
+        (whole[:200] + b"xx" + whole[202:], "changed"),
+        (b"", "empty"),
+        (pickle.dumps({"weights": Trap()}), "pickle"),
+    ):
+        checkpoint.write_bytes(content)
+        if what == "changed":
+            continue
+        for command in (["halt-stats", "run"], ["fit", "--resume", "run"]):
+            refused(run(*command), "checkpoint.pt", "not a probact checkpoint")
+        assert checkpoint.read_bytes() == content
+    assert not (elsewhere / "sprung").exists()
+    import torch
+
+    torch.save({"other": 1}, checkpoint)
+    refused(run("halt-stats", "run"), "expected format")
+    torch.save([1], checkpoint)
+    refused(run("halt-stats", "run"), "expected a probact checkpoint, got a list")
+    checkpoint.unlink()
+    refused(run("halt-stats", "run"), "no checkpoint.pt")
+    for path, content in before.items():
+        if path != checkpoint and path.name != "metrics.jsonl":
+            assert path.read_bytes() == content, path
+    (elsewhere / "run" / "experiment.json").write_text("{")
+    refused(run("halt-stats", "run"), "experiment.json", "not an experiment")
+    (elsewhere / "run" / "posterior.nc").write_bytes(b"netcdf?")
+    (elsewhere / "run" / "experiment.json").write_bytes(before[elsewhere / "run" / "experiment.json"])
+    refused(run("plot", "run"), "posterior.nc", "not a posterior file")
+
+
+class Trap:
+    """A pickle that would write a file if anything ran it."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("sprung",)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(elsewhere: Path, run: Any) -> None:
+    """A limit on file size stands for a full disk: the checkpoint no longer fits."""
+    assert run("fit", *ARGUMENTS, "--out", "run")[0] == 0
+    checkpoint = elsewhere / "run" / "checkpoint.pt"
+    before = checkpoint.read_bytes()
+    limit = len(before) // 2
+
+    process = subprocess.run(
+        [sys.executable, str(CLI), "fit", "--resume", "run"],
+        cwd=elsewhere,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 2, process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert "File too large" in errors[0]
+    assert "Traceback" not in process.stderr
+    assert checkpoint.read_bytes() == before
+    assert not list((elsewhere / "run").glob(".*"))

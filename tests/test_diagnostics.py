@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scipy.stats import spearmanr
+
+from probact import beliefs, plots
+from probact.diagnostics import to_datatree
+from probact.evaluation import held_out_problems, loss_curve, losses_at, reported_steps, tune
+from probact.experiment import Experiment
+from probact.registry import POSTERIORS, RULES
+
+HORIZON, NUM = 12, 40
+
+
+def tree_of(**settings: Any) -> xr.DataTree:
+    experiment = Experiment.create(**{"family": "regression", "horizon": HORIZON, **settings})
+    built = experiment.build()
+    if built.posterior is not None:
+        with torch.no_grad():
+            built.posterior.output.weight.mul_(30.0)  # problems halt at different steps
+    return to_datatree(experiment, [built], held_out_problems(experiment, NUM), num_draws=400)
+
+
+@pytest.fixture(scope="module")
+def tree() -> xr.DataTree:
+    return tree_of(halting="truncated")
+
+
+def test_layout(tree: xr.DataTree) -> None:
+    for group in ("posterior", "prior"):
+        for name in ("T", "t"):
+            variable = tree[group][name]
+            assert variable.dims == ("chain", "draw", "optimizee")
+            assert variable.dtype == np.int64
+            assert 1 <= int(variable.min()) <= int(variable.max()) <= HORIZON
+        assert bool((tree[group].t <= tree[group]["T"]).all())
+    data = tree["constant_data"]
+    for name in ("halt_pmf", "exact_pmf", "loss_path"):
+        assert data[name].dims == ("optimizee", "step")
+    for name in ("elbo", "log_evidence", "amortisation_gap", "horizon_gap", "optimum", "initial_loss"):
+        assert data[name].dims == ("optimizee",)
+    assert data.prior_pmf.dims == ("step",)
+    assert data.horizon_prior.dims == ("horizon",)
+    assert data.step.values.tolist() == list(range(1, HORIZON + 1))
+    assert all(isinstance(value, str | int | float) for value in tree.attrs.values())
+
+
+@pytest.mark.parametrize("settings", [{}, {"halting": "graves"}, {"infer_horizon": True}, {"halting": "none"}])
+def test_tables_are_consistent(settings: dict[str, Any]) -> None:
+    tree = tree_of(**settings)
+    data = tree["constant_data"]
+    for name, dim in (
+        ("halt_pmf", "step"),
+        ("exact_pmf", "step"),
+        ("horizon_pmf", "horizon"),
+        ("exact_horizon_pmf", "horizon"),
+        ("prior_pmf", "step"),
+        ("horizon_prior", "horizon"),
+    ):
+        np.testing.assert_allclose(data[name].sum(dim), 1, atol=1e-6)
+    np.testing.assert_allclose(data.log_evidence - data.elbo, data.amortisation_gap + data.horizon_gap, atol=1e-9)
+    assert float(data.amortisation_gap.min()) >= -1e-9
+    assert float(data.horizon_gap.min()) >= -1e-9
+    # evidence from the file's own tables
+    again = np.log((data.prior_pmf * np.exp(-data.loss_path)).sum("step"))
+    np.testing.assert_allclose(data.log_evidence, again, rtol=1e-6)
+
+
+@pytest.mark.parametrize("halting", [*POSTERIORS, "none"])
+def test_draws_follow_the_tables(halting: str) -> None:
+    tree = tree_of(halting=halting)
+    data = tree["constant_data"]
+    pmf = data.halt_pmf.mean("optimizee").values
+    for values, expected in (
+        (tree["posterior"].t, pmf),
+        (tree["prior"].t, data.prior_pmf.values),
+        (tree["posterior"]["T"], data.horizon_pmf.mean("optimizee").values),
+        (tree["prior"]["T"], data.horizon_prior.values),
+    ):
+        observed = np.bincount(values.values.ravel(), minlength=HORIZON + 1)[1:] / values.size
+        assert np.abs(observed - expected).max() < 5 * (0.25 / values.size) ** 0.5
+
+
+def test_statistics_by_hand(tree: xr.DataTree) -> None:
+    data = tree["constant_data"]
+    statistics = beliefs.halting_statistics(tree, 0.5)
+    halting, exact_map, at_halting = [], [], []
+    for problem in range(NUM):
+        spent, t = 0.0, 0
+        while spent < 0.5:
+            spent += float(data.halt_pmf[problem, t])
+            t += 1
+        halting.append(t)
+        exact_map.append(1 + int(np.argmax(data.exact_pmf[problem].values)))
+        at_halting.append(float(data.loss_path[problem, t - 1]))
+    assert statistics["halting"] == {
+        "min": min(halting),
+        "max": max(halting),
+        "mean": pytest.approx(np.mean(halting)),
+        "sd": pytest.approx(np.std(halting, ddof=1)),
+        "median": np.median(halting),
+    }
+    assert statistics["rank_correlation"] == pytest.approx(spearmanr(halting, exact_map).statistic)
+    assert statistics["loss_at_halting"] == pytest.approx(np.mean(at_halting))
+    assert statistics["loss_at_horizon"] == pytest.approx(float(data.loss_path[:, -1].mean()))
+    assert statistics["steps_saved"] == pytest.approx(HORIZON - np.mean(halting))
+    steps = np.arange(1, HORIZON + 1)
+    assert statistics["prior"]["mean"] == pytest.approx(float((steps * data.prior_pmf).sum()))
+    mixture = data.halt_pmf.mean("optimizee").values
+    assert statistics["posterior"]["mean"] == pytest.approx(float(mixture @ steps))
+    assert statistics["posterior"]["quantiles"]["0.5"] == 1 + int(np.argmax(np.cumsum(mixture) >= 0.5))
+
+
+def test_diverged_problems_are_counted_and_left_out(tree: xr.DataTree) -> None:
+    broken = tree.copy(deep=True)
+    path = broken["constant_data"].loss_path.values
+    path[3, 5:] = np.inf
+    statistics = beliefs.halting_statistics(broken)
+    assert (statistics["num_optimizees"], statistics["num_diverged"]) == (NUM - 1, 1)
+    assert np.isfinite(statistics["loss_at_horizon"])
+    path[:] = np.inf
+    with pytest.raises(ValueError, match="all 40 problems diverged"):
+        beliefs.halting_statistics(broken)
+
+
+def test_file_is_read_by_xarray_and_arviz(tree: xr.DataTree, tmp_path: Path) -> None:
+    path = tmp_path / "posterior.nc"
+    beliefs.save(tree, path)
+    again = beliefs.load(path)
+    xr.testing.assert_identical(again["posterior"].to_dataset(), tree["posterior"].to_dataset())
+    assert again.attrs == tree.attrs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz as az
+
+        data = az.from_netcdf(str(path))
+    assert int(data.posterior.t.max()) <= HORIZON
+    assert data.constant_data.halt_pmf.shape == (NUM, HORIZON)
+    assert data.posterior["T"].dtype == np.int64
+    data.close() if hasattr(data, "close") else None
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="not a posterior file, or a damaged one"):
+        beliefs.load(path)
+    with pytest.raises(ValueError, match="no such file"):
+        beliefs.load(tmp_path / "none.nc")
+
+
+@pytest.mark.parametrize("settings", [{}, {"halting": "none"}, {"family": "digits", "horizon": 5}])
+def test_figures_are_labelled(settings: dict[str, Any], tmp_path: Path) -> None:
+    tree = tree_of(**settings)
+    record = {"step": 1, "loss": 2.0, "validation": 3.0, "mean_halting": 4.0, "grad_norm": 1.0}
+    paths = plots.draw_all(tree, {"seed 0": [record, {**record, "step": 2, "validation": None}]}, tmp_path)
+    assert len(paths) == len(plots.FIGURES) + 1
+    assert all(path.stat().st_size > 5_000 for path in paths)
+    for draw in (*plots.FIGURES.values(),):
+        figure = draw(tree)
+        assert figure.get_suptitle() or figure.axes[0].get_title()
+        assert any(axes.get_xlabel() for axes in figure.axes)
+
+
+def test_tuning_finds_the_best_rate() -> None:
+    experiment = Experiment.create(family="quadratic", horizon=10)
+    tuned = tune("sgd", experiment)
+    problems = held_out_problems(experiment, 300)
+    best = float(loss_curve(tuned.rule, problems, 10)[-1].mean())
+    for factor in (0.3, 3.0):
+        other = float(loss_curve(RULES["sgd"](lr=factor * tuned.lr), problems, 10)[-1].mean())
+        assert best < other
+
+
+def test_reported_steps_reach_the_horizon() -> None:
+    assert reported_steps(100) == [1, 5, 10, 20, 50, 100]
+    assert reported_steps(20) == [1, 5, 10, 20]
+    assert reported_steps(1) == [1]
+    nll = loss_curve(RULES["sgd"](), held_out_problems(Experiment.create(), 3), 4)
+    assert list(losses_at(nll, [1, 4, 9])) == ["1", "4"]
+    assert losses_at(nll, [4])["4"] == pytest.approx(float(nll[4].mean()))

@@ -1,0 +1,132 @@
+"""Each fault that would spoil the results quietly, planted: the checks of the other tests must see it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from probact.act import ACT
+from probact.posteriors import HaltingDistribution, HaltingPosterior
+from probact.priors import Prior, Steps
+from probact.rollout import Rollout
+from tests.checks import assert_causal, assert_matches_closed_form, assert_no_leak, objective, problems, rollout_of
+
+pytestmark = pytest.mark.usefixtures("double")
+
+
+def act() -> ACT:
+    built = objective(objective="elbo", estimator="enumerate")
+    assert isinstance(built, ACT)
+    return built
+
+
+def test_without_a_fault_all_checks_pass() -> None:
+    healthy = act()
+    assert healthy.posterior is not None
+    assert_causal(healthy.posterior, torch.randn(5, 3, 49))
+    assert_no_leak(healthy.unroll, problems("regression"))
+    assert_matches_closed_form(healthy, problems("regression"))
+
+
+def test_a_head_that_sees_the_future() -> None:
+    class Seeing(HaltingPosterior):
+        def forward(self, features: Tensor) -> HaltingDistribution:
+            return super().forward(features - features.mean(0))
+
+    with pytest.raises(AssertionError):
+        assert_causal(Seeing("stick-breaking", 4, 0.9), torch.randn(5, 3, 4))
+
+
+def test_a_softmax_over_the_whole_horizon() -> None:
+    class Whole(HaltingPosterior):
+        def forward(self, features: Tensor) -> HaltingDistribution:
+            q = super().forward(features)
+            return type(q)(q.logits - q.logits.logsumexp(0))
+
+    with pytest.raises(AssertionError):
+        assert_causal(Whole("stick-breaking", 4, 0.9), torch.randn(5, 3, 4))
+
+
+def test_features_that_mix_problems() -> None:
+    healthy = act()
+
+    def leaking(optimizee: Any) -> Rollout:
+        rollout = rollout_of(healthy, optimizee)
+        return rollout._replace(features=rollout.features - rollout.features.mean(1, keepdim=True))
+
+    with pytest.raises(AssertionError):
+        assert_no_leak(leaking, problems("regression"))
+
+
+def test_an_optimizee_that_mixes_problems() -> None:
+    healthy = act()
+    optimizee = problems("regression")
+    sample = type(optimizee)
+
+    class Mixing(sample):  # type: ignore[misc, valid-type]
+        def nll(self, params: Any) -> Tensor:
+            own: Tensor = super().nll(params)
+            return 0.9 * own + 0.1 * own.mean()
+
+    with pytest.raises(AssertionError):
+        assert_no_leak(healthy.unroll, Mixing(**vars(optimizee)))
+
+
+def test_off_by_one_in_t(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halting at t is charged the loss before step t."""
+    monkeypatch.setattr(Rollout, "log_likelihood", property(lambda self: -self.nll[:-1]), raising=True)
+    shifted = act()
+    rollout = shifted.unroll(problems("regression"))
+    value = shifted.loss(rollout)
+    monkeypatch.undo()
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(value, shifted.loss(rollout))
+
+
+def test_off_by_one_in_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Prior.halting_distribution
+
+    def shifted(self: Prior, T: Tensor, num_steps: int | None = None) -> Steps:
+        return original(self, (T + 1).clamp_max(self.horizon), num_steps)
+
+    monkeypatch.setattr(Prior, "halting_distribution", shifted)
+    with pytest.raises(AssertionError):
+        assert_matches_closed_form(act(), problems("regression"))
+
+
+def test_prior_normalised_over_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prior code's fault: KL to a prior that sums to 1 over the whole batch, KL too large by log L."""
+    original = Prior.halting_distribution
+
+    def over_the_batch(self: Prior, T: Tensor, num_steps: int | None = None) -> Steps:
+        return Steps(original(self, T, num_steps).log_pmf - math.log(5), validate_args=False)
+
+    monkeypatch.setattr(Prior, "halting_distribution", over_the_batch)
+    with pytest.raises(AssertionError):
+        assert_matches_closed_form(act(), problems("regression"))
+
+
+def test_two_unrelated_nus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prior code's .945 for T and .9 for t."""
+    monkeypatch.setattr(Prior, "horizon_distribution", lambda self: Steps(Prior(0.945, self.horizon).log_horizon()))
+    faulty = act()
+    faulty.estimator = type("Both", (), {"draws_horizon": False, "collapses_halting": False})
+    with pytest.raises(AssertionError):
+        assert_matches_closed_form(faulty, problems("regression"))
+
+
+def test_posterior_without_gradient_from_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prior code's V1: the loss at the halting step teaches q nothing."""
+    original = ACT._halting
+
+    def deaf(self: ACT, rollout: Rollout) -> HaltingDistribution:
+        q = original(self, rollout)
+        return type(q)(q.logits.detach())
+
+    monkeypatch.setattr(ACT, "_halting", deaf)
+    with pytest.raises(AssertionError):
+        assert_matches_closed_form(act(), problems("regression"))

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from probact.experiment import Experiment, generator
+from probact.fitting import train, with_tuned_rate
+from probact.runs import Run
+from probact.training import MetaTraining
+
+CLI = Path(__file__).parent.parent / "cli.py"
+TINY = {
+    "family": "quadratic",
+    "horizon": 6,
+    "batch": 4,
+    "meta_steps": 6,
+    "validate_every": 2,
+    "validation_problems": 4,
+    "test_problems": 6,
+}
+
+
+def tiny(**settings: Any) -> Experiment:
+    return Experiment.create(**{**TINY, **settings})
+
+
+def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_improves_the_objective() -> None:
+    training = MetaTraining(tiny(horizon=10, batch=32, meta_steps=40, validate_every=40))
+    before, _ = training.validate()
+    for _ in training:
+        pass
+    assert training.best_validation < 0.7 * before
+
+
+def test_halting_trains_on_plain_adam() -> None:
+    """Only the head learns, and the bound rises towards the evidence."""
+    training = MetaTraining(
+        tiny(rule="adam", rule_options={"lr": 0.2}, halting="truncated", batch=32, meta_steps=60, lr=0.05)
+    )
+    before, _ = training.validate()
+    for _ in training:
+        pass
+    assert training.best_validation < before - 0.01
+
+
+def test_same_seed_same_weights_other_seed_others() -> None:
+    runs = []
+    for seed in (0, 0, 1):
+        training = MetaTraining(tiny(seed=seed))
+        list(training)
+        runs.append(training.objective.state_dict())
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_random_streams_do_not_overlap() -> None:
+    streams = [
+        ("train", 0, 0),
+        ("train", 0, 1),
+        ("train", 1, 0),
+        ("validation", 0, 0),
+        ("test", 0, 0),
+        ("tuning", 0, 0),
+    ]
+    assert len({generator(*stream).initial_seed() for stream in streams}) == len(streams)
+
+
+@pytest.mark.parametrize("estimator", ["collapse", "sample"])
+def test_resume_in_process_is_bitwise(estimator: str, tmp_path: Path) -> None:
+    whole = MetaTraining(tiny(estimator=estimator))
+    list(whole)
+    run = Run.create(tmp_path / "run", tiny(estimator=estimator), [0])
+    (chain,) = run.chains
+    stops = iter([False, False, True])
+    assert not train(chain, lambda record: None, lambda: next(stops, True))
+    assert train(chain, lambda record: None, lambda: False)
+    resumed = MetaTraining(chain.experiment)
+    chain.restore(resumed)
+    assert same(resumed.objective.state_dict(), whole.objective.state_dict())
+    assert same(resumed.best_weights, whole.best_weights)
+    assert [record["step"] for record in chain.records()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_best_weights_are_kept() -> None:
+    training = MetaTraining(tiny())
+    seen = {}
+    for record in training:
+        if record.validation is not None:
+            seen[record.validation] = {n: w.clone() for n, w in training.objective.state_dict().items()}
+    assert training.best_validation == min(seen)
+    assert same(training.best_weights, seen[min(seen)])
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_non_finite_gradients_are_skipped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = MetaTraining(tiny(meta_steps=3))
+    original, calls = training.objective.loss, []
+
+    def sometimes_nan(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        return original(*args) * (math.nan if len(calls) == 2 else 1.0)
+
+    monkeypatch.setattr(training.objective, "loss", sometimes_nan)
+    steps = iter(training)
+    next(steps)
+    before = {n: w.clone() for n, w in training.objective.state_dict().items()}
+    record = next(steps)
+    assert record.skipped == 1
+    assert not math.isfinite(record.grad_norm)
+    assert same(training.objective.state_dict(), before)
+    assert next(steps).skipped == 1
+    assert all(bool(weight.isfinite().all()) for weight in training.objective.parameters())
+
+
+def test_gradient_is_clipped() -> None:
+    training = MetaTraining(tiny(clip=1e-3))
+    record = next(iter(training))
+    norm = torch.nn.utils.get_total_norm([w.grad for w in training.objective.parameters() if w.grad is not None])
+    assert record.grad_norm > 1e-3
+    assert float(norm) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_kl_warmup_anneals() -> None:
+    assert [record.anneal for record in MetaTraining(tiny(kl_warmup=4))] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_rate_falls_on_a_cosine() -> None:
+    rates = [record.lr for record in MetaTraining(tiny(lr=1.0))]
+    assert rates == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)])
+
+
+def test_nothing_to_train() -> None:
+    with pytest.raises(ValueError, match="nothing to train: rule 'adam' has no weights and halting is 'none'"):
+        MetaTraining(tiny(rule="adam", halting="none"))
+
+
+def test_loss_that_is_nan_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = MetaTraining(tiny())
+    sample = training.family.sample
+
+    def broken(num: int, random: torch.Generator) -> Any:
+        optimizee = sample(num, random)
+        return type(optimizee)(**{**vars(optimizee), "target": optimizee.target * math.nan})  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(training.family, "sample", broken)
+    with pytest.raises(ValueError, match="family 'quadratic': expected a finite loss at theta_0, got none in 4"):
+        next(iter(training))
+
+
+def test_hand_designed_rules_get_a_tuned_rate() -> None:
+    tuned = with_tuned_rate(tiny(rule="sgd"))
+    lr = tuned.rule_options["lr"]
+    # independent: the best of a coarse scan on the tuning problems
+    from probact.registry import FAMILIES, RULES
+    from probact.rollout import unroll
+
+    tuning = FAMILIES["quadratic"]().sample(128, generator("tuning", 0))
+    final = {r: float(unroll(RULES["sgd"](lr=r), tuning, 6).nll[-1].mean()) for r in (lr / 2, lr, lr * 2)}
+    assert min(final, key=final.__getitem__) == lr
+    given = tiny(rule="sgd", rule_options={"lr": 0.3})
+    assert with_tuned_rate(given) is given
+    assert with_tuned_rate(tiny()) == tiny()
+
+
+FIT = ["--family", "quadratic", "--horizon", "6", "--batch", "4", "--meta-steps", "300"]
+FIT += ["--validate-every", "100", "--validation-problems", "4", "--test-problems", "6"]
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def final_weights(folder: Path) -> dict[str, Any]:
+    weights: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)["weights"]
+    return weights
+
+
+def start(folder: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(CLI), "fit", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(folder, [*FIT, "--out", "run"])
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "halt-stats" in output
+    return final_weights(folder / "run")
+
+
+def test_sigkill_then_resume_is_bitwise(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
+    """Killed twice, before and after the first checkpoint could have been written."""
+    arguments = [*FIT, "--out", "run"]
+    for at_least in (20, 120):
+        process = start(tmp_path, arguments)
+        wait_for(lambda n=at_least: lines(tmp_path / "run" / "metrics.jsonl") >= n, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        arguments = ["--resume", "run"]
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 12')  # what a kill in the middle of a line leaves
+    process = start(tmp_path, arguments)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert same(final_weights(tmp_path / "run"), uninterrupted)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 301))
+
+
+def test_ctrl_c_saves_and_says_how_to_resume(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
+    process = start(tmp_path, [*FIT, "--out", "run"])
+    wait_for(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 30, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "python cli.py fit --resume run" in errors
+    assert "Traceback" not in errors
+    saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"]
+    assert saved == lines(tmp_path / "run" / "metrics.jsonl")
+    process = start(tmp_path, ["--resume", "run"])
+    process.communicate(timeout=300)
+    assert same(final_weights(tmp_path / "run"), uninterrupted)
