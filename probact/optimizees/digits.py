@@ -50,10 +50,10 @@ class Digits(NetworkFamily):
     """
 
     recommended: ClassVar[Mapping[str, Any]] = {
-        "batch": 8,
+        "batch": 6,
         "horizon": 50,
         "lr": 5e-3,
-        "meta_steps": 250,
+        "meta_steps": 200,
         "validation_problems": 32,
         "test_problems": 64,
     }

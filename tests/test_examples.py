@@ -1,0 +1,47 @@
+"""The README's code and the examples, run as they stand."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from probact.registry import FAMILIES
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_own_optimizee(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        losses = runpy.run_path(str(ROOT / "examples" / "own_optimizee.py"))["main"](meta_steps=25)
+    finally:
+        FAMILIES._parts.pop("patients", None)
+    assert "halting step" in capsys.readouterr().out
+    assert losses["horizon"] < 0.9 * losses["start"]
+
+
+def test_svi(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "svi.py"))["main"](meta_steps=25)
+    bounds = re.findall(r"ELBO +(-?[\d.]+) <= log p\(x\) +(-?[\d.]+)", capsys.readouterr().out)
+    assert len(bounds) == 4
+    assert all(float(elbo) <= float(evidence) for elbo, evidence in bounds)
+    assert float(bounds[-1][0]) > float(bounds[0][0])
+
+
+def test_readme_python(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in block.splitlines() if line.strip()]) < 20
+    exec(compile(block, "README.md", "exec"), {})
+    assert "log p(x)" in capsys.readouterr().out
+
+
+def test_readme_names_every_command() -> None:
+    from probact.cli import cli
+
+    readme = (ROOT / "README.md").read_text()
+    for name in cli.commands:
+        assert f"`{name}" in readme, name
+    for path in re.findall(r"\]\(([\w./-]+)\)", readme):
+        assert (ROOT / path).exists(), path
