@@ -35,7 +35,7 @@ FITS = {
 
 def fit(name: str) -> None:
     folder = ROOT / "runs" / f"benchmark-{name}"
-    arguments = shlex.split(FITS[name]) + ["--out", str(folder)]
+    arguments = [*shlex.split(FITS[name]), "--out", str(folder)]
     if (folder / "experiment.json").exists():
         arguments = ["--resume", str(folder)]
     subprocess.run([sys.executable, str(ROOT / "cli.py"), "fit", *arguments], cwd=ROOT, check=True)

@@ -1,6 +1,6 @@
 """The halting model in Pyro's own hands: SVI, TraceEnum_ELBO, and the exact evidence that the bound must not pass.
 
-    python examples/svi.py
+python examples/svi.py
 """
 
 import pyro
@@ -8,8 +8,8 @@ import torch
 from pyro.infer import SVI, TraceEnum_ELBO
 
 from probact import ACT, Experiment, Prior, exact
-from probact.posteriors import HaltingPosterior
 from probact.features import NUM_FEATURES
+from probact.posteriors import HaltingPosterior
 from probact.rules.lstm import CoordinatewiseLSTM
 
 

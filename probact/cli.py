@@ -201,14 +201,17 @@ def fit(
             click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
         MetaTraining(tuned)  # refuses what cannot be trained before anything is written
         run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
-    click.echo(f"run: {run.folder}")
+    settings = run.experiment
+    click.echo(
+        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
+        f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
+    )
     with _asked_to_stop() as asked:
         for chain in run.chains:
             with _progress(chain.experiment) as on_record:
                 if not train(chain, on_record, lambda: bool(asked)):
                     _interrupted(run.folder)
     summary = report(run)
-    settings = run.experiment
     click.echo(f"\n{printing.losses(summary)}\n")
     click.echo(printing.halting(summary, settings.prior_nu, settings.halting, settings.horizon))
     click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")

@@ -115,7 +115,7 @@ class Experiment:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator("weights", self.seed).initial_seed())
             rule = RULES.build(self.rule, dict(self.rule_options))
-            prior = Prior(self.prior_nu, self.horizon)
+            prior = Prior(self.prior_nu, self.horizon, self.device)
             unrolling = Unrolling(self.truncate or None, self.through_path)
             if self.halting == NO_HALTING:
                 posterior, name = None, self.objective or "sum-of-losses"

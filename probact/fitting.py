@@ -60,6 +60,7 @@ def report(run: Run) -> dict[str, Any]:
     problems = held_out_problems(experiment)
     objectives = [chain.load() for chain in run.chains]
     tree = diagnostics.to_datatree(experiment, objectives, problems)
+    statistics = beliefs.halting_statistics(tree)
     beliefs.save(tree, run.posterior)
     plots.draw_all(tree, run.records(), run.figures)
     data = beliefs.tables(tree)
@@ -81,7 +82,7 @@ def report(run: Run) -> dict[str, Any]:
         "start_loss_at": losses_at(start, steps),
         "adam_loss_at": losses_at(loss_curve(adam.rule, problems, experiment.horizon), steps),
         "adam_lr": adam.lr,
-        **beliefs.halting_statistics(tree),
+        **statistics,
         "seconds": sum(known) + time.perf_counter() - begun,
     }
     write_atomically(run.summary, json.dumps(finite_numbers(summary), indent=2) + "\n")

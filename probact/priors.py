@@ -110,6 +110,7 @@ class Prior:
 
     :param nu: probability to continue; a float, or a tensor ``(*batch)`` in (0, 1) that may require gradient.
     :param horizon: the cap H >= 1 on T and t.
+    :param device: where the tables live; by default where ``nu`` is.
     :raises ValueError: if ``nu`` is outside (0, 1) or ``horizon`` < 1.
 
     >>> prior = Prior(0.95, horizon=100)
@@ -119,11 +120,11 @@ class Prior:
     True
     """
 
-    def __init__(self, nu: float | Tensor, horizon: int) -> None:
+    def __init__(self, nu: float | Tensor, horizon: int, device: str | torch.device | None = None) -> None:
         if horizon < 1:
             raise ValueError(f"expected a horizon H >= 1, got {horizon}")
         # A float's tables are computed in double: float32 would round 1 - 1e-6 by 3 %.
-        exact = torch.as_tensor(nu, dtype=None if isinstance(nu, Tensor) else torch.float64)
+        exact = torch.as_tensor(nu, dtype=None if isinstance(nu, Tensor) else torch.float64, device=device)
         if not bool(((exact > 0) & (exact < 1)).all()):
             raise ValueError(f"expected nu, the probability to continue, inside (0, 1), got {nu}")
         self.nu = nu
@@ -183,7 +184,7 @@ class Prior:
 
     def truncate(self, num_steps: int) -> Prior:
         """The same nu capped at ``num_steps``: p(t|T) keeps its values for T <= ``num_steps``."""
-        return self if num_steps == self.horizon else Prior(self.nu, num_steps)
+        return self if num_steps == self.horizon else Prior(self.nu, num_steps, self._a.device)
 
     @property
     def step_cost(self) -> float:
