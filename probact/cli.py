@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,10 +17,10 @@ import probact
 from probact import printing
 from probact.beliefs import HALTING_LEVEL, NO_HALTING
 from probact.experiment import Experiment
+from probact.options import DEFAULTS, choice, pairs, read_config, setting
 from probact.priors import Prior
-from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, Registry
+from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
 
-DEFAULTS = {entry.name: entry.default for entry in fields(Experiment)}
 HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 
 
@@ -65,71 +63,26 @@ def cli() -> None:
     """
 
 
-def setting(name: str, type_: Any, help_: str, **more: Any) -> Any:
-    """An option for the field ``name`` of ``Experiment``, which holds the default."""
-    default = DEFAULTS[name]
-    shown = f"  [default: {default}]" if default not in ("", None) else ""
-    flag = more.pop("flag", f"--{name.replace('_', '-')}")
-    return click.option(flag, name, type=type_, default=None, help=help_ + shown, **more)
-
-
-def _choice(registry: Registry) -> click.Choice[str]:
-    return click.Choice(list(registry))
-
-
-def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not equals:
-            raise click.BadParameter(f"expected KEY=VALUE, got {value!r}", context, parameter)
-        pairs[key.replace("-", "_")] = text
-    return pairs
-
-
-def _read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Fill the command's defaults from a TOML file; refuse keys that are not its options."""
-    if path is None:
-        return
-    try:
-        given = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path}: not TOML ({error})") from None
-    options = [option for option in context.command.params if option.name not in ("config", "resume")]
-    known = {option.opts[0].removeprefix("--"): option for option in options}
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        option = known.get(key.replace("_", "-"))
-        if option is None or option.name is None:
-            raise click.BadParameter(f"{path}: unknown key {key!r}: choose from {', '.join(known)}")
-        if isinstance(value, dict):
-            value = [f"{entry}={text}" for entry, text in value.items()]
-        if getattr(option, "multiple", False) and not isinstance(value, list):
-            value = [value]
-        values[option.name] = value
-    context.default_map = {**(context.default_map or {}), **values}
-
-
 @cli.command()
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    callback=_read_config,
+    callback=read_config,
     is_eager=True,
     expose_value=False,
     help="TOML file with any of these options as keys (prior-nu = 0.9); the command line wins.",
 )
 @setting("prior_nu", float, "Probability to continue, in (0, 1): the halting step has prior mean 1 / (1 - nu).")
-@setting("family", _choice(FAMILIES), "What the optimizer is trained on; see `list`.")
-@setting("rule", _choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
+@setting("family", choice(FAMILIES), "What the optimizer is trained on; see `list`.")
+@setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
 @setting("halting", click.Choice(HALTING_CHOICES), "Halting posterior q(t|x,T); `none` learns to optimize only.")
-@setting("objective", _choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
+@setting("objective", choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
 @setting("horizon", int, "H: steps of an unroll, the cap on T and t.")
-@setting("estimator", _choice(ESTIMATORS), "How the ELBO sums over T and t.")
+@setting("estimator", choice(ESTIMATORS), "How the ELBO sums over T and t.")
 @setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
 @setting("kl_warmup", int, "Meta-steps over which that weight rises from 0.")
 @setting("infer_horizon", bool, "Put the optimal q(T|x) in the guide, a tighter bound.", is_flag=True, flag_value=True)
-@setting("ponder_cost", float, "tau, the price of a step in Graves' objective.  [default: -log nu]")
+@setting("ponder_cost", float, "tau of Graves' objective.  [default: -log nu / (1 - nu)]")
 @setting("meta_steps", int, "Updates of the optimizer's weights.")
 @setting("batch", int, "L: problems of one meta-step.")
 @setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
@@ -147,12 +100,12 @@ def _read_config(context: click.Context, parameter: click.Parameter, path: Path 
     "--family-option",
     "family_options",
     multiple=True,
-    callback=_pairs,
+    callback=pairs,
     metavar="KEY=VALUE",
     help="Option of the family.",
 )
 @click.option(
-    "--rule-option", "rule_options", multiple=True, callback=_pairs, metavar="KEY=VALUE", help="Option of the rule."
+    "--rule-option", "rule_options", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Option of the rule."
 )
 @click.option(
     "--seed",

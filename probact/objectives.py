@@ -84,7 +84,10 @@ class SumOfLosses(Objective):
 class PonderCost(Objective):
     """sum_t p_t nll(theta_t) + tau (N + R): adaptive computation time (Graves 2016, eq 10-13).
 
-    :param ponder_cost: tau > 0, the price of a step.
+    N has no gradient, so that moving weight to any earlier step earns tau once, however many steps it saves: training
+    halts where the improvement still to come falls below tau.
+
+    :param ponder_cost: tau > 0, in nats.
     :raises ValueError: with a halting posterior other than ``graves``, which alone has N and R.
     """
 
@@ -94,7 +97,7 @@ class PonderCost(Objective):
         posterior: HaltingPosterior | None,
         prior: Prior,
         unrolling: Unrolling = Unrolling(),  # noqa: B008 - immutable
-        ponder_cost: float = 0.05,
+        ponder_cost: float = 1.0,
     ) -> None:
         super().__init__(rule, posterior, prior, unrolling)
         if posterior is None or not issubclass(posterior.distribution, Graves):

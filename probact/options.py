@@ -1,0 +1,62 @@
+"""Options of the command line: from the fields of ``Experiment``, as KEY=VALUE pairs, or from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from probact.experiment import Experiment
+from probact.registry import Registry
+
+DEFAULTS = {entry.name: entry.default for entry in fields(Experiment)}
+
+
+def setting(name: str, type_: Any, help_: str, **more: Any) -> Any:
+    """An option for the field ``name`` of ``Experiment``, which holds the default."""
+    default = DEFAULTS[name]
+    shown = f"  [default: {default}]" if default not in ("", None) else ""
+    flag = more.pop("flag", f"--{name.replace('_', '-')}")
+    return click.option(flag, name, type=type_, default=None, help=help_ + shown, **more)
+
+
+def choice(registry: Registry) -> click.Choice[str]:
+    """The names of a registry."""
+    return click.Choice(list(registry))
+
+
+def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """KEY=VALUE texts as a dict; dashes in keys become underscores."""
+    read = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected KEY=VALUE, got {value!r}", context, parameter)
+        read[key.replace("-", "_")] = text
+    return read
+
+
+def read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Fill the command's defaults from a TOML file; refuse keys that are not its options."""
+    if path is None:
+        return
+    try:
+        given = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path}: not TOML ({error})") from None
+    options = [option for option in context.command.params if option.name not in ("config", "resume")]
+    known = {option.opts[0].removeprefix("--"): option for option in options}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        option = known.get(key.replace("_", "-"))
+        if option is None or option.name is None:
+            raise click.BadParameter(f"{path}: unknown key {key!r}: choose from {', '.join(known)}")
+        if isinstance(value, dict):
+            value = [f"{entry}={text}" for entry, text in value.items()]
+        if getattr(option, "multiple", False) and not isinstance(value, list):
+            value = [value]
+        values[option.name] = value
+    context.default_map = {**(context.default_map or {}), **values}
