@@ -132,6 +132,8 @@ def fit(
 
     Writes experiment.json, checkpoint.pt, metrics.jsonl, posterior.nc, summary.json and figures/*.png to the run's
     folder.  Ctrl-C saves; --resume continues, also after a crash, to the same weights bit for bit.
+
+    Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
     from probact.fitting import report, train, with_tuned_rate
     from probact.runs import Run, new_folder
@@ -333,6 +335,10 @@ def list_() -> None:
         click.echo(click.style(title, bold=True))
         for name in registry:
             click.echo(f"  {name:16}{registry.describe(name)}")
+            recommended = getattr(registry[name], "recommended", {})
+            if recommended:
+                settings = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in recommended.items())
+                click.echo(f"  {'':16}recommends {settings}")
         if registry is POSTERIORS:
             click.echo(f"  {NO_HALTING:16}No halting: learning to optimize alone, by the sum of losses.")
         click.echo()

@@ -44,7 +44,7 @@ class Experiment:
     :ivar prior_nu: probability to continue, in (0, 1).
     :ivar horizon: H, steps of an unroll.
     :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
-    :ivar ponder_cost: tau of Graves' objective; None: -log nu / (1 - nu), the price of the prior's mean number of steps.
+    :ivar ponder_cost: tau of Graves' objective; None: -log nu / (1 - nu), the price of the prior's mean steps.
     :ivar truncate: steps of truncated backpropagation; 0: none.
     :ivar batch: L, problems of a meta-step.
     :ivar lr: meta learning rate, falling to 0 on a cosine.
