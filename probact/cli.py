@@ -82,7 +82,7 @@ def cli() -> None:
 @setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
 @setting("kl_warmup", int, "Meta-steps over which that weight rises from 0.")
 @setting("infer_horizon", bool, "Put the optimal q(T|x) in the guide, a tighter bound.", is_flag=True, flag_value=True)
-@setting("ponder_cost", float, "tau of Graves' objective.  [default: -log nu / (1 - nu)]")
+@setting("ponder_cost", float, "tau of Graves' objective, in nats.")
 @setting("meta_steps", int, "Updates of the optimizer's weights.")
 @setting("batch", int, "L: problems of one meta-step.")
 @setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")

@@ -44,7 +44,7 @@ class Experiment:
     :ivar prior_nu: probability to continue, in (0, 1).
     :ivar horizon: H, steps of an unroll.
     :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
-    :ivar ponder_cost: tau of Graves' objective; None: -log nu / (1 - nu), the price of the prior's mean steps.
+    :ivar ponder_cost: tau of Graves' objective, in nats.
     :ivar truncate: steps of truncated backpropagation; 0: none.
     :ivar batch: L, problems of a meta-step.
     :ivar lr: meta learning rate, falling to 0 on a cosine.
@@ -65,7 +65,7 @@ class Experiment:
     kl_scale: float = 1.0
     kl_warmup: int = 0
     infer_horizon: bool = False
-    ponder_cost: float | None = None
+    ponder_cost: float = 0.25
     truncate: int = 20
     through_path: bool = False
     meta_steps: int = 600
@@ -131,8 +131,7 @@ class Experiment:
                     "infer_horizon": self.infer_horizon,
                 }
             elif name == "ponder-cost":
-                default = prior.step_cost * Prior.mean_halting_step(self.prior_nu)
-                options = {"ponder_cost": default if self.ponder_cost is None else self.ponder_cost}
+                options = {"ponder_cost": self.ponder_cost}
             objective: Objective = OBJECTIVES[name](rule, posterior, prior, unrolling, **options)
         return objective.to(self.device)
 

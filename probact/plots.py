@@ -165,6 +165,8 @@ def learning_curve(records: Records) -> Figure:
     losses = np.concatenate([[record["loss"] for record in chain] for chain in records.values()] or [[1.0]])
     if len(losses) and np.nanmin(losses) > 0:
         panels[0].set_yscale("log")
+    if len(losses) > 50:  # the first meta-steps would leave the rest a flat line
+        panels[0].set_ylim(top=1.05 * np.nanquantile(losses, 0.97))
     panels[2].set_yscale("log")
     labels = ("objective (nats)", "mean halting step E[t] (steps)", "norm of the meta-gradient")
     for axes, ylabel in zip(panels, labels, strict=True):

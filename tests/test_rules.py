@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from probact.optimizees.base import value_and_grad
+from probact.optimizees.base import Optimizee, flatten, unflatten, value_and_grad
 from probact.registry import RULES
 from probact.rollout import unroll
-from probact.rules.lstm import LSTMCell, flatten, log_and_sign, unflatten
+from probact.rules.handcrafted import HandDesigned
+from probact.rules.lstm import LSTMCell, log_and_sign
 from tests.checks import problems
 
 TORCH: dict[str, Any] = {
@@ -18,7 +20,9 @@ TORCH: dict[str, Any] = {
     "nag": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
     "rmsprop": (torch.optim.RMSprop, {}),
     "adam": (torch.optim.Adam, {}),
+    "adamw": (torch.optim.AdamW, {"weight_decay": 0.01}),
 }
+HAND_DESIGNED = [name for name in RULES if issubclass(RULES[name], HandDesigned)]
 
 
 @pytest.mark.parametrize("name", list(TORCH))
@@ -45,10 +49,79 @@ def test_golden_torch_optim(name: str, family: str, double: None) -> None:
             )
 
 
-@pytest.mark.parametrize("name", list(TORCH))
+@pytest.mark.parametrize("name", HAND_DESIGNED)
 def test_hand_designed_rules_refuse_a_bad_rate(name: str) -> None:
     with pytest.raises(ValueError, match=rf"rule '{name}': expected lr > 0, got -1"):
         RULES[name](lr=-1)
+
+
+@pytest.mark.parametrize("family", ["quadratic", "regression"])
+def test_lbfgs_is_torchs(family: str, double: None) -> None:
+    """50 iterations equal to torch.optim.LBFGS without line search, whose first step is min(1, 1 / |g|_1) g."""
+    optimizee = problems(family, 3)
+    for problem in range(3):
+        alone = optimizee.select(torch.tensor([problem]))
+        theta = nn.Parameter(alone.init["theta"].clone())
+        reference = torch.optim.LBFGS(
+            [theta], lr=1, max_iter=50, max_eval=10_000, history_size=10, tolerance_grad=0, tolerance_change=0
+        )
+
+        def closure(theta: nn.Parameter = theta, alone: Optimizee = alone) -> torch.Tensor:
+            loss = alone.nll({"theta": theta}).sum()
+            (theta.grad,) = torch.autograd.grad(loss, theta)
+            return loss
+
+        _, grads = value_and_grad(alone.nll, alone.init)
+        first = min(1.0, 1 / float(grads["theta"].abs().sum()))
+        reference.step(closure)
+        ours = unroll(RULES["lbfgs"](lr=first), alone, 50)
+        # unrolling 50 steps amplifies rounding: compare the losses, which is what is reported
+        expected = alone.nll({"theta": theta.detach()})
+        torch.testing.assert_close(ours.nll[50], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_lbfgs_first_iterates_are_torchs(double: None) -> None:
+    alone = problems("regression", 1)
+    theta = nn.Parameter(alone.init["theta"].clone())
+    _, grads = value_and_grad(alone.nll, alone.init)
+    rule = RULES["lbfgs"](lr=min(1.0, 1 / float(grads["theta"].abs().sum())))
+    for num_steps in (1, 2, 5, 12):
+        theta = nn.Parameter(alone.init["theta"].clone())
+        reference = torch.optim.LBFGS(
+            [theta], max_iter=num_steps, max_eval=999, history_size=3, tolerance_grad=0, tolerance_change=0
+        )
+
+        def closure(theta: nn.Parameter = theta) -> torch.Tensor:
+            loss = alone.nll({"theta": theta}).sum()
+            (theta.grad,) = torch.autograd.grad(loss, theta)
+            return loss
+
+        reference.step(closure)
+        rule.memory = 3
+        torch.testing.assert_close(unroll(rule, alone, num_steps).params["theta"], theta.detach(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("powersign", lambda g, agree: math.e if agree else 1 / math.e),
+        ("addsign", lambda g, agree: 2.0 if agree else 0.0),
+        ("clipsign", lambda g, agree: (math.e if agree else 1 / math.e) + max(-1e-4, min(1e-4, g))),
+    ],
+)
+def test_sign_rules_by_hand(name: str, factor: Any, double: None) -> None:
+    """Bello et al. 2017, entry by entry."""
+    rule = RULES[name](lr=0.1)
+    theta, mean = torch.zeros(1, 4), [0.0] * 4
+    state = rule.init({"theta": theta})
+    for _ in range(6):
+        grad = torch.randn(1, 4)
+        step = rule.step({"theta": grad}, state, {"theta": theta}, torch.zeros(1))
+        for i, g in enumerate(grad[0].tolist()):
+            mean[i] = 0.9 * mean[i] + 0.1 * g
+            expected = -0.1 * factor(g, mean[i] * g > 0) * g
+            assert float(step.update["theta"][0, i]) == pytest.approx(expected)
+        state = step.state
 
 
 def test_lstm_cell_is_torchs(double: None) -> None:
@@ -117,5 +190,5 @@ def test_zero_gradient_moves_a_hand_designed_rule_nowhere(name: str) -> None:
     params = {"theta": torch.randn(3, 4)}
     step = rule.step({"theta": torch.zeros(3, 4)}, rule.init(params), params, torch.zeros(3))
     assert step.update["theta"].shape == (3, 4)
-    if name in TORCH:
+    if name in HAND_DESIGNED and name != "adamw":
         assert float(step.update["theta"].abs().max()) == 0.0

@@ -25,6 +25,17 @@ def per_problem(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *(1,) * (like.dim() - 1))
 
 
+def flatten(params: Params) -> Tensor:
+    """All coordinates of each problem, ``(L, d)``."""
+    return torch.cat([tensor.flatten(1) for tensor in params.values()], 1)
+
+
+def unflatten(flat: Tensor, like: Params) -> Params:
+    """The inverse of ``flatten``."""
+    parts = flat.split([tensor[0].numel() for tensor in like.values()], 1)
+    return {name: part.reshape(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
+
+
 @dataclass(frozen=True)
 class Optimizee(ABC):
     """A batch of L problems, each with its own parameters theta.

@@ -34,11 +34,11 @@ class HandDesigned(UpdateRule):
         return ()
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        update, state = self.update(grads, state)
+        update, state = self.update(grads, state, params)
         return Step(update, state, loss.new_empty(len(loss), 0))
 
     @abstractmethod
-    def update(self, grads: Params, state: State) -> tuple[Params, State]:
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         """The update and the next state."""
 
 
@@ -49,7 +49,7 @@ class SGD(HandDesigned):
     def __init__(self, lr: float = 0.05) -> None:
         super().__init__(lr)
 
-    def update(self, grads: Params, state: State) -> tuple[Params, State]:
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         return map_params(lambda g: -self.lr * g, grads), state
 
 
@@ -64,7 +64,7 @@ class Momentum(HandDesigned):
     def init(self, params: Params) -> State:
         return map_params(torch.zeros_like, params)
 
-    def update(self, grads: Params, state: State) -> tuple[Params, State]:
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         velocity = map_params(lambda v, g: self.momentum * v + g, state, grads)
         return self.direction(velocity, grads), velocity
 
@@ -95,7 +95,7 @@ class RMSprop(HandDesigned):
     def init(self, params: Params) -> State:
         return map_params(torch.zeros_like, params)
 
-    def update(self, grads: Params, state: State) -> tuple[Params, State]:
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         square = map_params(lambda s, g: self.alpha * s + (1 - self.alpha) * g * g, state, grads)
         return map_params(lambda g, s: -self.lr * g / (s.sqrt() + self.eps), grads, square), square
 
@@ -113,7 +113,7 @@ class Adam(HandDesigned):
         zeros = map_params(torch.zeros_like, params)
         return zeros, zeros, torch.zeros(num, dtype=torch.long, device=device)
 
-    def update(self, grads: Params, state: State) -> tuple[Params, State]:
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         first, second, count = state
         count = count + 1
         first = map_params(lambda m, g: self.beta1 * m + (1 - self.beta1) * g, first, grads)
@@ -126,3 +126,76 @@ class Adam(HandDesigned):
             return -self.lr / correction1 * m / ((v / correction2).sqrt() + self.eps)
 
         return map_params(direction, first, second), (first, second, count)
+
+
+@RULES.register("adamw")
+class AdamW(Adam):
+    """Adam with decoupled weight decay, -lr w theta beside Adam's step (Loshchilov and Hutter 2019, algorithm 2)."""
+
+    def __init__(
+        self,
+        lr: float = 0.1,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(lr, beta1, beta2, eps)
+        self.weight_decay = weight_decay
+
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
+        step, state = super().update(grads, state, params)
+        return map_params(lambda s, theta: s - self.lr * self.weight_decay * theta, step, params), state
+
+
+class SignAgreement(HandDesigned):
+    """Rules that scale the gradient by whether its sign agrees with that of its running mean m (decay ``beta``)."""
+
+    def __init__(self, lr: float, beta: float = 0.9) -> None:
+        super().__init__(lr)
+        self.beta = beta
+
+    def init(self, params: Params) -> State:
+        return map_params(torch.zeros_like, params)
+
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
+        mean = map_params(lambda m, g: self.beta * m + (1 - self.beta) * g, state, grads)
+        return map_params(lambda g, m: -self.lr * self.scale(g, g.sign() * m.sign()) * g, grads, mean), mean
+
+    @abstractmethod
+    def scale(self, grad: Tensor, agreement: Tensor) -> Tensor:
+        """Factor of the gradient; ``agreement`` is sign(g) sign(m) in {-1, 0, 1}."""
+
+
+@RULES.register("powersign")
+class PowerSign(SignAgreement):
+    """e^{sign(g) sign(m)} g: e times the gradient where signs agree, 1/e where not (Bello et al. 2017)."""
+
+    def __init__(self, lr: float = 0.02, beta: float = 0.9) -> None:
+        super().__init__(lr, beta)
+
+    def scale(self, grad: Tensor, agreement: Tensor) -> Tensor:
+        return agreement.exp()
+
+
+@RULES.register("addsign")
+class AddSign(SignAgreement):
+    """(1 + sign(g) sign(m)) g: twice the gradient where signs agree, nothing where not (Bello et al. 2017)."""
+
+    def __init__(self, lr: float = 0.03, beta: float = 0.9) -> None:
+        super().__init__(lr, beta)
+
+    def scale(self, grad: Tensor, agreement: Tensor) -> Tensor:
+        return 1 + agreement
+
+
+@RULES.register("clipsign")
+class ClipSign(SignAgreement):
+    """(e^{sign(g) sign(m)} + clip(g, 1e-4)) g, the winner of Neural Optimizer Search's Figure 7 (Bello et al. 2017)."""
+
+    def __init__(self, lr: float = 0.02, beta: float = 0.9, clip: float = 1e-4) -> None:
+        super().__init__(lr, beta)
+        self.clip = clip
+
+    def scale(self, grad: Tensor, agreement: Tensor) -> Tensor:
+        return agreement.exp() + grad.clamp(-self.clip, self.clip)

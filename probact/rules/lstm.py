@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from probact.optimizees.base import Params
+from probact.optimizees.base import Params, flatten, unflatten
 from probact.registry import RULES
 from probact.rules.base import State, Step, UpdateRule
 
@@ -23,17 +23,6 @@ def log_and_sign(grads: Tensor, p: float = 10.0) -> Tensor:
     log = torch.log(magnitude.clamp_min(math.exp(-p))) / p
     sign = torch.where(large, grads.sign(), math.exp(p) * grads)
     return torch.stack([torch.where(large, log, -1.0), sign])
-
-
-def flatten(params: Params) -> Tensor:
-    """All coordinates of each problem, ``(L, d)``."""
-    return torch.cat([tensor.flatten(1) for tensor in params.values()], 1)
-
-
-def unflatten(flat: Tensor, like: Params) -> Params:
-    """The inverse of ``flatten``."""
-    parts = flat.split([tensor[0].numel() for tensor in like.values()], 1)
-    return {name: part.reshape(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
 
 
 class LSTMCell(nn.Module):
