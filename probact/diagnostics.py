@@ -62,9 +62,13 @@ class Inference(NamedTuple):
             table = exact.log_posterior_given_horizon(self.prior, self.rollout.log_likelihood)
         else:
             table = self.q.log_prob()
-        problem = torch.arange(T.shape[1])
-        t = [Steps(table[row - 1, problem], validate_args=False).draw((), random) for row in T]
-        return T, torch.stack(t)
+        return T, _draw_halting(table, T, random)
+
+
+def _draw_halting(table: Tensor, T: Tensor, random: torch.Generator) -> Tensor:
+    """t given ``T (num_draws, L)`` from ``table (T, L, t)`` of log p(t|T), a draw at a time to bound the memory."""
+    problem = torch.arange(T.shape[1])
+    return torch.stack([Steps(table[row - 1, problem], validate_args=False).draw((), random) for row in T])
 
 
 def infer(objective: Objective, optimizee: Optimizee) -> Inference:
@@ -90,7 +94,7 @@ def to_datatree(
     objectives: list[Objective],
     optimizee: Optimizee,
     *,
-    num_draws: int = 500,
+    num_draws: int = 250,
     seed: int = 0,
 ) -> xr.DataTree:
     """What every chain believes about the same problems, in the layout of ``beliefs``.
@@ -104,7 +108,8 @@ def to_datatree(
     draws = [inference.draw(num_draws, random) for inference in inferences]
     shape = (len(objectives), num_draws, optimizee.num)
     prior_T = prior.horizon_distribution().draw(shape, random)
-    prior_t = prior.halting_distribution(prior_T.flatten()).draw((), random).reshape(shape)
+    prior_table = prior.log_halting().unsqueeze(1).expand(-1, optimizee.num, -1)
+    prior_t = _draw_halting(prior_table, prior_T.flatten(0, 1), random).reshape(shape)
 
     steps = np.arange(1, experiment.horizon + 1)
     coords = {"optimizee": np.arange(optimizee.num), "step": steps, "horizon": steps}
