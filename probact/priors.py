@@ -105,6 +105,48 @@ class Drawn(Steps):
         return self.value.expand(*sample_shape, *self.value.shape)
 
 
+class Horizon(TorchDistribution):
+    """The untruncated p(T) = r^(T-1) (1 - r^T) (1 - nu) on T = 1, 2, ..., with r = sqrt(nu).
+
+    T = A + B - 1 with A ~ geometric(1 - r) and B ~ geometric(1 - nu), both from 1: that gives its draws, and its mean
+    1 / (1 - r) + 1 / (1 - nu) - 1.
+
+    :param nu: probability to continue, ``(*batch)`` in (0, 1).
+
+    >>> T = Horizon(torch.tensor(0.95))
+    >>> round(T.mean.item(), 1), round(T.log_prob(torch.arange(1, 2000)).exp().sum().item(), 4)
+    (58.5, 1.0)
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {"nu": constraints.unit_interval}
+    support = constraints.positive_integer
+
+    def __init__(self, nu: Tensor, validate_args: bool | None = None) -> None:
+        self.nu = nu
+        super().__init__(nu.shape, validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        a = -0.5 * torch.log(self.nu)
+        return -1 / torch.expm1(-a) - 1 / torch.expm1(-2 * a) - 1
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Horizon:
+        return Horizon(self.nu.expand(batch_shape), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        a = -0.5 * torch.log(self.nu)
+        return -a * (value - 1) + _log1mexp(a * value) + _log1mexp(2 * a)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        log_nu = torch.log(self.nu.detach().double())
+        log_uniform = torch.rand(2, *sample_shape, *self.batch_shape, dtype=torch.float64).log().to(log_nu.device)
+        # Inverse CDF of a geometric from 1: ceil(log u / log of the probability to continue).
+        A, B = (log_uniform[0] / (0.5 * log_nu)).ceil(), (log_uniform[1] / log_nu).ceil()
+        return (A.clamp_min(1) + B.clamp_min(1) - 1).long()
+
+
 class Prior:
     """p_H(T) and p(t|T), tied by one ``nu`` so that t is geometric; see the module's formulas.
 
@@ -198,6 +240,5 @@ class Prior:
 
     @staticmethod
     def mean_horizon(nu: float) -> float:
-        """E[T] = (1 + r) / (1 - r) - r / (1 - nu) of the untruncated prior, in steps."""
-        r = math.sqrt(nu)
-        return (1 + r) / (1 - r) - r / (1 - nu)
+        """E[T] of the untruncated prior, in steps."""
+        return float(Horizon(torch.tensor(nu, dtype=torch.float64)).mean)

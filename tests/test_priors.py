@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from probact.priors import Drawn, Prior, Steps
+from probact.priors import Drawn, Horizon, Prior, Steps
+from tests.checks import prior_of
 
 NUS = st.floats(1e-3, 1 - 1e-6)
 HORIZONS = st.integers(1, 60)
@@ -111,6 +112,28 @@ def test_samples_match_the_pmf() -> None:
         observed = torch.bincount(draws, minlength=13)[1:]
         expected = steps.log_pmf.double().exp() * len(draws)
         assert stats.chisquare(observed.numpy(), (expected / expected.sum() * len(draws)).numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("nu", [0.3, 0.9])
+def test_untruncated_horizon(nu: float) -> None:
+    """Sums to 1; its mean is the thesis' (1 + r) / (1 - r) - r / (1 - r^2); draws match; H -> infinity of p_H(T)."""
+    horizon = Horizon(torch.tensor(nu, dtype=torch.float64))
+    r, T = nu**0.5, torch.arange(1, 2000)
+    pmf = horizon.log_prob(T).exp()
+    assert float(pmf.sum()) == pytest.approx(1)
+    assert float(horizon.mean) == pytest.approx((1 + r) / (1 - r) - r / (1 - r**2))
+    assert float((pmf * T).sum()) == pytest.approx(float(horizon.mean))
+    torch.testing.assert_close(prior_of(nu, 1999).log_horizon().exp(), pmf)
+    draws = horizon.sample((30_000,))
+    assert int(draws.min()) == 1
+    observed = torch.bincount(draws.clamp_max(40), minlength=41)[1:].double()
+    expected = 30_000 * torch.cat([pmf[:39], 1 - pmf[:39].sum(0, keepdim=True)])
+    kept = expected >= 5
+    scaled = expected[kept] * observed[kept].sum() / expected[kept].sum()
+    assert stats.chisquare(observed[kept].numpy(), scaled.numpy()).pvalue > 1e-3
+    assert horizon.expand((3,)).sample((2,)).shape == (2, 3)
+    with pytest.raises(ValueError, match="within the support"):
+        Horizon(torch.tensor(nu), validate_args=True).log_prob(torch.tensor(0))
 
 
 def test_steps_is_one_based_and_enumerable() -> None:
