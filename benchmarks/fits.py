@@ -3,7 +3,8 @@
     python benchmarks/fits.py regression mixed        # or any of: regression mixed diabetes digits graves softmax l2l
 
 Each name runs ``python cli.py fit`` with the arguments below and writes ``benchmarks/results/<name>.json``: the
-command, the run's summary, and E[t] over training for every seed.  A run that is already there is resumed.
+command, the run's summary, losses and gaps by seed, and E[t] over training for every seed.  A run that is already
+there is resumed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from probact import beliefs
+from probact.evaluation import reported_steps
 from probact.files import write_atomically
 from probact.runs import Run
 
@@ -44,11 +47,20 @@ def fit(name: str) -> None:
         label: {record["step"]: record["mean_halting"] for record in records[:20] + records[20::20]}
         for label, records in run.records().items()
     }
+    data = beliefs.tables(beliefs.load(run.posterior))
+    by_seed = {
+        "loss_at": {
+            str(step): data.loss_path.sel(step=step).mean("optimizee").values.tolist()
+            for step in reported_steps(run.experiment.horizon)
+        },
+        "amortisation_gap": data.amortisation_gap.mean("optimizee").values.tolist(),
+    }
     seconds = {label: sum(record["seconds"] for record in records) for label, records in run.records().items()}
     result = {
         "command": f"python cli.py fit {FITS[name]}",
         "threads": torch.get_num_threads(),
         "training_seconds": seconds,
+        "by_seed": by_seed,
         "summary": json.loads(run.summary.read_text()),
         "mean_halting": halting,
     }

@@ -65,7 +65,7 @@ class Experiment:
     kl_scale: float = 1.0
     kl_warmup: int = 0
     infer_horizon: bool = False
-    ponder_cost: float = 0.25
+    ponder_cost: float = 0.5
     truncate: int = 20
     through_path: bool = False
     meta_steps: int = 600
