@@ -37,7 +37,7 @@ def test_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["digits", "diabetes"])
 def test_real_data_beats_the_untrained_rule(family: str, tmp_path: Path) -> None:
     summary = fit(tmp_path, "--family", family)
-    for step in ("5", "10", "20", "50"):
+    for step in ("10", "20", "50"):
         assert summary["loss_at"][step] < 0.9 * summary["start_loss_at"][step]
 
 
