@@ -155,6 +155,15 @@ class ACT(Objective):
             )
         return loss
 
+    def log_horizon(
+        self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float = 1.0
+    ) -> Tensor:
+        """The guide's log q(T|x), ``(T, L)``: the optimal one with ``infer_horizon``, else the prior's."""
+        if not self.infer_horizon:
+            return super().log_horizon(q, prior, log_likelihood)
+        bound = exact.elbo_given_horizon(q, prior, log_likelihood, kl_scale)
+        return exact.optimal_horizon(prior, bound, kl_scale)
+
     def _halting(self, rollout: Rollout) -> HaltingDistribution:
         assert self.posterior is not None
         q: HaltingDistribution = self.posterior(rollout.features)
@@ -167,7 +176,5 @@ class ACT(Objective):
     def _horizon(self, q: HaltingDistribution, rollout: Rollout, kl_scale: float) -> Steps:
         if rollout.horizon is not None:
             return Drawn(self.prior.log_horizon(), rollout.horizon)
-        if self.infer_horizon:
-            bound = self._bound(q, rollout, kl_scale)
-            return Steps(exact.optimal_horizon(self.prior, bound, kl_scale).T, validate_args=False)
-        return self.prior.horizon_distribution()
+        log_horizon = self.log_horizon(q, self.prior, rollout.log_likelihood, kl_scale)
+        return Steps(log_horizon.T, validate_args=False)

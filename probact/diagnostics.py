@@ -82,10 +82,7 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
             log_horizon = exact.log_horizon_posterior(prior, rollout.log_likelihood)
         else:
             q = type(q)(q.logits.cpu().double())
-            log_horizon = prior.log_horizon().unsqueeze(-1).expand(-1, rollout.nll.shape[1])
-            if getattr(objective, "infer_horizon", False):
-                bound = exact.elbo_given_horizon(q, prior, rollout.log_likelihood)
-                log_horizon = exact.optimal_horizon(prior, bound)
+            log_horizon = objective.log_horizon(q, prior, rollout.log_likelihood)
         return Inference(rollout, prior, q, log_horizon)
 
 

@@ -67,6 +67,10 @@ class Objective(nn.Module, ABC):
             return rollout.nll.new_full((), torch.nan), rollout
         return self.loss(finite, anneal), rollout
 
+    def log_horizon(self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor) -> Tensor:
+        """The guide's log q(T|x), ``(T, L)``: here the prior's."""
+        return prior.log_horizon().unsqueeze(-1).expand_as(log_likelihood)
+
     def halting(self, rollout: Rollout) -> HaltingDistribution | None:
         """q(t | x, T), or None without a posterior."""
         return None if self.posterior is None else self.posterior(rollout.features)

@@ -126,11 +126,13 @@ class MetaTraining:
 
     def _mean_halting(self, rollout: Rollout) -> float | None:
         with torch.no_grad():
-            q = self.objective.halting(rollout.finite())
+            rollout = rollout.finite()
+            q = self.objective.halting(rollout)
             if q is None or q.logits.shape[1] == 0:
                 return None
             prior = self.objective.prior.truncate(len(rollout.features))
-            return float(exact.mean_step(q.log_marginal(prior.log_horizon())).mean())
+            log_horizon = self.objective.log_horizon(q, prior, rollout.log_likelihood)
+            return float(exact.mean_step(q.log_marginal(log_horizon)).mean())
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers only: loads with ``torch.load(..., weights_only=True)``."""
