@@ -131,7 +131,8 @@ def halting_steps(tree: xr.DataTree) -> Figure:
         axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=label)
     axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label="mode of the exact posterior")
     axes.axvline(1 / (1 - float(tree.attrs["prior_nu"])), color=PRIOR, ls="--", label="prior E[t] = 1/(1 - $\\nu$)")
-    axes.set(xlabel="halting step (steps)", ylabel="number of problems")
+    many = tree["posterior"].sizes["chain"] > 1
+    axes.set(xlabel="halting step (steps)", ylabel=f"number of problems{' (all chains)' if many else ''}")
     last = max(halting.max(), modes.max(), 1 / (1 - float(tree.attrs["prior_nu"])))
     axes.set_xlim(0, min(bins[-1], 1.1 * last + 3))
     axes.legend()
@@ -150,7 +151,12 @@ def learning_curve(records: Records) -> Figure:
         validated = [record for record in chain if record["validation"] is not None]
         suffix = f", {label}" if len(records) > 1 else ""
         panels[0].plot(
-            steps, [record["loss"] for record in chain], color=color, lw=0.7, alpha=0.5, label=f"training{suffix}"
+            steps,
+            [record["loss"] for record in chain],
+            color=color,
+            lw=0.7,
+            alpha=0.5,
+            label=None if index else "training",
         )
         panels[0].plot(
             [record["step"] for record in validated],
@@ -171,7 +177,7 @@ def learning_curve(records: Records) -> Figure:
     labels = ("objective (nats)", "mean halting step E[t] (steps)", "norm of the meta-gradient")
     for axes, ylabel in zip(panels, labels, strict=True):
         axes.set(xlabel="meta-step", ylabel=ylabel)
-    panels[0].legend()
+    panels[0].legend(loc="upper right", fontsize="small")
     if not panels[1].has_data():
         panels[1].text(0.5, 0.5, "no halting posterior", ha="center", transform=panels[1].transAxes)
     figure.suptitle("Meta-training")
