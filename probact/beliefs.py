@@ -6,7 +6,8 @@ Groups of the ``xarray.DataTree``, chain = independently trained seed::
     constant_data      halt_pmf, exact_pmf        (optimizee, step)         q(t|x), p(t|x)
                        horizon_pmf, exact_horizon_pmf (optimizee, horizon)  q(T|x), p(T|x)
                        loss_path                  (optimizee, step)         nll after 1..H steps, nats
-                       initial_loss, elbo, log_evidence, amortisation_gap, horizon_gap  (optimizee)  nats
+                       initial_loss, elbo, log_evidence, amortisation_gap, horizon_gap  (optimizee)  nats;
+                                                 without a halting posterior bound and gaps are NaN
                        optimum                    (optimizee)               smallest nll, NaN where unknown
                        prior_pmf (step), horizon_prior (horizon)
 
@@ -140,14 +141,11 @@ def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> dict[
         "log_evidence": float(data.log_evidence.mean()),
         "amortisation_gap": float(data.amortisation_gap.mean()),
         "horizon_gap": float(data.horizon_gap.mean()),
-        "rank_correlation": _rank_correlation(halting, exact_map),
+        "rank_correlation": _rank_correlation(halting, exact_map) if learned else float("nan"),
         "loss_at_halting": float(loss_at_halting.mean()),
         "loss_at_horizon": float(data.loss_path.isel(step=-1).mean()),
         "steps_saved": float(horizon - halting.mean()),
     }
-    if not learned:
-        for name in ("elbo", "amortisation_gap", "horizon_gap", "rank_correlation"):
-            result[name] = float("nan")
     return result
 
 

@@ -35,10 +35,10 @@ class Inference(NamedTuple):
         exact_pmf = exact.log_posterior(self.prior, log_likelihood).exp().T
         exact_horizon = exact.log_horizon_posterior(self.prior, log_likelihood).exp().T
         if self.q is None:
-            # Without a guide the exact posterior stands in its place, and nothing is lost.
+            # Without a guide the exact posterior stands in its place, and there is no bound.
             halt_pmf, horizon_pmf = exact_pmf, exact_horizon
-            zero = torch.zeros_like(evidence)
-            gaps = exact.Gaps(evidence, evidence, zero, zero)
+            unknown = torch.full_like(evidence, torch.nan)
+            gaps = exact.Gaps(unknown, evidence, unknown, unknown)
         else:
             halt_pmf, horizon_pmf = self.q.log_marginal(self.log_horizon).exp().T, self.log_horizon.exp().T
             gaps = exact.gaps(self.q, self.prior, log_likelihood, self.log_horizon)
