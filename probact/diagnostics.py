@@ -18,6 +18,9 @@ from probact.posteriors import HaltingDistribution
 from probact.priors import Prior, Steps
 from probact.rollout import Rollout
 
+TABLE_ENTRIES = 2**24
+"""Entries of the largest table (T, L, t) that is held at once."""
+
 
 class Inference(NamedTuple):
     """A rollout of H steps with its prior and, where there is one, its guide; draws come from here."""
@@ -58,11 +61,18 @@ class Inference(NamedTuple):
     def draw(self, num_draws: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """(T, t) from the guide (the exact posterior without one), each ``(num_draws, L)`` int64."""
         T = Steps(self.log_horizon.T).draw((num_draws,), random)
+        some = max(1, TABLE_ENTRIES // len(self.log_horizon) ** 2)
+        parts = [
+            _draw_halting(self._log_halting(problems), T[:, problems], random)
+            for problems in torch.arange(T.shape[1]).split(some)
+        ]
+        return T, torch.cat(parts, 1)
+
+    def _log_halting(self, problems: Tensor) -> Tensor:
+        """log q(t|x,T) of some problems (the exact posterior without a guide), ``(T, L, t)``."""
         if self.q is None:
-            table = exact.log_posterior_given_horizon(self.prior, self.rollout.log_likelihood)
-        else:
-            table = self.q.log_prob()
-        return T, _draw_halting(table, T, random)
+            return exact.log_posterior_given_horizon(self.prior, self.rollout.log_likelihood[:, problems])
+        return type(self.q)(self.q.logits[:, problems]).log_prob()
 
 
 def _draw_halting(table: Tensor, T: Tensor, random: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from scipy.stats import spearmanr
 
-from probact import beliefs, plots
+from probact import beliefs, diagnostics, plots
 from probact.diagnostics import to_datatree
 from probact.evaluation import held_out_problems, loss_curve, losses_at, reported_steps, tune
 from probact.experiment import Experiment
@@ -78,7 +78,9 @@ def test_tables_are_consistent(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("halting", [*POSTERIORS, "none"])
-def test_draws_follow_the_tables(halting: str) -> None:
+@pytest.mark.parametrize("entries", [2**24, 3 * HORIZON**2])
+def test_draws_follow_the_tables(halting: str, entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnostics, "TABLE_ENTRIES", entries)  # the problems at once, or three at a time
     tree = tree_of(halting=halting)
     data = tree["constant_data"]
     pmf = data.halt_pmf.mean("optimizee").values
