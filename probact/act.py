@@ -30,7 +30,7 @@ from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from probact import exact
-from probact.objectives import Objective, Unrolling
+from probact.objectives import WHOLE_GRAPH, Objective, Unrolling
 from probact.optimizees.base import Optimizee
 from probact.posteriors import HaltingDistribution, HaltingPosterior
 from probact.priors import Drawn, Prior, Steps
@@ -82,7 +82,7 @@ class ACT(Objective):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         prior: Prior,
-        unrolling: Unrolling = Unrolling(),  # noqa: B008 - immutable
+        unrolling: Unrolling = WHOLE_GRAPH,
         estimator: str = "collapse",
         kl_scale: float = 1.0,
         infer_horizon: bool = False,

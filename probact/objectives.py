@@ -26,6 +26,9 @@ class Unrolling(NamedTuple):
     through_path: bool = True
 
 
+WHOLE_GRAPH = Unrolling()
+
+
 class Objective(nn.Module, ABC):
     """Mean loss over L problems of a rule and its halting posterior.
 
@@ -41,7 +44,7 @@ class Objective(nn.Module, ABC):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         prior: Prior,
-        unrolling: Unrolling = Unrolling(),  # noqa: B008 - immutable
+        unrolling: Unrolling = WHOLE_GRAPH,
     ) -> None:
         super().__init__()
         self.rule = rule
@@ -101,7 +104,7 @@ class PonderCost(Objective):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         prior: Prior,
-        unrolling: Unrolling = Unrolling(),  # noqa: B008 - immutable
+        unrolling: Unrolling = WHOLE_GRAPH,
         ponder_cost: float = 0.5,
     ) -> None:
         super().__init__(rule, posterior, prior, unrolling)
