@@ -81,7 +81,11 @@ def cli() -> None:
 @setting("estimator", choice(ESTIMATORS), "How the ELBO sums over T and t.")
 @setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
 @setting("kl_warmup", int, "Meta-steps over which that weight rises from 0.")
-@setting("infer_horizon", bool, "Put the optimal q(T|x) in the guide, a tighter bound.", is_flag=True, flag_value=True)
+@click.option(
+    "--infer-horizon/--no-infer-horizon",
+    default=None,
+    help="Put the optimal q(T|x) in the guide in place of p(T): a tighter bound.  [default: no]",
+)
 @setting("ponder_cost", float, "tau of Graves' objective, in nats.")
 @setting("meta_steps", int, "Updates of the optimizer's weights.")
 @setting("batch", int, "L: problems of one meta-step.")

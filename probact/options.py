@@ -15,12 +15,11 @@ from probact.registry import Registry
 DEFAULTS = {entry.name: entry.default for entry in fields(Experiment)}
 
 
-def setting(name: str, type_: Any, help_: str, **more: Any) -> Any:
+def setting(name: str, type_: Any, help_: str) -> Any:
     """An option for the field ``name`` of ``Experiment``, which holds the default."""
     default = DEFAULTS[name]
     shown = f"  [default: {default}]" if default not in ("", None) else ""
-    flag = more.pop("flag", f"--{name.replace('_', '-')}")
-    return click.option(flag, name, type=type_, default=None, help=help_ + shown, **more)
+    return click.option(f"--{name.replace('_', '-')}", name, type=type_, default=None, help=help_ + shown)
 
 
 def choice(registry: Registry) -> click.Choice[str]:

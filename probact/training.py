@@ -158,8 +158,3 @@ def _check_start(rollout: Rollout, family: str) -> None:
     bad = int((~rollout.nll[0].isfinite()).sum())
     if bad == rollout.nll.shape[1]:
         raise ValueError(f"family {family!r}: expected a finite loss at theta_0, got none in {bad} problems")
-
-
-def meta_train(experiment: Experiment) -> MetaTraining:
-    """Start training; the result is iterable, one ``Record`` a meta-step, and holds the ``objective``."""
-    return MetaTraining(experiment)

@@ -160,6 +160,16 @@ def test_config_file(elsewhere: Path, run: Any) -> None:
     refused(run("fit", "--config", "none.toml"), "none.toml")
 
 
+def test_what_a_family_recommends_can_be_overruled(elsewhere: Path, run: Any) -> None:
+    arguments = ["--family", "digits", "--meta-steps", "1", "--horizon", "3", "--batch", "2", "--test-problems", "4"]
+    for more, expected in (([], True), (["--no-infer-horizon", "--halting", "graves"], False)):
+        code, _, err = run("fit", *arguments, *more, "--out", f"run{expected}")
+        assert code == 0, err
+        settings = json.loads((elsewhere / f"run{expected}" / "experiment.json").read_text())
+        assert settings["infer_horizon"] is expected
+        assert settings["halting"] == ("truncated" if expected else "graves")
+
+
 def test_prior(elsewhere: Path, run: Any) -> None:
     code, out, _ = run("prior", "--prior-nu", "0.95", "--horizon", "100")
     assert code == 0
