@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,20 +38,24 @@ class Tuned(NamedTuple):
     lr: float
 
 
-def tune(name: str, experiment: Experiment) -> Tuned:
+def tune(name: str, experiment: Experiment, options: Mapping[str, Any] = MappingProxyType({})) -> Tuned:
     """The learning rate of rule ``name`` with the smallest mean loss at step H, on problems of their own.
 
-    The grid is ``HandDesigned.learning_rates``; a rate at which fewer problems diverge wins in any case.
+    ``options`` are the rule's other options.  The grid is ``HandDesigned.learning_rates``; a rate at which fewer
+    problems diverge wins in any case.
     """
     problems = experiment.build_family().sample(TUNING_PROBLEMS, generator("tuning", 0)).to(experiment.device)
 
+    def rule(lr: float) -> HandDesigned:
+        return RULES.build(name, {**options, "lr": lr})
+
     def score(lr: float) -> tuple[int, float]:
-        final = loss_curve(RULES[name](lr=lr), problems, experiment.horizon)[-1]
+        final = loss_curve(rule(lr), problems, experiment.horizon)[-1]
         survived = final.isfinite()
         return int((~survived).sum()), float(final[survived].mean())
 
     best = min(RULES[name].learning_rates, key=score)
-    return Tuned(RULES[name](lr=best), best)
+    return Tuned(rule(best), best)
 
 
 def losses_at(nll: Tensor, steps: list[int]) -> dict[str, float]:

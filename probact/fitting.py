@@ -25,7 +25,7 @@ def with_tuned_rate(experiment: Experiment) -> Experiment:
     """A hand-designed rule whose ``lr`` was not given gets the one tuned for step H; else unchanged."""
     if not issubclass(RULES[experiment.rule], HandDesigned) or "lr" in experiment.rule_options:
         return experiment
-    lr = tune(experiment.rule, experiment).lr
+    lr = tune(experiment.rule, experiment, experiment.rule_options).lr
     return replace(experiment, rule_options={**experiment.rule_options, "lr": lr})
 
 

@@ -45,6 +45,19 @@ class Record(NamedTuple):
     validation_halting: float | None = None
 
 
+class Validation(NamedTuple):
+    """The objective on the validation set; compared in this order, so that fewer diverged problems win first.
+
+    :ivar diverged: problems that diverged and are left out of the mean.
+    :ivar loss: the objective, in nats; inf if every problem diverged.
+    :ivar mean_halting: mean E[t] under q(t|x), or None without a posterior.
+    """
+
+    diverged: int
+    loss: float
+    mean_halting: float | None
+
+
 class MetaTraining:
     """Adam on an experiment's objective; iterate over it to train.
 
@@ -65,7 +78,7 @@ class MetaTraining:
         self.optimizer = torch.optim.Adam(self.objective.parameters(), lr=experiment.lr)
         self.step = 0
         self.skipped = 0
-        self.best_validation = math.inf
+        self.best_diverged, self.best_validation = experiment.validation_problems, math.inf
         self.best_weights = copy.deepcopy(self.objective.state_dict())
         self._validation_set: Optimizee | None = None
 
@@ -93,11 +106,11 @@ class MetaTraining:
         else:
             self.skipped += 1
         self.step = k + 1
-        validation = validation_halting = None
+        validation: Validation | None = None
         if self.step % settings.validate_every == 0 or self.step == settings.meta_steps:
-            validation, validation_halting = self.validate()
-            if validation < self.best_validation:
-                self.best_validation = validation
+            validation = self.validate()
+            if validation[:2] < (self.best_diverged, self.best_validation):
+                self.best_diverged, self.best_validation, _ = validation
                 self.best_weights = copy.deepcopy(self.objective.state_dict())
         return Record(
             step=self.step,
@@ -109,20 +122,20 @@ class MetaTraining:
             skipped=self.skipped,
             diverged=int((~rollout.nll.isfinite()).any(0).sum()),
             seconds=time.perf_counter() - begun,
-            validation=validation,
-            validation_halting=validation_halting,
+            validation=None if validation is None else validation.loss,
+            validation_halting=None if validation is None else validation.mean_halting,
         )
 
-    def validate(self) -> tuple[float, float | None]:
-        """The objective and mean E[t] on a fixed set of problems, the same for every seed."""
+    def validate(self) -> Validation:
+        """The objective on a fixed set of problems, the same for every seed."""
         if self._validation_set is None:
             problems = self.family.sample(self.experiment.validation_problems, generator("validation", 0))
             self._validation_set = problems.to(self.experiment.device)
         self.objective.eval()
         with torch.no_grad():
             loss, rollout = self.objective(self._validation_set)
-        diverged = not bool(rollout.nll.isfinite().all())
-        return (math.inf if diverged else loss.item()), self._mean_halting(rollout)
+        diverged = int((~rollout.nll.isfinite()).any(0).sum())
+        return Validation(diverged, loss.nan_to_num(math.inf).item(), self._mean_halting(rollout))
 
     def _mean_halting(self, rollout: Rollout) -> float | None:
         with torch.no_grad():
@@ -139,6 +152,7 @@ class MetaTraining:
         return {
             "step": self.step,
             "skipped": self.skipped,
+            "best_diverged": self.best_diverged,
             "best_validation": self.best_validation,
             "weights": self.objective.state_dict(),
             "best_weights": self.best_weights,
@@ -150,7 +164,7 @@ class MetaTraining:
         self.objective.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_weights = state["best_weights"]
-        self.best_validation = state["best_validation"]
+        self.best_diverged, self.best_validation = state["best_diverged"], state["best_validation"]
         self.step, self.skipped = state["step"], state["skipped"]
 
 

@@ -16,7 +16,7 @@ import torch
 from probact.experiment import Experiment, generator
 from probact.fitting import train, with_tuned_rate
 from probact.runs import Run
-from probact.training import MetaTraining
+from probact.training import MetaTraining, Validation
 
 CLI = Path(__file__).parent.parent / "cli.py"
 TINY = {
@@ -40,7 +40,7 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def test_training_improves_the_objective() -> None:
     training = MetaTraining(tiny(horizon=10, batch=32, meta_steps=40, validate_every=40))
-    before, _ = training.validate()
+    before = training.validate().loss
     for _ in training:
         pass
     assert training.best_validation < 0.7 * before
@@ -51,7 +51,7 @@ def test_halting_trains_on_plain_adam() -> None:
     training = MetaTraining(
         tiny(rule="adam", rule_options={"lr": 0.2}, halting="truncated", batch=32, meta_steps=60, lr=0.05)
     )
-    before, _ = training.validate()
+    before = training.validate().loss
     for _ in training:
         pass
     assert training.best_validation < before - 0.01
@@ -103,6 +103,16 @@ def test_the_best_weights_are_kept() -> None:
             seen[record.validation] = {n: w.clone() for n, w in training.objective.state_dict().items()}
     assert training.best_validation == min(seen)
     assert same(training.best_weights, seen[min(seen)])
+
+
+def test_one_diverging_problem_does_not_keep_the_untrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer diverged problems win first, then the smaller loss."""
+    outcomes = iter([(1, 5.0, None), (1, 4.0, None), (2, 1.0, None)])
+    training = MetaTraining(tiny())
+    monkeypatch.setattr(training, "validate", lambda: Validation(*next(outcomes)))
+    weights = {record.step: {n: w.clone() for n, w in training.objective.state_dict().items()} for record in training}
+    assert (training.best_diverged, training.best_validation) == (1, 4.0)
+    assert same(training.best_weights, weights[4])
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
@@ -171,6 +181,10 @@ def test_hand_designed_rules_get_a_tuned_rate() -> None:
     tuning = FAMILIES["quadratic"]().sample(128, generator("tuning", 0))
     final = {r: float(unroll(RULES["sgd"](lr=r), tuning, 6).nll[-1].mean()) for r in (lr / 2, lr, lr * 2)}
     assert min(final, key=final.__getitem__) == lr
+    # the other options take part: heavy ball without momentum is gradient descent
+    still = with_tuned_rate(tiny(rule="momentum", rule_options={"momentum": "0"}))
+    assert still.rule_options == {"momentum": "0", "lr": lr}
+    assert with_tuned_rate(tiny(rule="momentum")).rule_options["lr"] != lr
     given = tiny(rule="sgd", rule_options={"lr": 0.3})
     assert with_tuned_rate(given) is given
     assert with_tuned_rate(tiny()) == tiny()
