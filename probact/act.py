@@ -17,6 +17,10 @@
 
 The bound (Sander 2017, eq 10) is  E_p(T)[ sum_t q(t|x,T) log p(x|theta_t) - KL(q(t|x,T) || p(t|T)) ],  here always a
 mean over the L problems (the whole program is scaled by 1/L).
+
+The guide may also go the other way round (``halting_first``): t ~ q(t|x), the row T = H of q, then T ~ p(T|t).  As x
+depends on t alone, the exact posterior has just this form, p(T,t|x) = p(t|x) p(T|t): the horizon gap is 0, the bound is
+log p(x) - KL(q(t|x) || p(t|x)), and each hazard of q(t|x) is identified, so that halting can be followed online.
 """
 
 from __future__ import annotations
@@ -73,8 +77,9 @@ class ACT(Objective):
     :param estimator: a name in ``ESTIMATORS``.
     :param kl_scale: weight > 0 of both sites' KL; 1 makes the bound a bound.
     :param infer_horizon: let the guide hold the optimal q(T|x) ~ p(T) e^{L_T} in place of p(T): a tighter bound.
-    :raises ValueError: without a halting posterior, or if ``infer_horizon`` meets an estimator that draws T before
-        the unroll.
+    :param halting_first: let the guide be q(t|x) p(T|t) in place of p(T) q(t|x,T): no horizon gap.
+    :raises ValueError: without a halting posterior, if both of these are asked for, or one of them of an estimator that
+        draws T before the unroll.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class ACT(Objective):
         estimator: str = "collapse",
         kl_scale: float = 1.0,
         infer_horizon: bool = False,
+        halting_first: bool = False,
     ) -> None:
         super().__init__(rule, posterior, prior, unrolling)
         self.estimator: type[Estimator] = ESTIMATORS[estimator]
@@ -93,10 +99,14 @@ class ACT(Objective):
             raise ValueError("objective 'elbo': expected a halting posterior, got none")
         if not kl_scale > 0:
             raise ValueError(f"objective 'elbo': expected kl_scale > 0, got {kl_scale}")
-        if infer_horizon and self.estimator.draws_horizon:
-            raise ValueError(f"infer_horizon needs T enumerated: expected an estimator other than {estimator!r}")
+        if infer_horizon and halting_first:
+            raise ValueError("expected infer_horizon or halting_first, got both")
+        if (infer_horizon or halting_first) and self.estimator.draws_horizon:
+            name = "infer_horizon" if infer_horizon else "halting_first"
+            raise ValueError(f"{name} needs T enumerated: expected an estimator other than {estimator!r}")
         self.kl_scale = kl_scale
         self.infer_horizon = infer_horizon
+        self.halting_first = halting_first
 
     def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
         """H steps; with T drawn per problem by the ``sample`` estimator, max T steps."""
@@ -113,6 +123,11 @@ class ACT(Objective):
         problem = torch.arange(num, device=log_likelihood.device)
         kl_scale = self.kl_scale * anneal
         with pyro.plate("optimizees", num, dim=-1), poutine.scale(scale=1 / num):
+            if self.halting_first and self.estimator.collapses_halting:
+                with poutine.scale(scale=kl_scale):
+                    t = pyro.sample("t", self.prior.marginal())
+                pyro.factor("x", log_likelihood[t - 1, problem])
+                return
             with poutine.scale(scale=kl_scale):
                 T = pyro.sample("T", self.prior.horizon_distribution())
             if self.estimator.collapses_halting:
@@ -126,7 +141,6 @@ class ACT(Objective):
     def guide(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) or q(T|x), and q(t|x,T)."""
         pyro.module("act", self)
-        q = self._halting(rollout)
         num = rollout.nll.shape[1]
         problem = torch.arange(num, device=rollout.nll.device)
         kl_scale = self.kl_scale * anneal
@@ -136,6 +150,13 @@ class ACT(Objective):
             poutine.scale(scale=1 / num),
             poutine.scale(scale=kl_scale),
         ):
+            if self.halting_first:
+                last_row = self._halting(rollout).log_last_row()
+                t = pyro.sample("t", Steps(last_row.T, validate_args=False), infer=infer)
+                if not self.estimator.collapses_halting:
+                    pyro.sample("T", self.prior.horizon_given_halting(t), infer=infer)
+                return
+            q = self._halting(rollout)
             horizon = self._horizon(q, rollout, kl_scale)
             T = pyro.sample("T", horizon, infer={} if self.estimator.draws_horizon else infer)
             if not self.estimator.collapses_halting:
@@ -147,8 +168,9 @@ class ACT(Objective):
         In evaluation mode it is the closed form, which no estimator's draws disturb.
         """
         if not self.training:
-            q, kl_scale = self._halting(rollout), self.kl_scale * anneal
-            return -exact.elbo(q, self.prior, rollout.log_likelihood, kl_scale, self.infer_horizon).mean()
+            q, kl_scale, log_likelihood = self.halting(rollout), self.kl_scale * anneal, rollout.log_likelihood
+            log_horizon = self.log_horizon(q, self.prior, log_likelihood, kl_scale)
+            return -exact.elbo(q, self.prior, log_likelihood, kl_scale, log_horizon).mean()
         with pyro.get_param_store().scope():
             loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
                 self.model, self.guide, rollout, anneal
@@ -158,11 +180,19 @@ class ACT(Objective):
     def log_horizon(
         self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float = 1.0
     ) -> Tensor:
-        """The guide's log q(T|x), ``(T, L)``: the optimal one with ``infer_horizon``, else the prior's."""
+        """The guide's log q(T|x), ``(T, L)``: the optimal one with ``infer_horizon``, else by default the prior's."""
+        if self.halting_first:
+            assert isinstance(q, exact.Scores)
+            return exact.horizon_after_halting(q, prior)
         if not self.infer_horizon:
             return super().log_horizon(q, prior, log_likelihood)
         bound = exact.elbo_given_horizon(q, prior, log_likelihood, kl_scale)
         return exact.optimal_horizon(prior, bound, kl_scale)
+
+    def halting(self, rollout: Rollout) -> HaltingDistribution:
+        """q(t | x, T)."""
+        q = self._halting(rollout)
+        return exact.halting_first(q, self.prior.truncate(len(rollout.features))) if self.halting_first else q
 
     def _halting(self, rollout: Rollout) -> HaltingDistribution:
         assert self.posterior is not None

@@ -86,6 +86,11 @@ def cli() -> None:
     default=None,
     help="Put the optimal q(T|x) in the guide in place of p(T): a tighter bound.  [default: no]",
 )
+@click.option(
+    "--halting-first/--horizon-first",
+    default=None,
+    help="Let the guide be q(t|x) p(T|t), not p(T) q(t|x,T): no horizon gap, online hazards.  [default: horizon first]",
+)
 @setting("ponder_cost", float, "tau of Graves' objective, in nats.")
 @setting("meta_steps", int, "Updates of the optimizer's weights.")
 @setting("batch", int, "L: problems of one meta-step.")

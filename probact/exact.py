@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.posteriors import HaltingDistribution
+from probact.posteriors import HaltingDistribution, Scores
 from probact.priors import Prior
 
 
@@ -69,14 +69,29 @@ def elbo(
     prior: Prior,
     log_likelihood: Tensor,
     kl_scale: float = 1.0,
-    infer_horizon: bool = False,
+    log_horizon: Tensor | None = None,
 ) -> Tensor:
-    """The bound L, ``(L,)``: E_p(T)[L_T], or with the optimal q(T|x) kl_scale log E_p(T)[e^{L_T / kl_scale}]."""
+    """The bound L under the guide's ``log_horizon`` log q(T|x) ``(T, L)``, by default p(T); ``(L,)``.
+
+    E_q(T|x)[L_T] - kl_scale KL(q(T|x) || p(T)).
+    """
     bound = elbo_given_horizon(q, prior, log_likelihood, kl_scale)
-    log_horizon = prior.log_horizon().unsqueeze(-1)
-    if infer_horizon:
-        return kl_scale * torch.logsumexp(log_horizon + bound / kl_scale, 0)
-    return (log_horizon.exp() * bound).sum(0)
+    log_prior = prior.log_horizon().unsqueeze(-1)
+    if log_horizon is None:
+        return (log_prior.exp() * bound).sum(0)
+    return (log_horizon.exp() * (bound - kl_scale * (log_horizon - log_prior))).sum(0)
+
+
+def halting_first(q: HaltingDistribution, prior: Prior) -> Scores:
+    """q(t|x,T) of the guide q(t|x) p(T|t), where q(t|x) = q(t|x,H): ~ q(t|x) r^(t-1) / p(t) on t <= T."""
+    log_halting = q.log_last_row().clamp_min(-1e30)  # a finite zero: 0 * -inf would be NaN in the sums
+    return Scores(log_halting + (prior.log_unnormalised_halting() - prior.log_marginal()).unsqueeze(-1))
+
+
+def horizon_after_halting(q: Scores, prior: Prior) -> Tensor:
+    """log q(T|x) = log sum_t q(t|x) p(T|t) of that guide, ``(T, L)``."""
+    given_halting = prior.log_horizon() - prior.log_halting_normaliser()
+    return torch.log_softmax(given_halting.unsqueeze(-1) + torch.logcumsumexp(q.scores(), 0), 0)
 
 
 class Gaps(NamedTuple):

@@ -44,6 +44,7 @@ class Experiment:
     :ivar prior_nu: probability to continue, in (0, 1).
     :ivar horizon: H, steps of an unroll.
     :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
+    :ivar infer_horizon, halting_first: what the guide does with T: see ``act.ACT``.
     :ivar ponder_cost: tau of Graves' objective, in nats.
     :ivar truncate: steps of truncated backpropagation; 0: none.
     :ivar batch: L, problems of a meta-step.
@@ -65,6 +66,7 @@ class Experiment:
     kl_scale: float = 1.0
     kl_warmup: int = 0
     infer_horizon: bool = False
+    halting_first: bool = False
     ponder_cost: float = 0.5
     truncate: int = 20
     through_path: bool = False
@@ -129,6 +131,7 @@ class Experiment:
                     "estimator": self.estimator,
                     "kl_scale": self.kl_scale,
                     "infer_horizon": self.infer_horizon,
+                    "halting_first": self.halting_first,
                 }
             elif name == "ponder-cost":
                 options = {"ponder_cost": self.ponder_cost}

@@ -42,6 +42,10 @@ class HaltingDistribution(ABC):
     def log_prob(self) -> Tensor:
         """log q(t|x,T), ``(T, L, t)``; -inf for t > T."""
 
+    def log_last_row(self) -> Tensor:
+        """log q(t|x,K), ``(K, L)``: the row of the largest T."""
+        return self.log_prob()[-1].T
+
     def expect(self, values: Tensor) -> Tensor:
         """E_q(t|x,T)[values_t], ``(T, L)``, for ``values (K, L)``."""
         return torch.einsum("Tlt,tl->Tl", self.log_prob().exp(), values)
@@ -80,6 +84,10 @@ class Conditioned(HaltingDistribution):
         above = torch.ones(len(scores), len(scores), dtype=torch.bool, device=scores.device).triu(1)
         return (scores.T.unsqueeze(0) - normaliser.unsqueeze(-1)).masked_fill(above.unsqueeze(1), -math.inf)
 
+    def log_last_row(self) -> Tensor:
+        scores, normaliser = self._scores()
+        return scores - normaliser[-1]
+
     def expect(self, values: Tensor) -> Tensor:
         # Running mean E_T = E_{T-1} + q(T|T) (v_T - E_{T-1}): prefix sums of e^l would underflow.
         scores, normaliser = self._scores()
@@ -99,6 +107,17 @@ class Conditioned(HaltingDistribution):
         scores, normaliser = self._scores()
         weight = log_horizon.reshape(len(scores), -1) - normaliser
         return scores + torch.logcumsumexp(weight.flip(0), 0).flip(0)
+
+
+class Scores(Conditioned):
+    """Scores that are given, in place of a head's logits."""
+
+    @staticmethod
+    def initial_bias(nu: float) -> float:
+        return 0.0
+
+    def scores(self) -> Tensor:
+        return self.logits
 
 
 @POSTERIORS.register("softmax")
@@ -152,6 +171,10 @@ class Sequential(HaltingDistribution):
         T, t = steps.view(-1, 1, 1), steps.view(1, 1, -1)
         never = torch.full((), -math.inf, dtype=mass.dtype, device=mass.device)
         return torch.where(t < T, mass.T, torch.where(t == T, rest.T, never))
+
+    def log_last_row(self) -> Tensor:
+        mass, rest = self.log_mass()
+        return torch.cat([mass[:-1], rest[-1:]])
 
     def _sum(self, at_mass: Tensor, at_rest: Tensor) -> Tensor:
         return _before(at_mass.cumsum(0)) + at_rest

@@ -51,13 +51,13 @@ def test_kl_scale_weighs_both_sites(kl_scale: float, double: None) -> None:
 
 
 @pytest.mark.parametrize("halting", list(POSTERIORS))
-@pytest.mark.parametrize("infer_horizon", [False, True])
+@pytest.mark.parametrize("guide", [{}, {"infer_horizon": True}, {"halting_first": True}], ids=str)
 @pytest.mark.parametrize("anneal", [1.0, 0.3])
-def test_collapse_equals_enumerate(halting: str, infer_horizon: bool, anneal: float, double: None) -> None:
+def test_collapse_equals_enumerate(halting: str, guide: dict[str, bool], anneal: float, double: None) -> None:
     values = []
     for estimator in EXACT:
         torch.manual_seed(1)
-        act = act_of(halting=halting, estimator=estimator, infer_horizon=infer_horizon, kl_scale=0.7)
+        act = act_of(halting=halting, estimator=estimator, kl_scale=0.7, **guide)
         loss = act.loss(act.unroll(problems("quadratic")), anneal)
         closed = act.eval().loss(act.unroll(problems("quadratic")), anneal)
         torch.testing.assert_close(loss, closed, rtol=1e-10, atol=1e-10)
@@ -228,6 +228,10 @@ def test_refusals() -> None:
         ACT(rule, None, prior)
     with pytest.raises(ValueError, match="infer_horizon needs T enumerated"):
         act_of(estimator="sample", infer_horizon=True)
+    with pytest.raises(ValueError, match="halting_first needs T enumerated"):
+        act_of(estimator="sample", halting_first=True)
+    with pytest.raises(ValueError, match="expected infer_horizon or halting_first, got both"):
+        act_of(infer_horizon=True, halting_first=True)
     act = act_of()
     with pytest.raises(ValueError, match="kl_scale > 0, got 0"):
         ACT(act.rule, act.posterior, prior, kl_scale=0.0)

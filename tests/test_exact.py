@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from probact import exact
+from probact.posteriors import Scores
 from probact.priors import Prior
 from probact.registry import POSTERIORS
 from tests.checks import brute_force_elbo, prior_of
@@ -49,7 +50,7 @@ def test_gap_is_amortisation_plus_horizon(name: str, infer_horizon: bool, log_li
     if infer_horizon:
         log_horizon = exact.optimal_horizon(prior, exact.elbo_given_horizon(q, prior, log_likelihood))
     gaps = exact.gaps(q, prior, log_likelihood, log_horizon)
-    torch.testing.assert_close(gaps.elbo, exact.elbo(q, prior, log_likelihood, infer_horizon=infer_horizon))
+    torch.testing.assert_close(gaps.elbo, exact.elbo(q, prior, log_likelihood, log_horizon=log_horizon))
     torch.testing.assert_close(gaps.log_evidence - gaps.elbo, gaps.amortisation + gaps.horizon)
     # the amortisation gap is the KL that the docstring says, summed by hand
     given_T, log_q = exact.log_posterior_given_horizon(prior, log_likelihood), q.log_prob()
@@ -65,7 +66,36 @@ def test_inferring_the_horizon_tightens_the_bound(log_likelihood: torch.Tensor) 
     prior = prior_of(NU, H)
     q = POSTERIORS["stick-breaking"](torch.randn(H, L, dtype=torch.float64))
     plain = exact.elbo(q, prior, log_likelihood)
-    assert bool((exact.elbo(q, prior, log_likelihood, infer_horizon=True) > plain).all())
+    optimal = exact.optimal_horizon(prior, exact.elbo_given_horizon(q, prior, log_likelihood))
+    by_hand = torch.logsumexp(
+        prior.log_horizon().unsqueeze(-1) + exact.elbo_given_horizon(q, prior, log_likelihood), 0
+    )
+    torch.testing.assert_close(exact.elbo(q, prior, log_likelihood, log_horizon=optimal), by_hand)
+    assert bool((exact.elbo(q, prior, log_likelihood, log_horizon=optimal) > plain).all())
+
+
+@pytest.mark.parametrize("name", list(POSTERIORS))
+def test_halting_first_loses_only_the_divergence_of_t(name: str, log_likelihood: torch.Tensor) -> None:
+    """The joint is q(t|x) p(T|t) entry by entry; the bound is log p(x) - KL(q(t|x) || p(t|x)), with no horizon gap."""
+    prior = prior_of(NU, H)
+    q = POSTERIORS[name](torch.randn(H, L, dtype=torch.float64))
+    q_t = q.log_prob()[-1].exp().T
+    given = exact.halting_first(q, prior)
+    log_horizon = exact.horizon_after_halting(given, prior)
+    joint = log_horizon.exp().unsqueeze(-1) * given.log_prob().exp()
+    p_joint = prior.log_horizon().exp().unsqueeze(-1) * prior.log_halting().exp()
+    T_given_t = p_joint / p_joint.sum(0)
+    torch.testing.assert_close(joint, torch.einsum("tl,Tt->Tlt", q_t, T_given_t))
+    torch.testing.assert_close(prior.horizon_given_halting(torch.arange(1, H + 1)).log_pmf.exp(), T_given_t.T)
+    evidence, target = exact.log_evidence(prior, log_likelihood), exact.log_posterior(prior, log_likelihood)
+    terms = torch.where(q_t > 0, q_t * (q_t.log() - target), 0.0)
+    bound = exact.elbo(given, prior, log_likelihood, log_horizon=log_horizon)
+    torch.testing.assert_close(evidence - bound, terms.sum(0))
+    # an exact q(t|x) closes the gap, whatever the horizon does
+    exact_q = exact.halting_first(Scores(target), prior)
+    gaps = exact.gaps(exact_q, prior, log_likelihood, exact.horizon_after_halting(exact_q, prior))
+    torch.testing.assert_close(gaps.elbo, evidence)
+    torch.testing.assert_close(gaps.horizon, torch.zeros(L, dtype=torch.float64))
 
 
 def test_exact_scores_close_the_amortisation_gap(log_likelihood: torch.Tensor) -> None:
