@@ -41,7 +41,7 @@ def start(loss: Tensor) -> Progress:
 
 
 def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> tuple[Tensor, Progress]:
-    """Features ``(L, 9)`` of step t, from loss, gradient and update of steps 1..t, without gradient.
+    """Features ``(L, 9)`` from the losses and gradients at theta_0..theta_t and the steps from them, without gradient.
 
     In this order: loss; log gradient norm and its change; loss drop of the last step, its running mean, the drop
     since the start, and the distance above the best loss so far; running mean of the drop that gradient times

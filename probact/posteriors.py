@@ -31,7 +31,15 @@ class HaltingDistribution(ABC):
     objective: ClassVar[str] = "elbo"
     """The objective it is trained with unless another is asked for."""
 
+    online: ClassVar[bool] = False
+    """Whether ``hazard`` exists: q(t|x,T) for t < T does not depend on T, so that halting can be followed step by step."""
+
     logits: Tensor
+
+    @staticmethod
+    def hazard(logit: Tensor, halted: Tensor) -> Tensor:
+        """lambda_s = q(s|x) / q(t >= s|x) from the logit of step s and the mass before it, each ``(L,)``."""
+        raise NotImplementedError
 
     @staticmethod
     @abstractmethod
@@ -161,6 +169,8 @@ class Sequential(HaltingDistribution):
     The mass at t does not depend on T, so all sums over t are prefix sums.
     """
 
+    online: ClassVar[bool] = True
+
     @abstractmethod
     def log_mass(self) -> tuple[Tensor, Tensor]:
         """log mass_t of halting at t < T, and log of the mass left at t = T, each ``(K, L)``; may be -inf."""
@@ -211,6 +221,10 @@ class StickBreaking(Sequential):
     def initial_bias(nu: float) -> float:
         return min(-3.0, math.log1p(-nu) - math.log(nu))
 
+    @staticmethod
+    def hazard(logit: Tensor, halted: Tensor) -> Tensor:
+        return torch.sigmoid(logit)
+
     def log_mass(self) -> tuple[Tensor, Tensor]:
         left = _before(F.logsigmoid(-self.logits).cumsum(0))
         return F.logsigmoid(self.logits) + left, left
@@ -230,6 +244,11 @@ class Graves(Sequential):
     @staticmethod
     def initial_bias(nu: float) -> float:
         return min(-3.0, math.log1p(-nu) - math.log(nu))
+
+    @staticmethod
+    def hazard(logit: Tensor, halted: Tensor) -> Tensor:
+        weight = torch.sigmoid(logit)
+        return torch.where(halted + weight < 1 - Graves.epsilon, weight / (1 - halted), 1.0)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """h, mass left before t, whether t < N, whether t = N; each ``(K, L)``."""
@@ -257,8 +276,8 @@ class Graves(Sequential):
 class HaltingPosterior(nn.Module):
     """The head: features of steps 1..K -> logits -> a ``HaltingDistribution``.
 
-    One hidden layer of ``hidden_size`` tanh units and a linear output, the same at every step, so that the logit of
-    step t depends on the features of step t, and causality is that of the features.
+    A gated recurrent unit (Cho et al. 2014) of ``hidden_size`` runs over the steps and a linear output reads it, so
+    that the logit of step t depends on the features of steps 1..t.
 
     :param name: a name in ``POSTERIORS``.
     :param num_features: F.
@@ -268,7 +287,7 @@ class HaltingPosterior(nn.Module):
     def __init__(self, name: str, num_features: int, nu: float, hidden_size: int = 32) -> None:
         super().__init__()
         self.distribution: type[HaltingDistribution] = POSTERIORS[name]
-        self.hidden = nn.Linear(num_features, hidden_size)
+        self.memory = nn.GRU(num_features, hidden_size)
         self.output = nn.Linear(hidden_size, 1)
         with torch.no_grad():
             self.output.weight.mul_(0.1)
@@ -276,4 +295,10 @@ class HaltingPosterior(nn.Module):
 
     def forward(self, features: Tensor) -> HaltingDistribution:
         """``features (K, L, F)`` -> q(t | x, T) for all T."""
-        return self.distribution(self.output(torch.tanh(self.hidden(features))).squeeze(-1))
+        hidden, _ = self.memory(features)
+        return self.distribution(self.output(hidden).squeeze(-1))
+
+    def follow(self, features: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One step: ``features (L, F)`` and the memory of the step before -> logit ``(L,)`` and the next memory."""
+        out, hidden = self.memory(features.unsqueeze(0), None if hidden is None else hidden.unsqueeze(0))
+        return self.output(out[0]).squeeze(-1), hidden.squeeze(0)

@@ -27,7 +27,8 @@ class Rollout(NamedTuple):
     """K steps on L problems.
 
     :ivar nll: ``(K + 1, L)``, -log p(x | theta_t) for t = 0..K; inf from the step on at which a problem diverged.
-    :ivar features: ``(K, L, F)``; row t - 1 belongs to step t and depends on steps 1..t only.
+    :ivar features: ``(K, L, F)``; row t - 1 belongs to halting at t: what is seen at theta_t, the next step being worked
+        out but not made; it depends on theta_0..theta_t only.
     :ivar params: theta_K.
     :ivar horizon: ``(L,)`` int64, the T of each problem drawn before the unroll, or None.
     """
@@ -80,16 +81,6 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     return Carry(params, step.state, progress, alive), torch.cat([step.features, seen], -1)
 
 
-def _observe(optimizee: Optimizee, carry: Carry, *, with_grads: bool) -> tuple[Tensor, Params]:
-    """-log p(x | theta_t) ``(L,)``, inf where the problem diverged, and its gradient (empty if not asked for)."""
-    if with_grads:
-        nll, grads = value_and_grad(optimizee.nll, carry.params)
-    else:
-        with torch.no_grad():
-            nll, grads = optimizee.nll(carry.params), {}
-    return torch.where(carry.alive & nll.isfinite(), nll, math.inf), grads
-
-
 def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
     """``nll (L,)`` with gradient ``grads`` with respect to ``params``, without the graph that computed it."""
     finite = nll.isfinite()
@@ -97,6 +88,90 @@ def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
         grad = torch.where(per_problem(finite, tensor), grads[name], 0.0)
         nll = nll + (grad * (tensor - tensor.detach())).flatten(1).sum(1)
     return nll
+
+
+class Seen(NamedTuple):
+    """What is seen at theta_t, the step from it being worked out but not made: all that halting at t may depend on.
+
+    :ivar loss: ``(L,)``, what the rule descends: of a stochastic optimizee the next minibatch's.
+    :ivar grads: its gradient, name -> ``(L, *shape)``.
+    :ivar features: ``(L, F)``.
+    """
+
+    loss: Tensor
+    grads: Params
+    features: Tensor
+
+
+class Walk:
+    """An unroll in progress: ``observe`` and ``look`` at theta_t, then ``move`` to theta_{t+1}.
+
+    In gradient mode (and if the rule has weights) all carry gradients to the rule's weights.  The optimizee's
+    gradient is an input without graph, as in Andrychowicz et al. 2016 (no second derivatives), so that the optimizee's
+    own graph is freed at once: a loss is attached to theta_t by its value and gradient.
+
+    :param truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
+    :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step, so that a loss
+        teaches only the step that led to it and, through the rule's memory, those before (the prior code).
+    """
+
+    def __init__(
+        self, rule: UpdateRule, optimizee: Optimizee, *, truncate: int | None = None, through_path: bool = True
+    ) -> None:
+        self.rule = rule
+        self.optimizee = optimizee
+        self.truncate = truncate
+        self.through_path = through_path
+        self.step = 0
+        self.carry = begin(rule, optimizee.init)
+        self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
+        self._nll: tuple[Tensor, Params] | None = None
+        self._next: Carry | None = None
+
+    @property
+    def params(self) -> Params:
+        """theta_t."""
+        return self.carry.params
+
+    def observe(self) -> Tensor:
+        """-log p(x | theta_t), ``(L,)``; inf where the problem diverged."""
+        params, alive = self.carry.params, self.carry.alive
+        if self._learning or not self.optimizee.stochastic:
+            self._nll = nll, grads = value_and_grad(self.optimizee.nll, params)
+        else:
+            with torch.no_grad():
+                nll, grads = self.optimizee.nll(params), {}
+        nll = torch.where(alive & nll.isfinite(), nll, math.inf)
+        return _attach(nll, grads, params) if self._learning else nll
+
+    def look(self) -> Seen:
+        """Take in loss and gradient at theta_t and work out the next step."""
+        carry = self.carry
+        if self.optimizee.stochastic:
+            loss, grads = value_and_grad(partial(self.optimizee.loss, step=self.step), carry.params)
+        else:
+            loss, grads = self._nll or value_and_grad(self.optimizee.nll, carry.params)
+        if self._learning and self.truncate and self.step and self.step % self.truncate == 0:
+            carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
+        elif not self.through_path:
+            carry = carry._replace(params=detach(carry.params))
+        self._next, features = advance(self.rule, carry, loss, grads)
+        return Seen(loss, grads, features)
+
+    def move(self) -> None:
+        """Make the step that the last ``look`` worked out (looks now if there was none)."""
+        if self._next is None:
+            self.look()
+        assert self._next is not None
+        self.carry, self._next, self._nll = self._next, None, None
+        self.step += 1
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the problems at ``index`` (bool mask or int64) alone; they go on as if the others were there."""
+        self.optimizee = self.optimizee.select(index)
+        self.carry = map_state(lambda tensor: tensor[index], self.carry)
+        self._next = None if self._next is None else map_state(lambda tensor: tensor[index], self._next)
+        self._nll = None
 
 
 def unroll(
@@ -107,37 +182,19 @@ def unroll(
     truncate: int | None = None,
     through_path: bool = True,
 ) -> Rollout:
-    """Run ``rule`` on ``optimizee``; in gradient mode the result carries gradients to the rule's weights.
-
-    The optimizee's gradient is an input without graph, as in Andrychowicz et al. 2016 (no second derivatives), so
-    that the optimizee's own graph is freed at once: a loss is attached to theta_t by its value and gradient.
+    """Run ``rule`` on ``optimizee`` for K steps: a whole ``Walk``.
 
     :param horizon: the number of steps K, or ``(L,)`` int64 with each problem's T: then K = max T.
-    :param truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
-    :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step, so that a loss
-        teaches only the step that led to it and, through the rule's memory, those before (the prior code).
     """
     num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon
-    learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
-    carry = begin(rule, optimizee.init)
-    losses, features = [], []
-    for step in range(num_steps + 1):
-        descends_nll = not optimizee.stochastic and step < num_steps
-        nll, grads = _observe(optimizee, carry, with_grads=learning or descends_nll)
-        losses.append(_attach(nll, grads, carry.params) if learning else nll)
-        if step == num_steps:
-            break
-        loss = nll
-        if optimizee.stochastic:
-            loss, grads = value_and_grad(partial(optimizee.loss, step=step), carry.params)
-        if learning and truncate and step and step % truncate == 0:
-            carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
-        elif not through_path:
-            carry = carry._replace(params=detach(carry.params))
-        carry, seen = advance(rule, carry, loss, grads)
-        features.append(seen)
+    walk = Walk(rule, optimizee, truncate=truncate, through_path=through_path)
+    losses, features = [walk.observe()], []
+    for _ in range(num_steps):
+        walk.move()
+        losses.append(walk.observe())
+        features.append(walk.look().features)
     drawn = horizon if isinstance(horizon, Tensor) else None
-    return Rollout(torch.stack(losses), torch.stack(features), detach(carry.params), drawn)
+    return Rollout(torch.stack(losses), torch.stack(features), detach(walk.params), drawn)
 
 
 def detach(params: Params) -> Params:

@@ -24,7 +24,7 @@ def tree_of(**settings: Any) -> xr.DataTree:
     built = experiment.build()
     if built.posterior is not None:
         with torch.no_grad():
-            built.posterior.output.weight.mul_(30.0)  # problems halt at different steps
+            built.posterior.output.weight.mul_(150.0)  # problems halt at different steps
     return to_datatree(experiment, [built], held_out_problems(experiment, NUM), num_draws=400)
 
 

@@ -51,6 +51,11 @@ class Optimizee(ABC):
     stochastic: ClassVar[bool] = False
     """True where ``loss`` is not ``nll``: a minibatch, another data set."""
 
+    @property
+    def quadratic(self) -> bool:
+        """Whether ``nll`` is a quadratic function of the parameters."""
+        return False
+
     @abstractmethod
     def nll(self, params: Params) -> Tensor:
         """-log p(x | theta) of the observations x, ``(L,)`` in nats: a sum over x, the same x at every step."""
@@ -61,6 +66,10 @@ class Optimizee(ABC):
 
     def optimum(self) -> Tensor | None:
         """Smallest ``nll`` of each problem, ``(L,)``, or None where it is not known."""
+        return None
+
+    def accuracy(self, params: Params) -> Tensor | None:
+        """Share of the whole test set that is classified right, ``(L,)``; None for what is not a classifier."""
         return None
 
     @property

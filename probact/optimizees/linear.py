@@ -56,6 +56,10 @@ class LinearModel(Optimizee):
     def optimum(self) -> Tensor:
         return self.smallest
 
+    @property
+    def quadratic(self) -> bool:
+        return self.noise in (sum_of_squares, gaussian_nll)
+
 
 def solvable(design: Tensor, target: Tensor, start: Tensor, noise: Loss) -> LinearModel:
     """A problem whose W is square, so that the optimum has residual 0 (W ~ U[0, 1] is never singular)."""
@@ -74,32 +78,34 @@ def least_squares(design: Tensor, target: Tensor, start: Tensor) -> LinearModel:
 class Quadratic(OptimizeeFamily):
     """||W theta - y||^2 in 10-d, W, y ~ U[0, 1], theta_0 ~ N(0, 0.01^2); optimum 0.
 
-    Andrychowicz et al. 2016, section 3.1 (their code's U[0, 1], not the text's Gaussian).
+    ``scale`` multiplies W (for transfer).  Andrychowicz et al. 2016, section 3.1 (their code's U[0, 1], not the text's Gaussian).
     """
 
-    def __init__(self, dim: int = 10) -> None:
+    def __init__(self, dim: int = 10, scale: float = 1.0) -> None:
         self.dim = dim
+        self.scale = scale
 
     def sample(self, num: int, generator: torch.Generator) -> LinearModel:
-        design = torch.rand(num, self.dim, self.dim, generator=generator)
+        design = self.scale * torch.rand(num, self.dim, self.dim, generator=generator)
         target = torch.rand(num, self.dim, generator=generator)
         start = 0.01 * torch.randn(num, self.dim, generator=generator)
         return solvable(design, target, start, sum_of_squares)
 
 
 class _ThesisRegression(OptimizeeFamily):
-    """W (10 x 10), theta* ~ U[0, 1], y = W theta* + noise, theta_0 ~ N(0, I)."""
+    """W (10 x 10), theta* ~ U[0, 1], y = W theta* + noise, theta_0 ~ N(0, I); ``scale`` multiplies W."""
 
     noise: ClassVar[Loss]
 
-    def __init__(self, dim: int = 10) -> None:
+    def __init__(self, dim: int = 10, scale: float = 1.0) -> None:
         self.dim = dim
+        self.scale = scale
 
     def sample_noise(self, num: int, generator: torch.Generator) -> Tensor:
         return torch.randn(num, self.dim, generator=generator)
 
     def sample(self, num: int, generator: torch.Generator) -> LinearModel:
-        design = torch.rand(num, self.dim, self.dim, generator=generator)
+        design = self.scale * torch.rand(num, self.dim, self.dim, generator=generator)
         truth = torch.rand(num, self.dim, 1, generator=generator)
         target = (design @ truth).squeeze(-1) + self.sample_noise(num, generator)
         start = torch.randn(num, self.dim, generator=generator)

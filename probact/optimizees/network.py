@@ -9,20 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from probact.hashing import uniform_bits
 from probact.optimizees.base import Optimizee, OptimizeeFamily, Params, Shared
 
 Data = tuple[Tensor, Tensor]
 """Inputs ``(N, ...)`` and targets ``(N, ...)``."""
-
-_GOLDEN = -7046029254386353131  # 2^64 / golden ratio as a signed integer: the increment of splitmix64
-
-
-def _mix(bits: Tensor) -> Tensor:
-    """The output function of splitmix64 (Steele, Lea and Flood 2014) on int64, which wraps as uint64 does."""
-    for shift, multiplier in ((30, -4658895280553007687), (27, -7723592293110705685)):
-        bits = (bits ^ ((bits >> shift) & ((1 << (64 - shift)) - 1))) * multiplier
-    return bits ^ ((bits >> 31) & ((1 << 33) - 1))
-
 
 def minibatch_indices(seeds: Tensor, step: int, size: int, num_rows: int) -> Tensor:
     """Rows ``(L, size)`` drawn uniformly with replacement: a function of each problem's seed and the step alone.
@@ -30,8 +21,7 @@ def minibatch_indices(seeds: Tensor, step: int, size: int, num_rows: int) -> Ten
     So an unroll can be repeated, resumed, or continued with some problems left out.
     """
     counter = torch.arange(size, device=seeds.device) + step * size
-    bits = _mix(_mix(seeds).unsqueeze(-1) + counter * _GOLDEN)
-    return (bits & ((1 << 62) - 1)) % num_rows
+    return uniform_bits(seeds.unsqueeze(-1), counter) % num_rows
 
 
 @dataclass(frozen=True)
@@ -42,6 +32,7 @@ class Network(Optimizee):
     :ivar observed: ``(L, n)`` int64, the held-out rows that are x, the same at every step.
     :ivar data: training inputs and targets, held-out inputs and targets.
     :ivar per_example: ``(params of one network, inputs, targets) -> (n,)`` losses in nats.
+    :ivar correct: ``(params of one network, inputs, targets) -> (n,)`` bool, or None for what is not a classifier.
     """
 
     seeds: Tensor
@@ -49,6 +40,7 @@ class Network(Optimizee):
     data: Shared
     per_example: Callable[[Params, Tensor, Tensor], Tensor]
     batch_size: int
+    correct: Callable[[Params, Tensor, Tensor], Tensor] | None = None
 
     stochastic: ClassVar[bool] = True
 
@@ -61,6 +53,14 @@ class Network(Optimizee):
         _, _, inputs, targets = self.data.tensors
         rows = self.observed
         return torch.vmap(self.per_example)(params, inputs[rows], targets[rows]).sum(-1)
+
+    def accuracy(self, params: Params) -> Tensor | None:
+        if self.correct is None:
+            return None
+        _, _, inputs, targets = self.data.tensors
+        with torch.no_grad():
+            right = torch.vmap(self.correct, (0, None, None), chunk_size=16)(params, inputs, targets)
+        return right.to(torch.get_default_dtype()).mean(-1)
 
 
 @dataclass(eq=False)
@@ -76,6 +76,7 @@ class NetworkFamily(OptimizeeFamily):
     :param batch_size: rows of one training minibatch.
     :param observations: n, the number of held-out rows in x.  A larger n means later halting: the log-likelihood
         is a sum over x, the cost of a step stays -log nu.
+    :param classifier: the outputs' largest entry is the predicted label.
     """
 
     make: Callable[[], nn.Module]
@@ -84,6 +85,7 @@ class NetworkFamily(OptimizeeFamily):
     held_out: Data
     batch_size: int = 64
     observations: int = 64
+    classifier: bool = False
     _template: nn.Module = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,9 @@ class NetworkFamily(OptimizeeFamily):
 
     def _losses(self, params: Params, inputs: Tensor, targets: Tensor) -> Tensor:
         return self.per_example(torch.func.functional_call(self._template, params, (inputs,)), targets)
+
+    def _correct(self, params: Params, inputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.func.functional_call(self._template, params, (inputs,)).argmax(-1) == targets
 
     def initial_params(self, num: int, generator: torch.Generator) -> Params:
         """theta_0 of ``num`` networks, each from its own call of ``make``."""
@@ -113,4 +118,5 @@ class NetworkFamily(OptimizeeFamily):
             data=Shared((*self.train, *self.held_out)),
             per_example=self._losses,
             batch_size=self.batch_size,
+            correct=self._correct if self.classifier else None,
         )

@@ -48,11 +48,12 @@ class UpdateRule(nn.Module, ABC):
 
 
 def map_state(function: Any, state: State) -> State:
-    """Apply ``function`` to every tensor of a state."""
+    """Apply ``function`` to every tensor of nested tuples (named ones keep their names) and dicts."""
     if isinstance(state, Tensor):
         return function(state)
     if isinstance(state, dict):
         return {name: map_state(function, part) for name, part in state.items()}
     if isinstance(state, tuple):
-        return tuple(map_state(function, part) for part in state)
+        parts = (map_state(function, part) for part in state)
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
     return state

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from probact.hashing import BITS, uniform_bits
 from probact.optimizees.base import Params, map_params
 from probact.registry import RULES
 from probact.rules.base import State, Step, UpdateRule
@@ -199,3 +200,43 @@ class ClipSign(SignAgreement):
 
     def scale(self, grad: Tensor, agreement: Tensor) -> Tensor:
         return agreement.exp() + grad.clamp(-self.clip, self.clip)
+
+
+@RULES.register("adamsign")
+class AdamSign(Adam):
+    """Adam's step times e^{sign(g) sign(m)}, m Adam's first moment (Bello et al. 2017)."""
+
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
+        step, state = super().update(grads, state, params)
+        agreement = map_params(lambda g, m: (g.sign() * m.sign()).exp(), grads, state[0])
+        return map_params(torch.mul, step, agreement), state
+
+
+@RULES.register("dropsign")
+class DropSign(HandDesigned):
+    """drop(g, p) e^{sign(g) sign(m)}: PowerSign on a gradient whose entries are each left out with probability ``drop``.
+
+    Which entries is a function of step and coordinate alone, the same for every problem (Bello et al. 2017).
+    """
+
+    def __init__(self, lr: float = 0.02, beta: float = 0.9, drop: float = 0.1) -> None:
+        super().__init__(lr)
+        if not 0 <= drop < 1:
+            raise ValueError(f"rule 'dropsign': expected drop in [0, 1), got {drop}")
+        self.beta = beta
+        self.drop = drop
+
+    def init(self, params: Params) -> State:
+        first = next(iter(params.values()))
+        return map_params(torch.zeros_like, params), torch.zeros(len(first), dtype=torch.long, device=first.device)
+
+    def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
+        mean, count = state
+        mean = map_params(lambda m, g: self.beta * m + (1 - self.beta) * g, mean, grads)
+
+        def direction(g: Tensor, m: Tensor) -> Tensor:
+            coordinate = torch.arange(g[0].numel(), device=g.device)
+            kept = uniform_bits(coordinate, count.unsqueeze(-1)) >= self.drop * 2**BITS
+            return -self.lr * (g.sign() * m.sign()).exp() * g * kept.view_as(g)
+
+        return map_params(direction, grads, mean), (mean, count + 1)

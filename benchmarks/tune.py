@@ -1,0 +1,44 @@
+"""Tune the learning rate of every hand-designed rule for every family: writes ``probact/tuned_rates.json``.
+
+    python benchmarks/tune.py                 # all families
+    python benchmarks/tune.py mixed digits    # some, the others stay
+
+For each family and target step the best of 28 rates (1, 1.5, 2, 3, 4, 5, 7 times 10^-3..10^0) on problems of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from probact.experiment import Experiment
+from probact.files import write_atomically
+from probact.registry import FAMILIES, RULES
+from probact.rules.handcrafted import HandDesigned
+from probact.tuning import TUNED_RATES, family_key, sweep
+
+STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
+STEPS_OF_NETWORKS = (1, 5, 10, 20, 50, 100, 200)
+
+
+def tune(family: str) -> None:
+    experiment = Experiment.create(family=family)
+    steps = STEPS if experiment.horizon >= 100 else STEPS_OF_NETWORKS
+    for name in RULES:
+        if not issubclass(RULES[name], HandDesigned):
+            continue
+        begun = time.perf_counter()
+        rates = sweep(name, experiment, steps)
+        known = json.loads(TUNED_RATES.read_text()) if TUNED_RATES.exists() else {}
+        known.setdefault(family_key(experiment), {})[name] = {str(step): rate for step, rate in rates.items()}
+        write_atomically(TUNED_RATES, json.dumps(known, indent=1, sort_keys=True) + "\n")
+        print(f"{family} {name}: {rates} ({time.perf_counter() - begun:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or list(FAMILIES)
+    if any(name not in FAMILIES for name in chosen):
+        sys.exit(f"Error: expected families among: {', '.join(FAMILIES)}")
+    for one in chosen:
+        tune(one)

@@ -1,0 +1,97 @@
+"""Learning rates of the hand-designed rules, tuned for each family and target step on problems of their own.
+
+The rates of the default families lie in ``tuned_rates.json``, which ``python benchmarks/tune.py`` writes; what is not
+there is tuned when it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probact.experiment import Experiment, generator
+from probact.optimizees.base import Optimizee
+from probact.registry import RULES
+from probact.rollout import Walk
+from probact.rules.base import UpdateRule
+from probact.rules.handcrafted import HandDesigned
+
+TUNED_RATES = Path(__file__).with_name("tuned_rates.json")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def loss_curve(rule: UpdateRule, optimizee: Optimizee, num_steps: int) -> Tensor:
+    """nll of every problem after 0..``num_steps`` steps, ``(num_steps + 1, L)``; inf where it diverged."""
+    with torch.no_grad():
+        walk = Walk(rule, optimizee)
+        losses = [walk.observe()]
+        for _ in range(num_steps):
+            walk.move()
+            losses.append(walk.observe())
+        return torch.stack(losses)
+
+
+def tuning_problems(experiment: Experiment) -> Optimizee:
+    """Problems of the family that no training, validation or test sees: four times the validation problems."""
+    num = 4 * experiment.validation_problems
+    return experiment.build_family().sample(num, generator("tuning", 0)).to(experiment.device)
+
+
+def tuned_rates(
+    name: str, experiment: Experiment, steps: Iterable[int], options: Mapping[str, Any] = NOTHING
+) -> dict[int, float]:
+    """For each target step the ``lr`` of rule ``name`` with the smallest mean loss there.
+
+    :param options: the rule's other options.
+    :raises ValueError: if the rule has no learning rate to tune.
+    """
+    targets = sorted(set(steps))
+    known = _cached().get(family_key(experiment), {}).get(rule_key(name, options), {})
+    if all(str(step) in known for step in targets):
+        return {step: known[str(step)] for step in targets}
+    return sweep(name, experiment, targets, options)
+
+
+def sweep(
+    name: str, experiment: Experiment, steps: Sequence[int], options: Mapping[str, Any] = NOTHING
+) -> dict[int, float]:
+    """``tuned_rates``, computed: every rate of ``HandDesigned.learning_rates`` is run once, to the last step.
+
+    A rate at which fewer problems diverge wins in any case.
+    """
+    if not issubclass(RULES[name], HandDesigned):
+        raise ValueError(f"rule {name!r} has no learning rate to tune: expected a hand-designed rule")
+    problems = tuning_problems(experiment)
+    best: dict[int, tuple[tuple[int, float], float]] = {}
+    for lr in RULES[name].learning_rates:
+        losses = loss_curve(RULES.build(name, {**options, "lr": lr}), problems, max(steps))
+        for step in steps:
+            survived = losses[step].isfinite()
+            score = int((~survived).sum()), float(losses[step][survived].double().mean())
+            if step not in best or score < best[step][0]:
+                best[step] = score, lr
+    return {step: lr for step, (_, lr) in best.items()}
+
+
+def family_key(experiment: Experiment) -> str:
+    """The family with its options, as in the file."""
+    return rule_key(experiment.family, experiment.family_options)
+
+
+def rule_key(name: str, options: Mapping[str, Any]) -> str:
+    """A name with its options, as in the file."""
+    given = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return f"{name}({given})" if given else name
+
+
+@cache
+def _cached() -> dict[str, dict[str, dict[str, float]]]:
+    rates: dict[str, dict[str, dict[str, float]]] = json.loads(TUNED_RATES.read_text()) if TUNED_RATES.exists() else {}
+    return rates
