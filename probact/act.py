@@ -36,7 +36,7 @@ from torch import Tensor
 from probact import exact
 from probact.objectives import WHOLE_GRAPH, Objective, Unrolling
 from probact.optimizees.base import Optimizee
-from probact.posteriors import HaltingDistribution, HaltingPosterior
+from probact.posteriors import HaltingDistribution, HaltingPosterior, Scores
 from probact.priors import Drawn, Prior, Steps
 from probact.registry import ESTIMATORS, OBJECTIVES
 from probact.rollout import Rollout, unroll
@@ -182,7 +182,7 @@ class ACT(Objective):
     ) -> Tensor:
         """The guide's log q(T|x), ``(T, L)``: the optimal one with ``infer_horizon``, else by default the prior's."""
         if self.halting_first:
-            assert isinstance(q, exact.Scores)
+            assert isinstance(q, Scores)
             return exact.horizon_after_halting(q, prior)
         if not self.infer_horizon:
             return super().log_horizon(q, prior, log_likelihood)

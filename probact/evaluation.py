@@ -1,61 +1,37 @@
-"""Loss curves of any rule on held-out problems, and the tuned baseline beside them."""
+"""Optimizers on held-out problems: what each reaches after so many steps, learned and hand-designed alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from probact.experiment import Experiment, generator
+from probact.limits import conjugate_gradient
 from probact.optimizees.base import Optimizee
+from probact.posteriors import HaltingPosterior
 from probact.registry import RULES
-from probact.rollout import unroll
+from probact.rollout import Walk
 from probact.rules.base import UpdateRule
 from probact.rules.handcrafted import HandDesigned
+from probact.stopping import Following, Known
+from probact.tuning import NOTHING, tuned_rates
 
-TUNING_PROBLEMS = 128
-
-
-def loss_curve(rule: UpdateRule, optimizee: Optimizee, num_steps: int) -> Tensor:
-    """nll of every problem after 0..``num_steps`` steps, ``(num_steps + 1, L)``; inf where it diverged."""
-    with torch.no_grad():
-        return unroll(rule, optimizee, num_steps).nll
+LIMIT = "cg (limit)"
+"""Conjugate gradients with exact line search: told the curvature, and so no baseline."""
+CHUNK = 1024
+"""Problems that run side by side."""
 
 
 def held_out_problems(experiment: Experiment, num: int | None = None, seed: int = 0) -> Optimizee:
     """Held-out problems of the experiment's family: no other stream of random numbers makes them."""
     family = experiment.build_family()
     return family.sample(num or experiment.test_problems, generator("test", seed)).to(experiment.device)
-
-
-class Tuned(NamedTuple):
-    """A hand-designed rule at its best learning rate ``lr`` on the tuning problems."""
-
-    rule: HandDesigned
-    lr: float
-
-
-def tune(name: str, experiment: Experiment, options: Mapping[str, Any] = MappingProxyType({})) -> Tuned:
-    """The learning rate of rule ``name`` with the smallest mean loss at step H, on problems of their own.
-
-    ``options`` are the rule's other options.  The grid is ``HandDesigned.learning_rates``; a rate at which fewer
-    problems diverge wins in any case.
-    """
-    problems = experiment.build_family().sample(TUNING_PROBLEMS, generator("tuning", 0)).to(experiment.device)
-
-    def rule(lr: float) -> HandDesigned:
-        return RULES.build(name, {**options, "lr": lr})
-
-    def score(lr: float) -> tuple[int, float]:
-        final = loss_curve(rule(lr), problems, experiment.horizon)[-1]
-        survived = final.isfinite()
-        return int((~survived).sum()), float(final[survived].mean())
-
-    best = min(RULES[name].learning_rates, key=score)
-    return Tuned(rule(best), best)
 
 
 def losses_at(nll: Tensor, steps: list[int]) -> dict[str, float]:
@@ -66,3 +42,178 @@ def losses_at(nll: Tensor, steps: list[int]) -> dict[str, float]:
 def reported_steps(horizon: int) -> list[int]:
     """1, 5, 10, 20, 50 and H, as far as H reaches."""
     return sorted({step for step in (1, 5, 10, 20, 50) if step < horizon} | {horizon})
+
+
+class Path(NamedTuple):
+    """K steps of one optimizer on L problems, on the CPU in double precision.
+
+    :ivar nll: ``(K + 1, L)``, inf where a problem diverged.
+    :ivar known: what was known at theta_1..theta_K, for stop rules.
+    :ivar accuracy: step -> ``(L,)`` share of the test set, at the steps asked for; empty if not a classifier.
+    """
+
+    nll: Tensor
+    known: list[Known]
+    accuracy: dict[int, Tensor]
+
+
+def follow(
+    rule: UpdateRule,
+    optimizee: Optimizee,
+    num_steps: int,
+    posterior: HaltingPosterior | None = None,
+    accuracy_at: Sequence[int] = (),
+) -> Path:
+    """Run ``rule`` for ``num_steps`` on all problems, ``CHUNK`` at a time, and keep what stop rules may know."""
+    device = next(iter(optimizee.init.values())).device
+    chunks = torch.arange(optimizee.num, device=device).split(CHUNK)
+    parts = [_follow(rule, optimizee.select(some), num_steps, posterior, accuracy_at) for some in chunks]
+    if len(parts) == 1:
+        return parts[0]
+
+    known = []
+    for rows in zip(*(part.known for part in parts), strict=True):
+        step, loss, grad_norm, hazard, halted = zip(*rows, strict=True)
+        followed = posterior is not None
+        joined = (torch.cat(hazard), torch.cat(halted)) if followed else (None, None)
+        known.append(Known(step[0], torch.cat(loss), torch.cat(grad_norm), *joined))
+    accuracy = {step: torch.cat([part.accuracy[step] for part in parts]) for step in parts[0].accuracy}
+    return Path(torch.cat([part.nll for part in parts], 1), known, accuracy)
+
+
+def _follow(
+    rule: UpdateRule,
+    optimizee: Optimizee,
+    num_steps: int,
+    posterior: HaltingPosterior | None,
+    accuracy_at: Sequence[int],
+) -> Path:
+    accuracy: dict[int, Tensor] = {}
+    with torch.no_grad():
+        walk, following = Walk(rule, optimizee), Following(posterior)
+        losses, known = [walk.observe()], []
+        for step in range(1, num_steps + 1):
+            walk.move()
+            losses.append(walk.observe())
+            at = following.observe(step, walk.look())
+            known.append(at.map(lambda value: value.cpu().double()))
+            if step in accuracy_at and (right := optimizee.accuracy(walk.params)) is not None:
+                accuracy[step] = right.cpu().double()
+        return Path(torch.stack(losses).cpu().double(), known, accuracy)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A trained optimizer in an evaluation: its label and training seed, the rule, and its halting posterior."""
+
+    label: str
+    seed: int
+    rule: UpdateRule
+    posterior: HaltingPosterior | None = None
+
+    @property
+    def online_posterior(self) -> HaltingPosterior | None:
+        """The posterior, if it can be followed online."""
+        return self.posterior if self.posterior is not None and self.posterior.distribution.online else None
+
+
+def compare(
+    experiment: Experiment,
+    contestants: Sequence[Contestant],
+    baselines: Sequence[str],
+    at: Sequence[int],
+    optimizee: Optimizee,
+    options: Mapping[str, Mapping[str, Any]] = NOTHING,
+) -> xr.Dataset:
+    """Losses of all on the same problems.
+
+    An entry is a trained optimizer from one seed, or a baseline (seed -1) tuned for each step of ``at`` by itself.
+
+    :param baselines: names in ``RULES``, or ``cg``, which stands for ``LIMIT``.
+    :param options: options of the baselines' rules.
+    :returns: ``loss (entry, at, optimizee)`` in nats, inf where diverged; ``accuracy (entry, at, optimizee)`` where the
+        problems have one; ``curve_mean``, ``curve_sem (entry, step)`` over the problems that did not diverge, of
+        baselines at the rate for the last step; ``learning_rate (entry, at)``.
+    """
+    at, last = sorted(at), max(at)
+    labels: list[tuple[str, int]] = []
+    rows: list[dict[str, np.ndarray]] = []
+
+    def add(label: str, seed: int, paths: Mapping[int, Path], rates: Mapping[int, float]) -> None:
+        curve = paths[last].nll.masked_fill(~paths[last].nll.isfinite(), torch.nan)
+        count = (~curve.isnan()).sum(1)
+        mean = curve.nanmean(1)
+        spread = ((curve - mean.unsqueeze(1)).square().nansum(1) / (count - 1).clamp_min(1)).sqrt()
+        unknown = torch.full((optimizee.num,), torch.nan, dtype=torch.float64)
+        labels.append((label, seed))
+        rows.append(
+            {
+                "loss": torch.stack([paths[step].nll[step] for step in at]).numpy(),
+                "accuracy": torch.stack([paths[step].accuracy.get(step, unknown) for step in at]).numpy(),
+                "learning_rate": np.array([rates.get(step, np.nan) for step in at]),
+                "curve_mean": mean.numpy(),
+                "curve_sem": (spread / count.sqrt()).numpy(),
+            }
+        )
+
+    for contestant in contestants:
+        path = follow(contestant.rule, optimizee, last, accuracy_at=at)
+        add(contestant.label, contestant.seed, dict.fromkeys(at, path), {})
+    for name in baselines:
+        if name == "cg":
+            nll = conjugate_gradient(optimizee, last).cpu()
+            add(LIMIT, -1, dict.fromkeys(at, Path(nll, [], {})), {})
+            continue
+        extra = options.get(name, NOTHING)
+        rates = tuned_rates(name, experiment, at, extra)
+        paths: dict[int, Path] = {}
+        by_rate: dict[float, list[int]] = {}
+        for step, lr in rates.items():
+            by_rate.setdefault(lr, []).append(step)
+        for lr, steps in by_rate.items():
+            path = follow(RULES.build(name, {**extra, "lr": lr}), optimizee, max(steps), accuracy_at=steps)
+            paths.update(dict.fromkeys(steps, path))
+        add(name, -1, paths, rates)
+
+    dims = {
+        "loss": ("entry", "at", "optimizee"),
+        "accuracy": ("entry", "at", "optimizee"),
+        "learning_rate": ("entry", "at"),
+        "curve_mean": ("entry", "step"),
+        "curve_sem": ("entry", "step"),
+    }
+    variables = {name: (dims[name], np.stack([row[name] for row in rows])) for name in dims}
+    coords = {
+        "optimizer": ("entry", [label for label, _ in labels]),
+        "seed": ("entry", [seed for _, seed in labels]),
+        "at": at,
+        "step": np.arange(last + 1),
+        "optimizee": np.arange(optimizee.num),
+    }
+    dataset = xr.Dataset(variables, coords=coords)
+    if bool(np.isnan(dataset.accuracy).all()):
+        dataset = dataset.drop_vars("accuracy")
+    optimum = optimizee.optimum()
+    if optimum is not None:
+        dataset["optimum"] = ("optimizee", optimum.cpu().double().numpy())
+    return dataset
+
+
+def baseline_names(optimizee: Optimizee) -> list[str]:
+    """Every hand-designed rule, and the limit where there is one."""
+    names = [name for name in RULES if issubclass(RULES[name], HandDesigned)]
+    return [*names, "cg"] if optimizee.quadratic else names
+
+
+def retarget(experiment: Experiment, family: str, options: Mapping[str, object]) -> Experiment:
+    """The experiment on another family (its own sizes of test and tuning sets), or with other family options."""
+    if family == experiment.family and not options:
+        return experiment
+    other = Experiment.create(family=family, family_options=dict(options))
+    return replace(
+        experiment,
+        family=family,
+        family_options=dict(options),
+        validation_problems=other.validation_problems,
+        test_problems=other.test_problems,
+    )

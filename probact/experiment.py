@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
@@ -106,6 +107,11 @@ class Experiment:
                 raise ValueError(f"unknown setting {name!r}: choose from {', '.join(known)}")
         family = FAMILIES[given.get("family", cls.family)]
         return cls(**{**family.recommended, **given})
+
+    @property
+    def step_cost(self) -> float:
+        """The price of a step that training charged, -kl_scale log nu, in nats."""
+        return -self.kl_scale * math.log(self.prior_nu)
 
     def build_family(self) -> OptimizeeFamily:
         """The family with its options."""

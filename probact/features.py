@@ -9,7 +9,7 @@ from torch import Tensor
 
 from probact.optimizees.base import Params
 
-NUM_FEATURES = 9
+NUM_FEATURES = 10
 DECAY = 0.8
 
 
@@ -41,12 +41,12 @@ def start(loss: Tensor) -> Progress:
 
 
 def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> tuple[Tensor, Progress]:
-    """Features ``(L, 9)`` from the losses and gradients at theta_0..theta_t and the steps from them, without gradient.
+    """Features ``(L, 10)`` from losses and gradients at theta_0..theta_t and the steps from them, without graph.
 
     In this order: loss; log gradient norm and its change; loss drop of the last step, its running mean, the drop
-    since the start, and the distance above the best loss so far; running mean of the drop that gradient times
-    update promises, <-g, update>; log t.  Losses and drops are in nats under ``signed_log``, drops times 10, so
-    that a drop of one step's cost (0.05 nats at nu = 0.95) is well inside the linear part.
+    since the start, and the distance above the best loss so far; the drop that the step worked out at theta_t
+    promises, <-g, update>, and its running mean; log t.  Losses and drops are in nats under ``signed_log``, drops times
+    10, so that a drop of one step's cost (0.05 nats at nu = 0.95) is well inside the linear part.
     """
     with torch.no_grad():
         is_first = progress.num_steps == 0
@@ -71,6 +71,7 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
                 signed_log(10 * average_drop),
                 signed_log(10 * (first_loss - loss)) / 3,
                 signed_log(10 * (loss - best_loss)),
+                signed_log(10 * promise),
                 signed_log(10 * average_promise),
                 count.log() / 3,
             ],

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from probact import beliefs, diagnostics, plots
-from probact.evaluation import held_out_problems, loss_curve, losses_at, reported_steps, tune
+from probact.evaluation import held_out_problems, losses_at, reported_steps
 from probact.experiment import Experiment
-from probact.files import write_atomically
+from probact.files import finite_numbers, write_atomically
 from probact.registry import RULES
 from probact.rules.handcrafted import HandDesigned
 from probact.runs import Chain, Run
 from probact.training import MetaTraining, Record
+from probact.tuning import loss_curve, tuned_rates
 
 SECONDS_BETWEEN_SAVES = 10.0
 
@@ -25,7 +26,7 @@ def with_tuned_rate(experiment: Experiment) -> Experiment:
     """A hand-designed rule whose ``lr`` was not given gets the one tuned for step H; else unchanged."""
     if not issubclass(RULES[experiment.rule], HandDesigned) or "lr" in experiment.rule_options:
         return experiment
-    lr = tune(experiment.rule, experiment, experiment.rule_options).lr
+    lr = tuned_rates(experiment.rule, experiment, [experiment.horizon], experiment.rule_options)[experiment.horizon]
     return replace(experiment, rule_options={**experiment.rule_options, "lr": lr})
 
 
@@ -67,7 +68,8 @@ def report(run: Run) -> dict[str, Any]:
     steps = reported_steps(experiment.horizon)
     finite = data.loss_path.where(abs(data.loss_path) != math.inf).mean(("chain", "optimizee"))
     start = loss_curve(experiment.build().rule, problems, experiment.horizon)
-    adam = tune("adam", experiment)
+    adam_lr = tuned_rates("adam", experiment, [experiment.horizon])[experiment.horizon]
+    adam = loss_curve(RULES["adam"](lr=adam_lr), problems, experiment.horizon)
     known = [record["seconds"] for records in run.records().values() for record in records]
     summary = {
         "family": experiment.family,
@@ -80,19 +82,10 @@ def report(run: Run) -> dict[str, Any]:
         "optimum": float(data.optimum.mean()),
         "loss_at": {str(step): float(finite.sel(step=step)) for step in steps},
         "start_loss_at": losses_at(start, steps),
-        "adam_loss_at": losses_at(loss_curve(adam.rule, problems, experiment.horizon), steps),
-        "adam_lr": adam.lr,
+        "adam_loss_at": losses_at(adam, steps),
+        "adam_lr": adam_lr,
         **statistics,
         "seconds": sum(known) + time.perf_counter() - begun,
     }
     write_atomically(run.summary, json.dumps(finite_numbers(summary), indent=2) + "\n")
     return summary
-
-
-def finite_numbers(value: Any) -> Any:
-    """``value`` as JSON can hold it: NaN and infinities become None."""
-    if isinstance(value, dict):
-        return {key: finite_numbers(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

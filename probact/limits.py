@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from probact.optimizees.base import Optimizee, flatten, unflatten, value_and_grad
+
+CONVERGED = 1e-6
+"""Share of the first gradient's norm at which a problem is solved; below it lie the rounding errors of its data, whose
+tiny curvatures a rank-deficient design would let one follow very far."""
 
 
 def conjugate_gradient(optimizee: Optimizee, num_steps: int) -> Tensor:
@@ -30,18 +32,15 @@ def conjugate_gradient(optimizee: Optimizee, num_steps: int) -> Tensor:
     at_zero = gradient(torch.zeros_like(theta))[1]
     nll, grad = gradient(theta)
     losses, direction = [nll], -grad
+    smallest = CONVERGED**2 * grad.square().sum(-1, keepdim=True)
     for _ in range(num_steps):
         product = gradient(direction)[1] - at_zero
         curvature = (direction * product).sum(-1, keepdim=True)
-        slope = (grad * direction).sum(-1, keepdim=True)
-        # Once converged both are rounding: stay.
-        step = torch.where(curvature > 1e-300, -slope / curvature.clamp_min(1e-300), 0.0)
-        moved = theta + step.clamp(-1e6, 1e6) * direction
-        nll, new_grad = gradient(moved)
-        better = (nll <= losses[-1]).unsqueeze(-1)
-        theta, nll = torch.where(better, moved, theta), torch.minimum(nll, losses[-1])
+        going = (grad.square().sum(-1, keepdim=True) > smallest) & (curvature > 0)
+        step = torch.where(going, -(grad * direction).sum(-1, keepdim=True) / curvature, 0.0)
+        theta = theta + step * direction
+        nll, new_grad = gradient(theta)
         ratio = new_grad.square().sum(-1, keepdim=True) / grad.square().sum(-1, keepdim=True).clamp_min(1e-300)
-        direction = torch.where(better, -new_grad + ratio * direction, -grad)
-        grad = torch.where(better, new_grad, grad)
-        losses.append(torch.where(nll.isfinite(), nll, math.inf))
+        grad, direction = new_grad, -new_grad + torch.where(going, ratio, 0.0) * direction
+        losses.append(nll)
     return torch.stack(losses)

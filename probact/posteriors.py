@@ -32,7 +32,7 @@ class HaltingDistribution(ABC):
     """The objective it is trained with unless another is asked for."""
 
     online: ClassVar[bool] = False
-    """Whether ``hazard`` exists: q(t|x,T) for t < T does not depend on T, so that halting can be followed step by step."""
+    """Whether ``hazard`` exists: q(t|x,T) for t < T does not depend on T, so that halting can be followed online."""
 
     logits: Tensor
 

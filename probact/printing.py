@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
             return "-"
         return cell if isinstance(cell, str) else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
 
-    return f"{label:34}" + "".join(f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
+    return f"{label:40}" + "".join(f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def losses(summary: Mapping[str, Any]) -> str:
@@ -89,6 +90,90 @@ def halting(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: i
         _row(f"loss at step H = {horizon}", [f"{statistics['loss_at_horizon']:.4g}"], [10]),
         _row("steps saved per problem", [f"{saved:.1f}"], [10]) + f"  ({saved / horizon:.0%} of H)",
     ]
+    return "\n".join(lines)
+
+
+def evaluation(result: Mapping[str, Any]) -> str:
+    """Losses of every optimizer at every step, and each trained one against the best baseline."""
+    steps = list(result["losses"][0]["loss"])
+    widths = [16] * len(steps)
+
+    def cell(mean: float | None, sem: float | None) -> str:
+        if mean is None:
+            return "diverged"
+        digits = 4 if sem is None or not sem > 0 else max(0, 1 - math.floor(math.log10(sem)))
+        return (
+            f"{mean:.4g}"
+            if sem is None
+            else f"{mean:.{digits}f} ±{sem:.{digits}f}"
+            if digits < 6
+            else f"{mean:.3g} ±{sem:.0e}"
+        )
+
+    optimum = result["optimum"]
+    head = f"held-out loss, mean ± standard error over {result['num_optimizees']} problems (at the start "
+    head += f"{result['start_loss']:.4g}" + ("" if optimum is None else f", at the optimum {optimum:.4g}") + ")"
+    lines = [head, _row("after step", steps, widths)]
+    trained = [row for row in result["losses"] if row["seeds"][0] >= 0]
+    for row in result["losses"]:
+        many = f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else ""
+        lines.append(_row(row["optimizer"] + many, [cell(row["loss"][s], row["sem"][s]) for s in steps], widths))
+        if any(row["diverged"].values()):
+            lines.append(_row("  problems diverged, left out", [row["diverged"][s] for s in steps], widths))
+    if any(row["accuracy"] for row in result["losses"]):
+        lines += ["", _row("accuracy on the whole test set, %", steps, widths)]
+        for row in result["losses"]:
+            lines.append(_row(row["optimizer"], [f"{100 * row['accuracy'][s]:.1f}" for s in steps], widths))
+    if trained and len(trained) < len(result["losses"]):
+        lines.append("baselines: learning rate tuned for each step by itself, on other problems")
+    for row in result["against_baselines"]:
+        lines += [
+            "",
+            f"{row['optimizer']} against the best baseline at each step",
+            _row("best baseline", [row["baseline"][s] for s in steps], widths),
+            _row("difference, problem by problem", [cell(row["difference"][s], row["sem"][s]) for s in steps], widths),
+            _row("problems won", [f"{row['wins'][s]:.0%}" for s in steps], widths),
+        ]
+    return "\n".join(lines)
+
+
+def stopping(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> str:
+    """What each stop rule makes of each trained optimizer, then every optimizer with the best stop found for it."""
+    cost = result["cost"]
+    columns = ["J", "loss", "steps", "± sd", "share", "rank corr"]
+    widths = [16, 9, 8, 7, 8, 10]
+
+    def row(label: str, entry: Mapping[str, Any]) -> str:
+        if entry["J"] is None:
+            return _row(label, ["diverged"], widths[:1])
+        J = f"{entry['J']:.4f} ±{entry['J_sem']:.1g}"
+        share = entry.get("share")
+        cells = [J, f"{entry['loss']:.4g}", f"{entry['steps']:.1f}", f"{entry['steps_sd']:.1f}"]
+        cells += ["-" if share is None else f"{share:.2f}"]
+        correlation = entry.get("rank_correlation")
+        cells += ["-" if correlation is None or correlation != correlation else f"{correlation:.2f}"]
+        return _row(label, cells, widths)
+
+    lines = [
+        f"stopping at a price of {cost:.4g} nats a step, at most {result['horizon']} steps: J = loss + price * steps"
+    ]
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for entry in result["stopping"]:
+        if entry["seed"] >= 0:
+            groups.setdefault((entry["optimizer"], entry["seed"]), []).append(entry)
+    for (optimizer, seed), entries in groups.items():
+        lines += ["", _row(f"{optimizer}, seed {seed}", columns, widths)]
+        lines += [row(f"  {entry['rule']}", entry) for entry in entries]
+    if groups:
+        lines.append(
+            "share: of the difference between the best fixed budget and the oracle; rank corr: with the oracle's"
+        )
+    for entry in result["calibration"]:
+        lines.append(f"calibration of {entry['optimizer']}, seed {entry['seed']}: mean error {entry['error']:.3f}")
+    lines += ["", _row("every optimizer, its best stop", columns, widths)]
+    for entry in best:
+        many = f" ({entry['num_seeds']} seeds)" if entry["num_seeds"] > 1 else ""
+        lines.append(row(f"  {entry['optimizer']}{many}: {entry['kind']}", entry))
     return "\n".join(lines)
 
 

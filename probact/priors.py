@@ -224,7 +224,7 @@ class Prior:
         """p(T|t) for every entry of ``t`` (int64, 1..H): p(T) p(t|T) / p(t), which is 0 for T < t."""
         table = self.log_horizon() - self.log_halting_normaliser()
         T = torch.arange(1, self.horizon + 1, device=table.device)
-        return Steps(torch.log_softmax(table.masked_fill(T < t.unsqueeze(-1), -math.inf), -1))
+        return Steps(torch.log_softmax(table.masked_fill(t.unsqueeze(-1) > T, -math.inf), -1))
 
     def marginal(self) -> Steps:
         """p_H(t)."""

@@ -27,8 +27,8 @@ class Rollout(NamedTuple):
     """K steps on L problems.
 
     :ivar nll: ``(K + 1, L)``, -log p(x | theta_t) for t = 0..K; inf from the step on at which a problem diverged.
-    :ivar features: ``(K, L, F)``; row t - 1 belongs to halting at t: what is seen at theta_t, the next step being worked
-        out but not made; it depends on theta_0..theta_t only.
+    :ivar features: ``(K, L, F)``; row t - 1 belongs to halting at t: what is seen at theta_t, the next step being
+        worked out but not made; it depends on theta_0..theta_t only.
     :ivar params: theta_K.
     :ivar horizon: ``(L,)`` int64, the T of each problem drawn before the unroll, or None.
     """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -32,6 +33,11 @@ class Known(NamedTuple):
     hazard: Tensor | None
     halted: Tensor | None
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> Known:
+        """``function`` applied to every tensor that there is."""
+        changed = (None if value is None else function(value) for value in self[3:])
+        return Known(self.step, function(self.loss), function(self.grad_norm), *changed)
+
 
 class StopRule(ABC):
     """Stop at the first step s whose score reaches ``threshold``; the score reads steps 1..s only.
@@ -52,6 +58,12 @@ class StopRule(ABC):
     def candidates(cls) -> list[StopRule]:
         """The forms among which tuning chooses, each with thresholds of its own."""
         return [cls()]
+
+    def at(self, threshold: float) -> Self:
+        """The same rule with another threshold."""
+        other = copy.copy(self)
+        other.threshold = threshold
+        return other
 
     def start(self, like: Tensor) -> Any:
         """The memory before step 1, for problems ``like (L,)``."""

@@ -12,9 +12,9 @@ from scipy.stats import spearmanr
 
 from probact import beliefs, diagnostics, plots
 from probact.diagnostics import to_datatree
-from probact.evaluation import held_out_problems, loss_curve, losses_at, reported_steps, tune
+from probact.evaluation import held_out_problems
 from probact.experiment import Experiment
-from probact.registry import POSTERIORS, RULES
+from probact.registry import POSTERIORS
 
 HORIZON, NUM = 12, 40
 
@@ -169,22 +169,3 @@ def test_figures_are_labelled(settings: dict[str, Any], tmp_path: Path) -> None:
         figure = draw(tree)
         assert figure.get_suptitle() or figure.axes[0].get_title()
         assert any(axes.get_xlabel() for axes in figure.axes)
-
-
-def test_tuning_finds_the_best_rate() -> None:
-    experiment = Experiment.create(family="quadratic", horizon=10)
-    tuned = tune("sgd", experiment)
-    problems = held_out_problems(experiment, 300)
-    best = float(loss_curve(tuned.rule, problems, 10)[-1].mean())
-    for factor in (0.3, 3.0):
-        other = float(loss_curve(RULES["sgd"](lr=factor * tuned.lr), problems, 10)[-1].mean())
-        assert best < other
-
-
-def test_reported_steps_reach_the_horizon() -> None:
-    assert reported_steps(100) == [1, 5, 10, 20, 50, 100]
-    assert reported_steps(20) == [1, 5, 10, 20]
-    assert reported_steps(1) == [1]
-    nll = loss_curve(RULES["sgd"](), held_out_problems(Experiment.create(), 3), 4)
-    assert list(losses_at(nll, [1, 4, 9])) == ["1", "4"]
-    assert losses_at(nll, [4])["4"] == pytest.approx(float(nll[4].mean()))

@@ -67,9 +67,7 @@ def test_inferring_the_horizon_tightens_the_bound(log_likelihood: torch.Tensor) 
     q = POSTERIORS["stick-breaking"](torch.randn(H, L, dtype=torch.float64))
     plain = exact.elbo(q, prior, log_likelihood)
     optimal = exact.optimal_horizon(prior, exact.elbo_given_horizon(q, prior, log_likelihood))
-    by_hand = torch.logsumexp(
-        prior.log_horizon().unsqueeze(-1) + exact.elbo_given_horizon(q, prior, log_likelihood), 0
-    )
+    by_hand = torch.logsumexp(prior.log_horizon().unsqueeze(-1) + exact.elbo_given_horizon(q, prior, log_likelihood), 0)
     torch.testing.assert_close(exact.elbo(q, prior, log_likelihood, log_horizon=optimal), by_hand)
     assert bool((exact.elbo(q, prior, log_likelihood, log_horizon=optimal) > plain).all())
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from probact.act import ACT
+from probact.features import NUM_FEATURES
 from probact.posteriors import HaltingDistribution, HaltingPosterior
 from probact.priors import Prior, Steps
 from probact.rollout import Rollout
@@ -27,7 +28,7 @@ def act() -> ACT:
 def test_without_a_fault_all_checks_pass() -> None:
     healthy = act()
     assert healthy.posterior is not None
-    assert_causal(healthy.posterior, torch.randn(5, 3, 49))
+    assert_causal(healthy.posterior, torch.randn(5, 3, 40 + NUM_FEATURES))
     assert_no_leak(healthy.unroll, problems("regression"))
     assert_matches_closed_form(healthy, problems("regression"))
 

@@ -78,7 +78,8 @@ def least_squares(design: Tensor, target: Tensor, start: Tensor) -> LinearModel:
 class Quadratic(OptimizeeFamily):
     """||W theta - y||^2 in 10-d, W, y ~ U[0, 1], theta_0 ~ N(0, 0.01^2); optimum 0.
 
-    ``scale`` multiplies W (for transfer).  Andrychowicz et al. 2016, section 3.1 (their code's U[0, 1], not the text's Gaussian).
+    ``scale`` multiplies W (for transfer).  Andrychowicz et al. 2016, section 3.1 (their code's U[0, 1], not the text's
+    Gaussian).
     """
 
     def __init__(self, dim: int = 10, scale: float = 1.0) -> None:

@@ -16,7 +16,7 @@ from probact.registry import FAMILIES
 
 @dataclass(frozen=True)
 class LogisticModel(Optimizee):
-    """nll = sum_i log(1 + e^{-y_i w_i theta}) with rows w_i of ``design (L, n, d)`` and labels y ``(L, n)`` in {-1, 1}."""
+    """nll = sum_i log(1 + e^{-y_i w_i theta}); rows w_i of ``design (L, n, d)``, y ``labels (L, n)`` in {-1, 1}."""
 
     design: Tensor
     labels: Tensor

@@ -15,6 +15,7 @@ from probact.optimizees.base import Optimizee, OptimizeeFamily, Params, Shared
 Data = tuple[Tensor, Tensor]
 """Inputs ``(N, ...)`` and targets ``(N, ...)``."""
 
+
 def minibatch_indices(seeds: Tensor, step: int, size: int, num_rows: int) -> Tensor:
     """Rows ``(L, size)`` drawn uniformly with replacement: a function of each problem's seed and the step alone.
 

@@ -21,7 +21,7 @@ class HandDesigned(UpdateRule):
     """
 
     learning_rates: ClassVar[tuple[float, ...]] = tuple(
-        m * 10.0**e for e in (-3, -2, -1, 0) for m in (1, 1.5, 2, 3, 4, 5, 7)
+        float(f"{m}e{e}") for e in (-3, -2, -1, 0) for m in (1, 1.5, 2, 3, 4, 5, 7)
     )
     """Where tuning looks for ``lr``."""
 
@@ -214,7 +214,7 @@ class AdamSign(Adam):
 
 @RULES.register("dropsign")
 class DropSign(HandDesigned):
-    """drop(g, p) e^{sign(g) sign(m)}: PowerSign on a gradient whose entries are each left out with probability ``drop``.
+    """drop(g, p) e^{sign(g) sign(m)}: PowerSign with gradient entries left out with probability ``drop``.
 
     Which entries is a function of step and coordinate alone, the same for every problem (Bello et al. 2017).
     """

@@ -33,7 +33,8 @@ class Memory(NamedTuple):
     :ivar update, grad: last step and the gradient before it, ``(L, d)``.
     :ivar to_best: theta_best - theta, ``(L, d)``.
     :ivar log_rate: log of the Barzilai-Borwein step, ``(L, K)``.
-    :ivar best_loss, last_loss, count: ``(L,)``; ``count`` is the number of gradients seen.
+    :ivar first_loss, best_loss, last_loss, num_seen: ``(L,)``; ``num_seen`` is the number of gradients seen.
+    :ivar radius: length of the longest step so far, ``(L,)``.
     """
 
     hidden: tuple[tuple[Tensor, Tensor], ...]
@@ -44,9 +45,11 @@ class Memory(NamedTuple):
     grad: Tensor
     to_best: Tensor
     log_rate: Tensor
+    radius: Tensor
+    first_loss: Tensor
     best_loss: Tensor
     last_loss: Tensor
-    count: Tensor
+    num_seen: Tensor
 
 
 @RULES.register("subspace")
@@ -55,17 +58,22 @@ class Subspace(UpdateRule):
 
     update = sum_i w_i b_i over the directions b_i of ``DIRECTIONS``, each in units of the parameters: those that are
     gradients are scaled by the tensor's Barzilai-Borwein step |<s, y>| / <y, y> (Barzilai and Borwein 1988), the first
-    by a learned share of the Polyak step loss / |g|^2 (Polyak 1987).  The LSTM sees cosines and log ratios of norms only, so that it depends
-    neither on the scale of the loss or the parameters, nor on rotations, nor on d, and costs O(d) a step.  All tensors
-    share its weights and see their mean hidden state (the Tensor and Global RNN of Wichrowska et al. 2017, over
-    directions in place of coordinates).  It starts as L-BFGS (without: as gradient descent).
+    by ``first_share`` of the Polyak step loss / |g|^2 (Polyak 1987).  The LSTM sees cosines and log ratios of norms
+    only, so that it depends neither on the scale of the loss or the parameters, nor on rotations, nor on d, and costs
+    O(d) a step.  All tensors share its weights and see their mean hidden state (the Tensor and Global RNN of Wichrowska
+    et al. 2017, over directions in place of coordinates).  It starts as L-BFGS (without: as gradient descent).
+
+    Safeguards: no step is longer than ten times the longest before it, and from a loss above the first one the rule
+    goes back to the best iterate (but for the first step, which may overshoot to learn the curvature).
 
     Features for halting: the mean hidden state over the tensors, F = ``hidden_size``.
 
     :param memory: pairs of L-BFGS; 0 leaves that direction out.
+    :param first_share: above 1 the first step overshoots; what it learns of the largest curvatures pays on
+        deterministic convex problems (10 there), since the second step leads back.
     """
 
-    def __init__(self, hidden_size: int = 32, num_layers: int = 1, memory: int = 10, first_share: float = 0.3) -> None:
+    def __init__(self, hidden_size: int = 32, num_layers: int = 1, memory: int = 10, first_share: float = 1.0) -> None:
         super().__init__()
         if hidden_size < 1 or num_layers < 1 or memory < 0 or not first_share > 0:
             raise ValueError(
@@ -78,9 +86,9 @@ class Subspace(UpdateRule):
         sizes = [_NUM_INPUTS + hidden_size] + [hidden_size] * (num_layers - 1)
         self.cells = nn.ModuleList(nn.LSTMCell(size, hidden_size) for size in sizes)
         self.output = nn.Linear(hidden_size, 2 * NUM_DIRECTIONS)
-        self.log_first_share = nn.Parameter(torch.tensor(math.log(first_share)))
+        self.first_share = first_share
         with torch.no_grad():
-            self.output.weight.mul_(0.1)
+            self.output.weight.zero_()  # unit L-BFGS steps end a quadratic early, and a small error spoils that
             self.output.bias.zero_()
             self.output.bias[DIRECTIONS.index("l-bfgs")] = -1.0
 
@@ -98,9 +106,11 @@ class Subspace(UpdateRule):
             grad=zeros,
             to_best=zeros,
             log_rate=flat.new_zeros(num, num_tensors),
+            radius=zero,
+            first_loss=zero + math.inf,
             best_loss=zero + math.inf,
             last_loss=zero,
-            count=zero,
+            num_seen=zero,
         )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
@@ -110,18 +120,23 @@ class Subspace(UpdateRule):
             known = memory.curvature.scale > 0
             basis = _directions(memory, known).split(sizes, -1)  # K x (L, B, d_k)
             gram = torch.stack([part @ part.mT for part in basis], 1)  # (L, K, B, B)
-        first = (memory.count == 1).unsqueeze(-1)
+        first = (memory.num_seen == 1).unsqueeze(-1)
         polyak = torch.log((loss.abs() + _SMALL) / (memory.grad.square().sum(-1) + _SMALL)).unsqueeze(-1)
-        rate = torch.where(first, self.log_first_share + polyak, memory.log_rate).exp()
+        rate = torch.where(first, polyak + math.log(self.first_share), memory.log_rate).exp()
         scale = _scale(rate, known)
         with torch.no_grad():
             inputs = torch.cat([_scale_free(gram, scale), signals], -1)
         weight, hidden = self._weigh(inputs, memory.hidden)
         weight = weight * scale
         update = torch.cat([(weight[:, k, None] @ part).squeeze(1) for k, part in enumerate(basis)], 1)
+        update = _guard(update, memory)
         fixed = update.detach()
         memory = memory._replace(
-            hidden=hidden, update=fixed, to_best=memory.to_best - fixed, log_rate=rate.detach().log()
+            hidden=hidden,
+            update=fixed,
+            to_best=memory.to_best - fixed,
+            log_rate=rate.detach().log(),
+            radius=torch.maximum(memory.radius, fixed.norm(dim=-1)),
         )
         return Step(unflatten(update, params), memory, hidden[-1][0].mean(1))
 
@@ -142,8 +157,8 @@ def _observe(memory: Memory, grad: Tensor, loss: Tensor, sizes: list[int]) -> tu
     """The memory with gradient and loss at theta_t taken in, and signals of the last step ``(L, K, 6)``."""
     step, change = memory.update, grad - memory.grad
     step_change, change_change = _dots(step, change, sizes), _dots(change, change, sizes)
-    count = memory.count + 1
-    first = (memory.count == 0).unsqueeze(-1)
+    count = memory.num_seen + 1
+    first = (memory.num_seen == 0).unsqueeze(-1)
     measured = torch.log(step_change.abs() + _SMALL) - torch.log(change_change + _SMALL)
     old = memory.log_rate
     # After the first step the measurement itself, later a step towards it of at most a factor of e^1.5.
@@ -159,23 +174,37 @@ def _observe(memory: Memory, grad: Tensor, loss: Tensor, sizes: list[int]) -> tu
     whole = (drop.clamp(-3, 3), best.to(loss.dtype), count.log() / 4)
     signals = [cosine, log_growth.clamp(-5, 5) / 2, log_rate - old]
     signals += [value.unsqueeze(-1).expand_as(old) for value in whole]
+    first_loss = torch.where(memory.num_seen == 0, loss, memory.first_loss)
+    curvature = memory.curvature.add(step, change) if memory.curvature.steps.shape[1] else memory.curvature
     taken_in = memory._replace(
         means=decays * memory.means + (1 - decays) * grad.unsqueeze(1),
         square=_BETA2 * memory.square + (1 - _BETA2) * grad.square(),
-        curvature=memory.curvature.add(step, change) if memory.curvature.steps.shape[1] else memory.curvature,
+        curvature=curvature,
         grad=grad,
         to_best=torch.where(best.unsqueeze(-1), 0.0, memory.to_best),
         log_rate=log_rate,
+        first_loss=first_loss,
         best_loss=torch.minimum(loss, memory.best_loss),
         last_loss=loss,
-        count=count,
+        num_seen=count,
     )
     return taken_in, torch.where(first.unsqueeze(-1), 0.0, torch.stack(signals, -1))
 
 
+def _guard(update: Tensor, memory: Memory) -> Tensor:
+    """No step longer than ten times the longest before it; back to the best iterate from a loss above the first.
+
+    Not so after the first step, which may overshoot: its curvature leads back without losing a step.
+    """
+    length = update.detach().norm(dim=-1)
+    limit = torch.where(memory.radius > 0, 10 * memory.radius / length.clamp_min(_SMALL), 1.0).clamp_max(1.0)
+    lost = (memory.last_loss > memory.first_loss) & (memory.num_seen > 2)
+    return torch.where(lost.unsqueeze(-1), memory.to_best, update * limit.unsqueeze(-1))
+
+
 def _directions(memory: Memory, known: Tensor) -> Tensor:
     """The directions ``(L, B, d)``, of which the gradients still lack the rate; -g for L-BFGS without pairs."""
-    count = memory.count.view(-1, 1, 1)
+    count = memory.num_seen.view(-1, 1, 1)
     decays = memory.grad.new_tensor(DECAYS).view(1, -1, 1)
     means = memory.means / (1 - decays**count)
     root = (memory.square / (1 - _BETA2 ** count.squeeze(-1))).sqrt()
