@@ -9,8 +9,9 @@ from torch import Tensor
 
 from probact.optimizees.base import Params
 
-NUM_FEATURES = 10
+NUM_FEATURES = 15
 DECAY = 0.8
+SMALL = 1e-12
 
 
 def signed_log(values: Tensor) -> Tensor:
@@ -41,16 +42,17 @@ def start(loss: Tensor) -> Progress:
 
 
 def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> tuple[Tensor, Progress]:
-    """Features ``(L, 10)`` from losses and gradients at theta_0..theta_t and the steps from them, without graph.
+    """Features ``(L, 15)`` from losses and gradients at theta_0..theta_t and the steps from them, without graph.
 
     In this order: loss; log gradient norm and its change; loss drop of the last step, its running mean, the drop
     since the start, and the distance above the best loss so far; the drop that the step worked out at theta_t
-    promises, <-g, update>, and its running mean; log t.  Losses and drops are in nats under ``signed_log``, drops times
-    10, so that a drop of one step's cost (0.05 nats at nu = 0.95) is well inside the linear part.
+    promises, <-g, update>, and its running mean; log t; log length of that step; log size and sign of the last drop
+    and of the promise.  Losses and drops are in nats under ``signed_log``, drops times 10, so that a drop of one step's
+    cost (0.05 nats at nu = 0.95) is well inside the linear part; log size and sign tell apart what is smaller.
     """
     with torch.no_grad():
         is_first = progress.num_steps == 0
-        log_norm = 0.5 * torch.log(_dot(grads, grads) + 1e-12)
+        log_norm = 0.5 * torch.log(_dot(grads, grads) + SMALL)
         first_loss = torch.where(is_first, loss, progress.first_loss)
         last_loss = torch.where(is_first, loss, progress.last_loss)
         last_log_norm = torch.where(is_first, log_norm, progress.last_log_norm)
@@ -74,6 +76,11 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
                 signed_log(10 * promise),
                 signed_log(10 * average_promise),
                 count.log() / 3,
+                0.5 * torch.log(_dot(update, update) + SMALL) / 3,
+                torch.log(drop.abs() + 1e-8) / 3,
+                drop.sign(),
+                torch.log(promise.abs() + 1e-8) / 3,
+                promise.sign(),
             ],
             -1,
         )
