@@ -1,6 +1,6 @@
 """What ``fit`` reaches with its defaults: held-out losses, gaps and halting, mean over training seeds.
 
-    python benchmarks/fits.py regression mixed        # or any of: regression mixed diabetes digits graves softmax l2l
+    python benchmarks/fits.py regression mixed        # or any other of FITS
 
 Each name runs ``python cli.py fit`` with the arguments below and writes ``benchmarks/results/<name>.json``: the
 command, the run's summary, losses and gaps by seed, and E[t] over training for every seed.  A run that is already
@@ -32,7 +32,8 @@ FITS = {
     "digits": "--family digits",
     "graves": "--halting graves --chains 3",
     "softmax": "--halting softmax",
-    "l2l": "--halting none",
+    "l2l-regression": "--halting none --meta-steps 3000 --lr 0.02 --validate-every 100 --chains 3",
+    "l2l-quadratic": "--halting none --family quadratic --meta-steps 2000 --lr 0.01 --validate-every 100 --chains 3",
 }
 
 

@@ -3,7 +3,8 @@
     python benchmarks/tune.py                 # all families
     python benchmarks/tune.py mixed digits    # some, the others stay
 
-For each family and target step the best of 28 rates (1, 1.5, 2, 3, 4, 5, 7 times 10^-3..10^0) on problems of their own.
+For each family and target step the best of 28 rates (1, 1.5, 2, 3, 4, 5, 7 times 10^-3..10^0) on problems of their
+own: see ``probact.tuning.sweep``.
 """
 
 from __future__ import annotations
@@ -18,18 +19,16 @@ from probact.registry import FAMILIES, RULES
 from probact.rules.handcrafted import HandDesigned
 from probact.tuning import TUNED_RATES, family_key, sweep
 
-STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
-STEPS_OF_NETWORKS = (1, 5, 10, 20, 50, 100, 200)
+STEPS = (1, 5, 10, 20, 50, 100, 200)
 
 
 def tune(family: str) -> None:
     experiment = Experiment.create(family=family)
-    steps = STEPS if experiment.horizon >= 100 else STEPS_OF_NETWORKS
     for name in RULES:
         if not issubclass(RULES[name], HandDesigned):
             continue
         begun = time.perf_counter()
-        rates = sweep(name, experiment, steps)
+        rates = sweep(name, experiment, STEPS)
         known = json.loads(TUNED_RATES.read_text()) if TUNED_RATES.exists() else {}
         known.setdefault(family_key(experiment), {})[name] = {str(step): rate for step, rate in rates.items()}
         write_atomically(TUNED_RATES, json.dumps(known, indent=1, sort_keys=True) + "\n")

@@ -23,6 +23,8 @@ from probact.verdicts import calibration, frontier, rank_correlation, shares, st
 
 SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Prices of the steps-against-loss curves, as multiples of the price asked for."""
+HINDSIGHT = ("oracle", "exact MAP")
+"""Kinds of verdicts that need the whole path."""
 
 
 def contestants(runs: Sequence[Run]) -> list[Contestant]:
@@ -190,17 +192,16 @@ def best_stops(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         if row["kind"] not in HINDSIGHT:
             groups.setdefault((row["optimizer"], row["kind"]), []).append(row)
     best: dict[str, dict[str, Any]] = {}
-    for (optimizer, kind), rows in groups.items():
+    for (optimizer, _), rows in groups.items():
         J = np.array([row["J"] for row in rows], dtype=float)
-        entry = {**rows[0], "J": float(J.mean()), "num_seeds": len(rows), "kind": kind}
+        if np.isnan(J).any():
+            continue
+        entry = {**rows[0], "J": float(J.mean()), "num_seeds": len(rows)}
         if len(rows) > 1:
             entry["J_sem"] = float(J.std(ddof=1) / len(J) ** 0.5)
-            for field in ("loss", "steps", "share", "rank_correlation"):
-                entry[field] = float(np.mean([row[field] for row in rows]))
+            for field in ("loss", "steps", "steps_sd", "share", "rank_correlation"):
+                values = np.array([row.get(field) for row in rows], dtype=float)  # None becomes NaN
+                entry[field] = float(values.mean())
         if optimizer not in best or entry["J"] < best[optimizer]["J"]:
             best[optimizer] = entry
     return sorted(best.values(), key=lambda entry: float(entry["J"]))
-
-
-HINDSIGHT = ("oracle", "exact MAP")
-"""Kinds of verdicts that need the whole path."""

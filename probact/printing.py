@@ -96,19 +96,17 @@ def halting(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: i
 def evaluation(result: Mapping[str, Any]) -> str:
     """Losses of every optimizer at every step, and each trained one against the best baseline."""
     steps = list(result["losses"][0]["loss"])
-    widths = [16] * len(steps)
+    widths = [18] * len(steps)
 
     def cell(mean: float | None, sem: float | None) -> str:
         if mean is None:
             return "diverged"
-        digits = 4 if sem is None or not sem > 0 else max(0, 1 - math.floor(math.log10(sem)))
-        return (
-            f"{mean:.4g}"
-            if sem is None
-            else f"{mean:.{digits}f} ±{sem:.{digits}f}"
-            if digits < 6
-            else f"{mean:.3g} ±{sem:.0e}"
-        )
+        if sem is None or not sem > 0:
+            return f"{mean:.4g}"
+        digits = 1 - math.floor(math.log10(sem))
+        if not 0 <= digits <= 5:
+            return f"{mean:.2g} ±{sem:.0e}"
+        return f"{mean:.{digits}f} ±{sem:.{digits}f}"
 
     optimum = result["optimum"]
     head = f"held-out loss, mean ± standard error over {result['num_optimizees']} problems (at the start "
@@ -149,7 +147,7 @@ def stopping(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> st
         J = f"{entry['J']:.4f} ±{entry['J_sem']:.1g}"
         share = entry.get("share")
         cells = [J, f"{entry['loss']:.4g}", f"{entry['steps']:.1f}", f"{entry['steps_sd']:.1f}"]
-        cells += ["-" if share is None else f"{share:.2f}"]
+        cells += ["-" if share is None or share != share else f"{share:.2f}"]
         correlation = entry.get("rank_correlation")
         cells += ["-" if correlation is None or correlation != correlation else f"{correlation:.2f}"]
         return _row(label, cells, widths)

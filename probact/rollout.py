@@ -167,7 +167,7 @@ class Walk:
         self.step += 1
 
     def keep(self, index: Tensor) -> None:
-        """Go on with the problems at ``index`` (bool mask or int64) alone; they go on as if the others were there."""
+        """Go on with the problems at ``index`` (int64) alone; they go on as if the others were there."""
         self.optimizee = self.optimizee.select(index)
         self.carry = map_state(lambda tensor: tensor[index], self.carry)
         self._next = None if self._next is None else map_state(lambda tensor: tensor[index], self._next)

@@ -262,7 +262,7 @@ def run_until_stopped(
 ) -> Stopped:
     """Optimize each problem until ``stop`` says so, at most ``horizon`` steps.
 
-    :param compact: let stopped problems leave the batch (their state, parameters and data), each time a quarter of it
+    :param compact: let stopped problems leave the batch (their state, parameters and data), each time some 15 % of it
         has stopped; else all run to the end of the last one and are only read where they were stopped.
     """
     with torch.no_grad():
@@ -289,10 +289,11 @@ def run_until_stopped(
                 left = int(running.sum())
                 if left == 0:
                     break
-                if compact and left <= 0.75 * len(problem):
-                    walk.keep(running)
-                    following.keep(running)
-                    memory = map_state(lambda tensor, kept=running: tensor[kept], memory)
-                    problem, running = problem[running], running[running]
+                if compact and left <= 0.85 * len(problem):
+                    kept = running.nonzero().squeeze(1)
+                    walk.keep(kept)
+                    following.keep(kept)
+                    memory = map_state(lambda tensor, kept=kept: tensor[kept], memory)
+                    problem, running = problem[kept], running[kept]
         nll = optimizee.nll(params)
         return Stopped(step, params, torch.where(nll.isfinite(), nll, math.inf), computed)

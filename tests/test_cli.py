@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray as xr
 
 from probact import cli
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
@@ -216,6 +217,7 @@ def test_help(command: list[str], run: Any) -> None:
         (["--halting", "softmax", "--objective", "ponder-cost"], ["graves"]),
         (["--halting", "none", "--objective", "elbo"], ["halting posterior"]),
         (["--estimator", "sample", "--infer-horizon"], ["infer_horizon"]),
+        (["--infer-horizon", "--halting-first"], ["infer_horizon or halting_first"]),
         (["--device", "abacus"], ["abacus"]),
         (["--no-such-option"], ["--no-such-option"]),
     ],
@@ -238,6 +240,67 @@ def test_bad_folders(elsewhere: Path, run: Any) -> None:
     refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
     refused(run("prior", "--prior-nu", "2"), "inside (0, 1)")
     refused(run("prior", "--horizon", "0"), "H >= 1")
+
+
+def test_evaluate(elsewhere: Path, run: Any) -> None:
+    """Two runs against two baselines: tables, files, and the same numbers the second time."""
+    assert run("fit", *ARGUMENTS, "--out", "a", "--chains", "2")[0] == 0
+    assert run("fit", *ARGUMENTS, "--out", "b", "--rule", "sgd", "--rule-option", "lr=0.01")[0] == 0
+    arguments = ("evaluate", "a", "b", "--baselines", "adam,cg", "--at", "1,4", "--num-optimizees", "20")
+    code, out, err = run(*arguments, "--out", "verdict")
+    assert code == 0, err
+    for words in ("held-out loss", "(2 seeds)", "cg (limit)", "best baseline", "problems won", "hazard >=", "oracle",
+                  "every optimizer, its best stop", "calibration of", "written to verdict"):  # fmt: skip
+        assert words in out, out
+    folder = elsewhere / "verdict"
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {"learning_curves.png", "steps_against_loss.png", "calibration.png"}
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert result["num_optimizees"] == 20
+    assert [entry["folder"] for entry in result["runs"]] == ["a", "b"]
+    with xr.open_dataset(folder / "evaluation.nc", engine="h5netcdf") as data:
+        assert data.loss.dims == ("entry", "at", "optimizee")
+        assert data["at"].values.tolist() == [1, 4]
+    code, again, _ = run(*arguments, "--out", "verdict", "--json")
+    assert code == 0
+    assert json.loads(again) == result
+    code, other, _ = run(*arguments, "--seed", "1", "--json")
+    assert json.loads(other)["losses"] != result["losses"]
+    assert (elsewhere / "a" / f"evaluation-{TINY['family']}" / "evaluation.json").exists()
+
+
+def test_evaluate_on_another_family(elsewhere: Path, run: Any) -> None:
+    assert run("fit", *ARGUMENTS, "--halting", "truncated")[0] == 0
+    shifted = ("--family", "quadratic", "--family-option", "dim=3", "--at", "2,9", "--num-optimizees", "5")
+    code, out, err = run("evaluate", "--baselines", "none", *shifted)
+    assert code == 2  # neither a run nor a baseline
+    latest = Path((elsewhere / "runs" / "latest").read_text().strip())
+    code, out, err = run("evaluate", str(latest), "--baselines", "none", *shifted)
+    assert code == 0, err
+    assert "family quadratic (dim 3)" in out
+    assert "hazard" not in out  # 'truncated' cannot be followed online
+    assert (latest / "evaluation-quadratic-dim=3").is_dir()
+    code, out, err = run(
+        "evaluate", "--family", "quadratic", "--baselines", "sgd", "--num-optimizees", "5", "--cost", "1"
+    )
+    assert code == 0, err
+    assert "price of 1 nats" in out
+
+
+def test_bad_evaluations(elsewhere: Path, run: Any) -> None:
+    refused(run("evaluate"), "no run yet")
+    refused(run("evaluate", "nowhere"), "no run there")
+    refused(run("evaluate", "--family", "quadratic", "--baselines", "adam,sdg"), "'sdg'", "choose from", "adam", "cg")
+    refused(run("evaluate", "--family", "digits", "--baselines", "cg"), "'cg'", "adam")
+    refused(run("evaluate", "--family", "quadratic", "--baselines", "none"), "nothing to evaluate")
+    refused(run("evaluate", "--family", "quadratic", "--at", "1,x"), "steps >= 1", "1,x")
+    refused(run("evaluate", "--family", "quadratic", "--at", "0"), "steps >= 1")
+    refused(run("evaluate", "--family", "quadratic", "--cost", "0"), "--cost")
+    refused(run("evaluate", "--family", "quadratic", "--family-option", "width=3"), "no option 'width'", "dim")
+    refused(run("evaluate", "--family", "quadratic", "--num-optimizees", "1"), "--num-optimizees")
+    assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
+    assert run("fit", *ARGUMENTS, "--out", "b", "--family", "regression")[0] == 0
+    refused(run("evaluate", "a", "b"), "different families", "regression")
 
 
 def test_a_run_is_never_overwritten(elsewhere: Path, run: Any) -> None:
