@@ -2,8 +2,9 @@
 
     python benchmarks/compaction.py
 
-1,000 problems, H = 100: the LSTM (2 x 20) and Adam on ``mixed``, Adam on ``digits``.  Halting steps are drawn from a geometric with mean 20 =
-H/5.  Three ways, timed in turn, five rounds: every problem to H; stopped but kept in the batch; stopped and out of it.
+1,000 problems, H = 100: the LSTM (2 x 20) and Adam on ``mixed``, Adam on ``digits``.  Halting steps are drawn from a
+geometric with mean 20 = H/5.  Three ways, timed in turn, five rounds: every problem to H; stopped but kept in the
+batch; stopped and out of it.
 """
 
 from __future__ import annotations

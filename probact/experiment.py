@@ -105,8 +105,11 @@ class Experiment:
         for name in given:
             if name not in known:
                 raise ValueError(f"unknown setting {name!r}: choose from {', '.join(known)}")
-        family = FAMILIES[given.get("family", cls.family)]
-        return cls(**{**family.recommended, **given})
+        recommended = dict(FAMILIES[given.get("family", cls.family)].recommended)
+        for chosen, other in (("halting_first", "infer_horizon"), ("infer_horizon", "halting_first")):
+            if given.get(chosen):
+                recommended.pop(other, None)  # one guide of T excludes the other
+        return cls(**{**recommended, **given})
 
     @property
     def step_cost(self) -> float:

@@ -163,12 +163,13 @@ def test_config_file(elsewhere: Path, run: Any) -> None:
 
 def test_what_a_family_recommends_can_be_overruled(elsewhere: Path, run: Any) -> None:
     arguments = ["--family", "digits", "--meta-steps", "1", "--horizon", "3", "--batch", "2", "--test-problems", "4"]
-    for more, expected in (([], True), (["--no-infer-horizon", "--halting", "graves"], False)):
-        code, _, err = run("fit", *arguments, *more, "--out", f"run{expected}")
+    for number, (more, first, inferred) in enumerate(
+        (([], True, False), (["--horizon-first"], False, False), (["--infer-horizon"], False, True))
+    ):
+        code, _, err = run("fit", *arguments, *more, "--out", f"run{number}")
         assert code == 0, err
-        settings = json.loads((elsewhere / f"run{expected}" / "experiment.json").read_text())
-        assert settings["infer_horizon"] is expected
-        assert settings["halting"] == ("truncated" if expected else "graves")
+        settings = json.loads((elsewhere / f"run{number}" / "experiment.json").read_text())
+        assert (settings["halting_first"], settings["infer_horizon"]) == (first, inferred)
 
 
 def test_prior(elsewhere: Path, run: Any) -> None:

@@ -148,7 +148,7 @@ class Mixed(OptimizeeFamily):
     theta_0 ~ N(0, I).  The optimum is that of least squares: noise outside W's range stays.
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {"halting": "truncated"}
+    recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
 
     def __init__(self, dim: int = 10, log_scale: float = 0.7) -> None:
         self.dim = dim
