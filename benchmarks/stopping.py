@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 SHARP = "--halting stick-breaking --halting-first --kl-scale 0.05 --prior-nu 0.3584859224 --chains 3"
 MILD = "--halting stick-breaking --halting-first --kl-scale 0.2 --prior-nu 0.7737809375 --chains 3"
-LONG = "--lr 0.01 --batch 256 --meta-steps 1500 --validate-every 50 --validation-problems 512"
+LONG = "--lr 0.01 --batch 256 --meta-steps 1200 --validate-every 50 --validation-problems 512"
 NETS = "--lr 0.01 --batch 32 --meta-steps 200 --horizon 50 --validate-every 25 --validation-problems 64"
 RUNS = {
     "mixed": {

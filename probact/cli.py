@@ -19,7 +19,7 @@ from probact.beliefs import HALTING_LEVEL, NO_HALTING
 from probact.experiment import Experiment
 from probact.options import DEFAULTS, choice, pairs, read_config, setting
 from probact.priors import Prior
-from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
+from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
 
 HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 
@@ -57,9 +57,10 @@ def cli() -> None:
     First steps:
       fit --prior-nu 0.95      meta-train an optimizer with a latent halting step
       halt-stats               what its halting posterior looks like beside the prior
+      evaluate                 judge it against tuned baselines, and every way to stop
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
-      list                     families, rules, halting posteriors, objectives, estimators
+      list                     families, rules, halting posteriors, objectives, estimators, stop rules
     """
 
 
@@ -443,13 +444,16 @@ def prior(prior_nu: float, horizon: int, out: Path) -> None:
 
 @cli.command("list")
 def list_() -> None:
-    """Name every family, rule, halting posterior, objective and estimator."""
+    """Name every family, rule, halting posterior, objective, estimator and stop rule."""
+    import probact.stopping  # noqa: F401 - fills STOP_RULES
+
     for title, registry in (
         ("families (--family)", FAMILIES),
         ("rules (--rule)", RULES),
         ("halting posteriors (--halting)", POSTERIORS),
         ("objectives (--objective)", OBJECTIVES),
         ("estimators of the ELBO (--estimator)", ESTIMATORS),
+        ("stop rules (evaluate)", STOP_RULES),
     ):
         click.echo(click.style(title, bold=True))
         for name in registry:

@@ -132,18 +132,21 @@ def compare(
     :param baselines: names in ``RULES``, or ``cg``, which stands for ``LIMIT``.
     :param options: options of the baselines' rules.
     :returns: ``loss (entry, at, optimizee)`` in nats, inf where diverged; ``accuracy (entry, at, optimizee)`` where the
-        problems have one; ``curve_mean``, ``curve_sem (entry, step)`` over the problems that did not diverge, of
-        baselines at the rate for the last step; ``learning_rate (entry, at)``.
+        problems have one; ``curve_mean``, ``curve_sem (entry, step)`` over the problems that did not diverge (the
+        standard error of the loss above the optimum, where it is known), of baselines at the rate for the last step;
+        ``learning_rate (entry, at)``.
     """
     at, last = sorted(at), max(at)
+    optimum = optimizee.optimum()
+    floor = torch.zeros(optimizee.num, dtype=torch.float64) if optimum is None else optimum.cpu().double()
     labels: list[tuple[str, int]] = []
     rows: list[dict[str, np.ndarray]] = []
 
     def add(label: str, seed: int, paths: Mapping[int, Path], rates: Mapping[int, float]) -> None:
         curve = paths[last].nll.masked_fill(~paths[last].nll.isfinite(), torch.nan)
         count = (~curve.isnan()).sum(1)
-        mean = curve.nanmean(1)
-        spread = ((curve - mean.unsqueeze(1)).square().nansum(1) / (count - 1).clamp_min(1)).sqrt()
+        mean, above = curve.nanmean(1), curve - floor
+        spread = ((above - above.nanmean(1).unsqueeze(1)).square().nansum(1) / (count - 1).clamp_min(1)).sqrt()
         unknown = torch.full((optimizee.num,), torch.nan, dtype=torch.float64)
         labels.append((label, seed))
         rows.append(
@@ -193,9 +196,8 @@ def compare(
     dataset = xr.Dataset(variables, coords=coords)
     if bool(np.isnan(dataset.accuracy).all()):
         dataset = dataset.drop_vars("accuracy")
-    optimum = optimizee.optimum()
     if optimum is not None:
-        dataset["optimum"] = ("optimizee", optimum.cpu().double().numpy())
+        dataset["optimum"] = ("optimizee", floor.numpy())
     return dataset
 
 

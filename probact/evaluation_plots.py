@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from probact.plots import STYLE, save_figure
 
@@ -20,7 +21,7 @@ NUM_BASELINES = 5
 
 
 def learning_curves(data: xr.Dataset) -> Figure:
-    """Mean held-out loss above the best known one against steps, bands of two standard errors over the problems."""
+    """Mean held-out loss above the optimum (where known) against steps, bands of two standard errors over problems."""
     figure = Figure(figsize=(8, 4.4))
     axes = figure.subplots()
     known = "optimum" in data
@@ -77,6 +78,9 @@ def steps_against_loss(result: Result) -> Figure:
         )
         seen.add(label)
     axes.set(xscale="log", xlabel="mean number of steps", ylabel="mean loss at the stop (nats)")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(f"{result['family']}: steps against loss, price of a step {result['cost']:.3g} nats x 0.1 to 10")
     axes.legend(fontsize="small")
     return figure

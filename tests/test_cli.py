@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 from probact import cli
-from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
+from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
 from tests.test_training import CLI, TINY
 
 FIGURES = {
@@ -182,7 +182,7 @@ def test_prior(elsewhere: Path, run: Any) -> None:
 def test_list_names_everything(run: Any) -> None:
     code, out, _ = run("list")
     assert code == 0
-    for registry in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS):
+    for registry in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES):
         for name in registry:
             (line,) = [line for line in out.splitlines() if line.split()[:1] == [name]]
             assert len(line.split()) > 3
