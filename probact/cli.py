@@ -17,7 +17,7 @@ import probact
 from probact import printing
 from probact.beliefs import HALTING_LEVEL, NO_HALTING
 from probact.experiment import Experiment
-from probact.options import DEFAULTS, choice, pairs, read_config, setting
+from probact.options import DEFAULTS, choice, key_values, read_config, setting
 from probact.priors import Prior
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
 
@@ -106,17 +106,8 @@ def cli() -> None:
 @setting("validate_every", int, "Meta-steps between validations; the best weights are kept.")
 @setting("validation_problems", int, "Problems of the fixed validation set.")
 @setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")
-@click.option(
-    "--family-option",
-    "family_options",
-    multiple=True,
-    callback=pairs,
-    metavar="KEY=VALUE",
-    help="Option of the family.",
-)
-@click.option(
-    "--rule-option", "rule_options", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Option of the rule."
-)
+@key_values("family-option", "Option of the family.")
+@key_values("rule-option", "Option of the rule.")
 @click.option(
     "--seed",
     "seeds",
@@ -313,14 +304,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @cli.command()
 @click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--family", type=choice(FAMILIES), help="Evaluate on this family.  [default: the first run's]")
-@click.option(
-    "--family-option",
-    "family_options",
-    multiple=True,
-    callback=pairs,
-    metavar="KEY=VALUE",
-    help="Option of that family: a wider network, another dimension.",
-)
+@key_values("family-option", "Option of that family: a wider network, another dimension.")
 @click.option(
     "--baselines",
     default="all",

@@ -27,6 +27,12 @@ def choice(registry: Registry) -> click.Choice[str]:
     return click.Choice(list(registry))
 
 
+def key_values(name: str, help_: str) -> Any:
+    """A repeatable option KEY=VALUE ``--name``, read into the parameter ``names`` as a dict."""
+    return click.option(f"--{name}", f"{name.replace('-', '_')}s", multiple=True, callback=pairs,
+                        metavar="KEY=VALUE", help=help_)  # fmt: skip
+
+
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """KEY=VALUE texts as a dict; dashes in keys become underscores."""
     read = {}

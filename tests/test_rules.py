@@ -124,6 +124,44 @@ def test_sign_rules_by_hand(name: str, factor: Any, double: None) -> None:
         state = step.state
 
 
+def test_adamsign_is_adams_step_times_the_agreement(double: None) -> None:
+    """e where the gradient has the sign of the first moment, 1/e where not."""
+    ours, adam = RULES["adamsign"](lr=0.1), RULES["adam"](lr=0.1)
+    theta = {"theta": torch.zeros(1, 4)}
+    state, reference, mean = ours.init(theta), adam.init(theta), torch.zeros(1, 4)
+    for _ in range(6):
+        grad = torch.randn(1, 4)
+        step, plain = (
+            rule.step({"theta": grad}, memory, theta, torch.zeros(1))
+            for rule, memory in ((ours, state), (adam, reference))
+        )
+        mean = 0.9 * mean + 0.1 * grad
+        factor = torch.where(mean * grad > 0, math.e, 1 / math.e)
+        torch.testing.assert_close(step.update["theta"], factor * plain.update["theta"])
+        state, reference = step.state, plain.state
+
+
+def test_dropsign_is_powersign_with_holes(double: None) -> None:
+    """Dropped entries do not move, the others as PowerSign's; a share ``drop`` is dropped, anew at every step."""
+    rule, whole = RULES["dropsign"](lr=0.1, drop=0.3), RULES["powersign"](lr=0.1)
+    theta = {"theta": torch.zeros(2, 500)}
+    state, reference, holes = rule.init(theta), whole.init(theta), []
+    for _ in range(20):
+        grad = {"theta": torch.randn(2, 500)}
+        step, full = rule.step(grad, state, theta, torch.zeros(2)), whole.step(grad, reference, theta, torch.zeros(2))
+        dropped = step.update["theta"] == 0
+        expected = full.update["theta"].masked_fill(dropped, 0.0)
+        torch.testing.assert_close(step.update["theta"], expected)
+        assert torch.equal(dropped[0], dropped[1])
+        holes.append(dropped[0])
+        state, reference = step.state, full.state
+    share = torch.stack(holes).double().mean(0)
+    assert float(share.mean()) == pytest.approx(0.3, abs=4 * (0.21 / 10_000) ** 0.5)
+    assert float(share.std()) < 0.2  # not the same coordinates every time
+    with pytest.raises(ValueError, match=r"drop in \[0, 1\)"):
+        RULES["dropsign"](drop=1.0)
+
+
 def test_lstm_cell_is_torchs(double: None) -> None:
     ours, theirs = LSTMCell(3, 5), nn.LSTMCell(3, 5)
     # torch orders the gates input, forget, cell, output; ours puts the cell last
