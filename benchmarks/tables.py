@@ -276,7 +276,7 @@ Adam on 10 parameters is overhead alone, and nothing is saved there.
 ## Beyond the training distribution
 
 `python benchmarks/transfer.py`: the L2L optimizer of `quadratic` (H = 100) and the optimizer of `digits` (H = 50, 20
-sigmoid units), beside Adam and NAG tuned for each step on each of these problems.
+sigmoid units), beside NAG tuned for each step on each of these problems.
 
 {transfer()}
 """

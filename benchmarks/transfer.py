@@ -3,7 +3,7 @@
     python benchmarks/transfer.py
 
 After ``python benchmarks/fits.py l2l-quadratic digits``: five times the training horizon, other dimensions and scales;
-more units, two layers, ReLU.  Adam and NAG, tuned for each step on each of these problems, stand beside them.
+more units, two layers, ReLU.  NAG, tuned for each step on each of these problems, stands beside them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CASES = {
 def judge(name: str) -> None:
     run, family, options, at = CASES[name]
     out = ROOT / "runs" / f"transfer-{name.replace(' ', '').replace(',', '-').replace('/', '')}"
-    arguments = ["evaluate", str(ROOT / "runs" / run), "--family", family, "--baselines", "adam,nag", "--at", at]
+    arguments = ["evaluate", str(ROOT / "runs" / run), "--family", family, "--baselines", "nag", "--at", at]
     for option in options:
         arguments += ["--family-option", option]
     subprocess.run([sys.executable, str(ROOT / "cli.py"), *arguments, "--out", str(out)], cwd=ROOT, check=True)

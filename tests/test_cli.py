@@ -164,7 +164,7 @@ def test_config_file(elsewhere: Path, run: Any) -> None:
 def test_what_a_family_recommends_can_be_overruled(elsewhere: Path, run: Any) -> None:
     arguments = ["--family", "digits", "--meta-steps", "1", "--horizon", "3", "--batch", "2", "--test-problems", "4"]
     for number, (more, first, inferred) in enumerate(
-        (([], True, False), (["--horizon-first"], False, False), (["--infer-horizon"], False, True))
+        (([], False, True), (["--no-infer-horizon"], False, False), (["--halting-first"], True, False))
     ):
         code, _, err = run("fit", *arguments, *more, "--out", f"run{number}")
         assert code == 0, err

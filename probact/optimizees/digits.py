@@ -49,13 +49,14 @@ class Digits(NetworkFamily):
     """MLPs 64-20-10 on scikit-learn's 1,797 digits: minibatch gradients, a held-out batch as x; optimum unknown.
 
     A sum over 64 images outweighs the prior p(T): with it as the guide's horizon the bound would lose 11 nats and every
-    problem halt alike, so that this family's guide draws t first.
+    problem halt alike, so that this family infers T.
 
     Data: the UCI optical digits test set (Alpaydin and Kaynak 1998), in scikit-learn (BSD).
     """
 
     recommended: ClassVar[Mapping[str, Any]] = {
-        "halting_first": True,
+        "halting": "truncated",
+        "infer_horizon": True,
         "batch": 6,
         "horizon": 50,
         "lr": 5e-3,
