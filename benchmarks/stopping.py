@@ -6,8 +6,8 @@ Trains the runs below (three seeds each), then ``python cli.py evaluate`` judges
 its own best tuned stop.  A run that is already there is resumed.
 
 The price of a step is -log 0.95 nats on the regressions: a KL scale of 1/20 at nu = 0.95^20 charges it for a posterior
-sharpened twentyfold, whose mass lies near the best step.  On ``digits-mixed`` it is 1 nat, nu = 1/e: x is 64 images, and
-at a smaller price every network would run to the end.
+sharpened twentyfold, whose mass lies near the best step.  On ``digits-mixed`` it is 1 nat, nu = 1/e: x is 64 images,
+and at a smaller price all networks would run to the end.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def read(name: str) -> dict[str, Any]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines)
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *escaped))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -149,7 +149,7 @@ def stopping(name: str) -> str:
         between.append(
             [label, entry["rule"], f"{entry['J']:.4f} ± {entry['J_sem']:.3f}", f"{entry['steps']:.1f}", number(rate, 3)]
         )
-    error = [f"{row['optimizer']} {row['error']:.3f}" for row in result["calibration"]]
+    error = [f"{row['optimizer']}, seed {row['seed']}: {row['error']:.3f}" for row in result["calibration"]]
     return (
         f"{head}\n\n{within}\n\nEvery optimizer with the best stop found for it:\n\n"
         + table(["optimizer", "stop", "J", "steps", "rate"], between)

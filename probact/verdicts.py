@@ -206,13 +206,16 @@ def stopped_baselines(
 ) -> list[Baseline]:
     """The best of rule ``name`` under every stop rule that needs no posterior: one ``Baseline`` a stop rule.
 
-    Rates are those that are best at one of ``TARGETS`` up to H; all choices are made on ``tuning``.
+    Rates are those that are best at one of ``TARGETS`` up to H, and the next three below them (a rate that is best at a
+    step may blow up a few problems later); all choices are made on ``tuning``.
     """
     horizon = experiment.horizon
     targets = [step for step in TARGETS if step <= horizon] or [horizon]
     kinds = [STOP_RULES[kind] for kind in STOP_RULES if not STOP_RULES[kind].needs_posterior]
     best: dict[str, tuple[Choice, float, StopRule]] = {}
-    for lr in sorted(set(tuned_rates(name, experiment, targets, options).values())):
+    tuned = set(tuned_rates(name, experiment, targets, options).values())
+    below = [lr for lr in RULES[name].learning_rates if lr < min(tuned)][-3:]
+    for lr in sorted({*tuned, *below}):
         path = follow(RULES.build(name, {**options, "lr": lr}), tuning, horizon)
         for kind in kinds:
             rule, choice = tune_stop(kind, path, cost)
