@@ -84,4 +84,6 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
             ],
             -1,
         )
+        # A loss of 1e30 is finite and its square is not: such a problem must not spoil the head's gradient for all.
+        features = features.nan_to_num(0.0, 100.0, -100.0)
         return features, Progress(count, first_loss, loss, best_loss, log_norm, average_drop, average_promise)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from probact import features
 from probact.features import NUM_FEATURES
 from probact.optimizees.base import Optimizee, Params
 from probact.registry import RULES
@@ -129,3 +130,12 @@ def test_no_graph_without_gradient_mode() -> None:
         rollout = unroll(RULES[LEARNED](), problems("quadratic", 2), 3)
     assert not rollout.nll.requires_grad
     assert not unroll(RULES["adam"](), problems("quadratic", 2), 3).nll.requires_grad
+
+
+def test_features_of_a_huge_loss_are_finite() -> None:
+    """Squares of gradients overflow long before the loss does."""
+    loss, grads = torch.full((1,), 1e30), {"theta": torch.full((1, 2), 1e30)}
+    _, progress = features.observe(features.start(torch.zeros(1)), torch.ones(1), grads, grads)
+    seen, _ = features.observe(progress, loss, grads, grads)
+    assert bool(seen.isfinite().all())
+    assert float(seen.abs().max()) <= 100
