@@ -45,7 +45,4 @@ def test_real_data_beats_the_untrained_rule(family: str, tmp_path: Path) -> None
 def test_halting_does_not_stick_at_two_or_three_steps(halting: str, tmp_path: Path) -> None:
     fit(tmp_path, "--halting", halting, "--meta-steps", "200")
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    steps = [record["mean_halting"] for record in records]
-    # A visit is allowed (graves dips to 3 for some ten meta-steps); the prior code stayed there half of its training.
-    assert all(max(steps[i : i + 25]) > 4 for i in range(len(steps) - 24))
-    assert min(steps[-len(steps) // 4 :]) > 5
+    assert min(record["mean_halting"] for record in records) > 5
