@@ -48,7 +48,7 @@ def learning_curves(data: xr.Dataset) -> Figure:
     drawn = [float(np.nanmin(np.asarray(line.get_ydata(), dtype=float)[1:])) for line in axes.get_lines()]
     top = float(np.nanmedian(data.curve_mean.values[:, 0])) - floor
     axes.set_yscale("log")
-    axes.set_ylim(max(min(drawn) * 0.8, 1e-8 * top), 3 * top)
+    axes.set_ylim(max(min(drawn) * 0.8, 1e-5 * top), 3 * top)  # the limit goes to 0
     above = "above the optimum " if known else ""
     axes.set(xlabel="step", ylabel=f"mean loss {above}(nats)", xlim=(0, steps[-1]))
     axes.set_title(f"{data.attrs['family']}: {data.sizes['optimizee']} held-out problems")
