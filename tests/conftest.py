@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,19 @@ import pyro
 import pytest
 import torch
 
+from probact.data import VARIABLE
+from tests.small_images import write_all
+
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Small image files in a folder of this session, before the tests are collected: some sample every family then."""
+    folder = tempfile.TemporaryDirectory(prefix="probact-tests-")
+    config.add_cleanup(folder.cleanup)
+    write_all(Path(folder.name))
+    os.environ[VARIABLE] = folder.name
 
 
 @pytest.fixture(autouse=True)
