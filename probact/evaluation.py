@@ -13,7 +13,7 @@ from torch import Tensor
 
 from probact.experiment import Experiment, generator
 from probact.limits import conjugate_gradient
-from probact.optimizees.base import Optimizee
+from probact.optimizees.base import Optimizee, Score
 from probact.posteriors import HaltingPosterior
 from probact.registry import RULES
 from probact.rollout import Walk
@@ -49,12 +49,12 @@ class Path(NamedTuple):
 
     :ivar nll: ``(K + 1, L)``, inf where a problem diverged.
     :ivar known: what was known at theta_1..theta_K, for stop rules.
-    :ivar accuracy: step -> ``(L,)`` share of the test set, at the steps asked for; empty if not a classifier.
+    :ivar scores: step -> loss and accuracy on the test set, at the steps asked for; empty where there is no test set.
     """
 
     nll: Tensor
     known: list[Known]
-    accuracy: dict[int, Tensor]
+    scores: dict[int, Score]
 
 
 def follow(
@@ -62,12 +62,12 @@ def follow(
     optimizee: Optimizee,
     num_steps: int,
     posterior: HaltingPosterior | None = None,
-    accuracy_at: Sequence[int] = (),
+    score_at: Sequence[int] = (),
 ) -> Path:
     """Run ``rule`` for ``num_steps`` on all problems, ``CHUNK`` at a time, and keep what stop rules may know."""
     device = next(iter(optimizee.init.values())).device
     chunks = torch.arange(optimizee.num, device=device).split(CHUNK)
-    parts = [_follow(rule, optimizee.select(some), num_steps, posterior, accuracy_at) for some in chunks]
+    parts = [_follow(rule, optimizee.select(some), num_steps, posterior, score_at) for some in chunks]
     if len(parts) == 1:
         return parts[0]
 
@@ -77,8 +77,11 @@ def follow(
         followed = posterior is not None
         joined = (torch.cat(hazard), torch.cat(halted)) if followed else (None, None)
         known.append(Known(step[0], torch.cat(loss), torch.cat(grad_norm), *joined))
-    accuracy = {step: torch.cat([part.accuracy[step] for part in parts]) for step in parts[0].accuracy}
-    return Path(torch.cat([part.nll for part in parts], 1), known, accuracy)
+    scores = {
+        step: Score(*map(torch.cat, zip(*(part.scores[step] for part in parts), strict=True)))
+        for step in parts[0].scores
+    }
+    return Path(torch.cat([part.nll for part in parts], 1), known, scores)
 
 
 def _follow(
@@ -86,9 +89,9 @@ def _follow(
     optimizee: Optimizee,
     num_steps: int,
     posterior: HaltingPosterior | None,
-    accuracy_at: Sequence[int],
+    score_at: Sequence[int],
 ) -> Path:
-    accuracy: dict[int, Tensor] = {}
+    scores: dict[int, Score] = {}
     with torch.no_grad():
         walk, following = Walk(rule, optimizee), Following(posterior)
         losses, known = [walk.observe()], []
@@ -97,9 +100,9 @@ def _follow(
             losses.append(walk.observe())
             at = following.observe(step, walk.look())
             known.append(at.map(lambda value: value.cpu().double()))
-            if step in accuracy_at and (right := optimizee.accuracy(walk.params)) is not None:
-                accuracy[step] = right.cpu().double()
-        return Path(torch.stack(losses).cpu().double(), known, accuracy)
+            if step in score_at and (score := optimizee.test_score(walk.params)) is not None:
+                scores[step] = Score(*(values.cpu().double() for values in score))
+        return Path(torch.stack(losses).cpu().double(), known, scores)
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,10 @@ def compare(
 
     :param baselines: names in ``RULES``, or ``cg``, which stands for ``LIMIT``.
     :param options: options of the baselines' rules.
-    :returns: ``loss (entry, at, optimizee)`` in nats, inf where diverged; ``accuracy (entry, at, optimizee)`` where the
-        problems have one; ``curve_mean``, ``curve_sem (entry, step)`` over the problems that did not diverge (the
-        standard error of the loss above the optimum, where it is known), of baselines at the rate for the last step;
-        ``learning_rate (entry, at)``.
+    :returns: ``loss (entry, at, optimizee)`` in nats, inf where diverged; ``test_loss`` and ``accuracy (entry, at,
+        optimizee)`` on the whole test set, where there is one; ``curve_mean``, ``curve_sem (entry, step)`` over the
+        problems that did not diverge (the standard error of the loss above the optimum, where it is known), of
+        baselines at the rate for the last step; ``learning_rate (entry, at)``.
     """
     at, last = sorted(at), max(at)
     optimum = optimizee.optimum()
@@ -148,11 +151,13 @@ def compare(
         mean, above = curve.nanmean(1), curve - floor
         spread = ((above - above.nanmean(1).unsqueeze(1)).square().nansum(1) / (count - 1).clamp_min(1)).sqrt()
         unknown = torch.full((optimizee.num,), torch.nan, dtype=torch.float64)
+        scores = [paths[step].scores.get(step, Score(unknown, unknown)) for step in at]
         labels.append((label, seed))
         rows.append(
             {
                 "loss": torch.stack([paths[step].nll[step] for step in at]).numpy(),
-                "accuracy": torch.stack([paths[step].accuracy.get(step, unknown) for step in at]).numpy(),
+                "test_loss": torch.stack([score.loss for score in scores]).numpy(),
+                "accuracy": torch.stack([score.accuracy for score in scores]).numpy(),
                 "learning_rate": np.array([rates.get(step, np.nan) for step in at]),
                 "curve_mean": mean.numpy(),
                 "curve_sem": (spread / count.sqrt()).numpy(),
@@ -160,7 +165,7 @@ def compare(
         )
 
     for contestant in contestants:
-        path = follow(contestant.rule, optimizee, last, accuracy_at=at)
+        path = follow(contestant.rule, optimizee, last, score_at=at)
         add(contestant.label, contestant.seed, dict.fromkeys(at, path), {})
     for name in baselines:
         if name == "cg":
@@ -174,12 +179,13 @@ def compare(
         for step, lr in rates.items():
             by_rate.setdefault(lr, []).append(step)
         for lr, steps in by_rate.items():
-            path = follow(RULES.build(name, {**extra, "lr": lr}), optimizee, max(steps), accuracy_at=steps)
+            path = follow(RULES.build(name, {**extra, "lr": lr}), optimizee, max(steps), score_at=steps)
             paths.update(dict.fromkeys(steps, path))
         add(name, -1, paths, rates)
 
     dims = {
         "loss": ("entry", "at", "optimizee"),
+        "test_loss": ("entry", "at", "optimizee"),
         "accuracy": ("entry", "at", "optimizee"),
         "learning_rate": ("entry", "at"),
         "curve_mean": ("entry", "step"),
@@ -194,8 +200,7 @@ def compare(
         "optimizee": np.arange(optimizee.num),
     }
     dataset = xr.Dataset(variables, coords=coords)
-    if bool(np.isnan(dataset.accuracy).all()):
-        dataset = dataset.drop_vars("accuracy")
+    dataset = dataset.drop_vars([name for name in ("test_loss", "accuracy") if bool(np.isnan(dataset[name]).all())])
     if optimum is not None:
         dataset["optimum"] = ("optimizee", floor.numpy())
     return dataset

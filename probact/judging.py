@@ -137,7 +137,7 @@ def losses(data: xr.Dataset) -> list[dict[str, Any]]:
     for label in dict.fromkeys(data.optimizer.values.tolist()):
         chosen = data.isel(entry=np.flatnonzero(data.optimizer.values == label))
         row: dict[str, Any] = {"optimizer": label, "seeds": chosen.seed.values.tolist()}
-        for field in ("loss", "sem", "seed_sem", "diverged", "accuracy", "learning_rate"):
+        for field in ("loss", "sem", "seed_sem", "diverged", "test_loss", "accuracy", "learning_rate"):
             row[field] = {}
         for position, step in enumerate(data.at.values.tolist()):
             values = chosen.loss.values[:, position]
@@ -146,6 +146,8 @@ def losses(data: xr.Dataset) -> list[dict[str, Any]]:
             key = str(step)
             row["loss"][key], row["sem"][key], row["diverged"][key] = mean, sem, diverged
             row["seed_sem"][key] = float(by_seed.std(ddof=1) / len(by_seed) ** 0.5) if len(by_seed) > 1 else None
+            if "test_loss" in chosen:
+                row["test_loss"][key] = _mean_and_error(chosen.test_loss.values[:, position].mean(0))[0]
             if "accuracy" in chosen:
                 row["accuracy"][key] = float(chosen.accuracy.values[:, position].mean())
             rate = float(chosen.learning_rate.values[0, position])

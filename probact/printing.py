@@ -118,10 +118,10 @@ def evaluation(result: Mapping[str, Any]) -> str:
         lines.append(_row(row["optimizer"] + many, [cell(row["loss"][s], row["sem"][s]) for s in steps], widths))
         if any(row["diverged"].values()):
             lines.append(_row("  problems diverged, left out", [row["diverged"][s] for s in steps], widths))
-    if any(row["accuracy"] for row in result["losses"]):
-        lines += ["", _row("accuracy on the whole test set, %", steps, widths)]
+    if any(row["test_loss"] for row in result["losses"]):
+        lines += ["", _row("whole test set: loss a row, accuracy", steps, widths)]
         for row in result["losses"]:
-            lines.append(_row(row["optimizer"], [f"{100 * row['accuracy'][s]:.1f}" for s in steps], widths))
+            lines.append(_row(row["optimizer"], [_score(row, step) for step in steps], widths))
     if trained and len(trained) < len(result["losses"]):
         lines.append("baselines: learning rate tuned for each step by itself, on other problems")
     for row in result["against_baselines"]:
@@ -133,6 +133,13 @@ def evaluation(result: Mapping[str, Any]) -> str:
             _row("problems won", [f"{row['wins'][s]:.0%}" for s in steps], widths),
         ]
     return "\n".join(lines)
+
+
+def _score(row: Mapping[str, Any], step: str) -> str:
+    """Test loss, and accuracy where there is one."""
+    loss, accuracy = row["test_loss"][step], row["accuracy"].get(step)
+    known = "" if accuracy is None else f" {accuracy:6.1%}"
+    return ("diverged" if loss is None else f"{loss:.4f}") + known
 
 
 def stopping(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> str:

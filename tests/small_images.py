@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-TRAIN, TEST = 200, 60
+TRAIN, TEST = 200, 150
 
 
 def images(num: int, *shape: int, seed: int) -> tuple[Tensor, Tensor]:

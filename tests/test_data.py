@@ -108,7 +108,11 @@ FAULTS = {
     "another magic number": (IMAGES, lambda good: idx(torch.zeros(3)), ["2051", "2049"]),
     "a page of HTML": (LABELS, lambda good: b"<!DOCTYPE html>", ["2049", str(0x3C21444F)]),
     "half a header": (IMAGES, lambda good: good[:10], ["16 bytes", "got 10"]),
-    "other dimensions": (TEST_IMAGES, lambda good: idx(torch.zeros(TEST, 32, 32)), ["N x 28 x 28", "60 x 32 x 32"]),
+    "other dimensions": (
+        TEST_IMAGES,
+        lambda good: idx(torch.zeros(TEST, 32, 32)),
+        ["N x 28 x 28", f"{TEST} x 32 x 32"],
+    ),
     "no images": (IMAGES, lambda good: idx(torch.zeros(0, 28, 28)), ["N x 28 x 28", "0 x 28 x 28"]),
     "missing pixels": (IMAGES, lambda good: good[:-1], [str(TRAIN * 784), str(TRAIN * 784 - 1)]),
     "too few labels": (LABELS, lambda good: idx(torch.zeros(7)), [f"expected {TRAIN} labels", IMAGES, "got 7"]),

@@ -8,7 +8,7 @@ import pytest
 import torch
 import xarray as xr
 
-from probact import judging, tuning
+from probact import judging, printing, tuning
 from probact.evaluation import (
     LIMIT,
     Contestant,
@@ -22,6 +22,7 @@ from probact.evaluation import (
 )
 from probact.experiment import Experiment, generator
 from probact.limits import conjugate_gradient
+from probact.optimizees import network
 from probact.optimizees.base import Optimizee
 from probact.registry import FAMILIES, RULES
 from probact.rollout import unroll
@@ -94,32 +95,59 @@ def test_tuning_test_and_training_problems_differ() -> None:
 @pytest.mark.parametrize("rule", ["sgd", "lstm"])
 def test_follow_is_unroll_whatever_the_chunk(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built, optimizee = RULES[rule](), problems("digits", 5)
-    path = follow(built, optimizee, 4, accuracy_at=[2, 4])
+    path = follow(built, optimizee, 4, score_at=[2, 4])
     with torch.no_grad():
         expected = unroll(built, optimizee, 4)
     torch.testing.assert_close(path.nll, expected.nll.double())
     monkeypatch.setattr("probact.evaluation.CHUNK", 2)
-    chunked = follow(built, optimizee, 4, accuracy_at=[2, 4])
+    chunked = follow(built, optimizee, 4, score_at=[2, 4])
     torch.testing.assert_close(chunked.nll, path.nll, rtol=1e-5, atol=1e-5)
     for one, other in zip(chunked.known, path.known, strict=True):
         torch.testing.assert_close(one.loss, other.loss, rtol=1e-5, atol=1e-5)
         assert one.hazard is None
-    assert list(path.accuracy) == [2, 4]
-    torch.testing.assert_close(chunked.accuracy[4], path.accuracy[4])
+    assert list(path.scores) == [2, 4]
+    torch.testing.assert_close(chunked.scores[4], path.scores[4], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["digits", "digits-mixed"])
-def test_accuracy_by_hand(family: str) -> None:
+def test_test_score_by_hand(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     optimizee: Any = problems(family, 3)
-    right = optimizee.accuracy(optimizee.init)
+    monkeypatch.setattr(network, "NETWORKS", 2)
+    monkeypatch.setattr(network, "ROWS", 100)
+    score = optimizee.test_score(optimizee.init)
     _, _, images, labels = optimizee.data.tensors
     for problem in range(3):
         weights = {name: tensor[problem] for name, tensor in optimizee.init.items()}
         hidden = torch.sigmoid(images @ weights["0.weight"].T + weights["0.bias"])
         if family == "digits-mixed":
             hidden = hidden * optimizee.kept["0.bias"][problem]
-        guess = (hidden @ weights["2.weight"].T + weights["2.bias"]).argmax(-1)
-        assert float(right[problem]) == pytest.approx(float((guess == labels).double().mean()))
+        logits = hidden @ weights["2.weight"].T + weights["2.bias"]
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        assert float(score.accuracy[problem]) == pytest.approx(float((logits.argmax(-1) == labels).double().mean()))
+        assert float(score.loss[problem]) == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_the_test_set_is_scored_only_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = []
+    score = network.Network.test_score
+    monkeypatch.setattr(network.Network, "test_score", lambda self, params: scored.append(1) or score(self, params))
+    experiment = small("digits", test_problems=4)
+    optimizee = held_out_problems(experiment)
+    tuned_rates("sgd", experiment, [2])
+    assert not follow(RULES["sgd"](), optimizee, 3).scores
+    assert not scored
+    data = compare(experiment, [Contestant("mine", 0, RULES["sgd"](lr=0.1))], [], [1, 3], optimizee)
+    assert len(scored) == 2
+    assert data.test_loss.shape == data.accuracy.shape == (1, 2, 4)
+    (row,) = judging.losses(data)
+    assert row["test_loss"]["3"] == pytest.approx(float(data.test_loss[0, 1].mean()))
+    assert row["accuracy"]["3"] == pytest.approx(float(data.accuracy[0, 1].mean()))
+    result = {"losses": [row], "against_baselines": [], "num_optimizees": 4, "start_loss": 1.0, "optimum": None}
+    (line,) = [line for line in printing.evaluation(result).splitlines() if "%" in line]
+    assert line.split() == [
+        "mine",
+        *(text for step in "13" for text in (f"{row['test_loss'][step]:.4f}", f"{row['accuracy'][step]:.1%}")),
+    ]
 
 
 def test_conjugate_gradient_is_the_best_in_the_krylov_space(double: None) -> None:
@@ -173,6 +201,7 @@ def test_compare(data: xr.Dataset) -> None:
     assert data["at"].values.tolist() == [1, 8]
     assert data.loss.shape == (5, 2, 40)
     assert "accuracy" not in data
+    assert "test_loss" not in data
     optimizee = held_out_problems(small())
     expected = loss_curve(RULES["adam"](lr=0.1), optimizee, 8).double().numpy()
     np.testing.assert_allclose(data.loss[1], expected[[1, 8]], rtol=1e-6)

@@ -51,9 +51,9 @@ def test_gradient_is_each_problems_own(name: str, double: None) -> None:
     for problem in range(3):
         only = {n: torch.zeros_like(d) for n, d in direction.items()}
         for n in only:
-            only[n][problem] = 1e-6 * direction[n][problem]
+            only[n][problem] = 1e-7 * direction[n][problem]
         moved = optimizee.nll(map_params(torch.add, optimizee.init, only))
-        slope = (moved - optimizee.nll(map_params(torch.sub, optimizee.init, only))) / 2e-6
+        slope = (moved - optimizee.nll(map_params(torch.sub, optimizee.init, only))) / 2e-7
         expected = torch.zeros(3)
         expected[problem] = sum((grads[n][problem] * direction[n][problem]).sum() for n in grads)
         torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-5)

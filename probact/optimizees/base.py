@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -34,6 +34,17 @@ def unflatten(flat: Tensor, like: Params) -> Params:
     """The inverse of ``flatten``."""
     parts = flat.split([tensor[0].numel() for tensor in like.values()], 1)
     return {name: part.reshape(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
+
+
+class Score(NamedTuple):
+    """How L networks do on a test set.
+
+    :ivar loss: mean over its rows, ``(L,)`` in nats.
+    :ivar accuracy: share that is classified right, ``(L,)``; NaN for what is not a classifier.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
 
 
 @dataclass(frozen=True)
@@ -68,8 +79,8 @@ class Optimizee(ABC):
         """Smallest ``nll`` of each problem, ``(L,)``, or None where it is not known."""
         return None
 
-    def accuracy(self, params: Params) -> Tensor | None:
-        """Share of the whole test set that is classified right, ``(L,)``; None for what is not a classifier."""
+    def test_score(self, params: Params) -> Score | None:
+        """Loss and accuracy on the whole test set, or None for what has none; costly, and never part of training."""
         return None
 
     @property
@@ -88,18 +99,18 @@ class Optimizee(ABC):
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(*args, **kwargs) if tensor.is_floating_point() else tensor.to(device)
 
-        return self._map(move, lambda shared: Shared(tuple(move(tensor) for tensor in shared.tensors)))
+        return self._map(move, lambda shared: shared.moved(move, (args, tuple(kwargs.items()))))
 
     def _map(self, function: Any, of_shared: Any = lambda shared: shared) -> Self:
         changed: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
             if isinstance(value, Shared):
-                changed[field.name] = of_shared(value)
+                changed[entry.name] = of_shared(value)
             elif isinstance(value, Tensor):
-                changed[field.name] = function(value)
+                changed[entry.name] = function(value)
             elif isinstance(value, dict):
-                changed[field.name] = map_params(function, value)
+                changed[entry.name] = map_params(function, value)
         return replace(self, **changed)
 
 
@@ -108,6 +119,13 @@ class Shared:
     """Tensors that all L problems read, such as a data set; ``Optimizee.select`` leaves them whole."""
 
     tensors: tuple[Tensor, ...]
+    _moved: dict[Any, Shared] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def moved(self, move: Callable[[Tensor], Tensor], where: Any) -> Shared:
+        """``move`` of every tensor, once for each ``where``: a data set is not copied with every batch of problems."""
+        if where not in self._moved:
+            self._moved[where] = Shared(tuple(move(tensor) for tensor in self.tensors))
+        return self._moved[where]
 
 
 class OptimizeeFamily(ABC):

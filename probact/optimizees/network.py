@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from probact.hashing import uniform_bits
-from probact.optimizees.base import Optimizee, OptimizeeFamily, Params, Shared
+from probact.optimizees.base import Optimizee, OptimizeeFamily, Params, Score, Shared, map_params
+
+NETWORKS, ROWS = 16, 500
+"""How many networks and test rows are scored at once."""
 
 Data = tuple[Tensor, Tensor]
 """Inputs ``(N, ...)`` and targets ``(N, ...)``."""
@@ -32,36 +35,53 @@ class Network(Optimizee):
     :ivar seeds: ``(L,)`` int64, which minibatches each problem sees.
     :ivar observed: ``(L, n)`` int64, the held-out rows that are x, the same at every step.
     :ivar data: training inputs and targets, held-out inputs and targets.
-    :ivar per_example: ``(params of one network, inputs, targets) -> (n,)`` losses in nats.
-    :ivar correct: ``(params of one network, inputs, targets) -> (n,)`` bool, or None for what is not a classifier.
+    :ivar outputs: ``(params of one network, inputs (n, ...)) -> (n, ...)``.
+    :ivar per_example: ``(outputs, targets) -> (n,)`` losses in nats.
+    :ivar classifier: the largest output is the predicted label.
     """
 
     seeds: Tensor
     observed: Tensor
     data: Shared
-    per_example: Callable[[Params, Tensor, Tensor], Tensor]
+    outputs: Callable[[Params, Tensor], Tensor]
+    per_example: Callable[[Tensor, Tensor], Tensor]
     batch_size: int
-    correct: Callable[[Params, Tensor, Tensor], Tensor] | None = None
+    classifier: bool = False
 
     stochastic: ClassVar[bool] = True
+
+    def _losses(self, params: Params, inputs: Tensor, targets: Tensor) -> Tensor:
+        return self.per_example(self.outputs(params, inputs), targets)
 
     def loss(self, params: Params, step: int) -> Tensor:
         inputs, targets, _, _ = self.data.tensors
         rows = minibatch_indices(self.seeds, step, self.batch_size, len(inputs))
-        return torch.vmap(self.per_example)(params, inputs[rows], targets[rows]).mean(-1)
+        return torch.vmap(self._losses)(params, inputs[rows], targets[rows]).mean(-1)
 
     def nll(self, params: Params) -> Tensor:
         _, _, inputs, targets = self.data.tensors
         rows = self.observed
-        return torch.vmap(self.per_example)(params, inputs[rows], targets[rows]).sum(-1)
+        return torch.vmap(self._losses)(params, inputs[rows], targets[rows]).sum(-1)
 
-    def accuracy(self, params: Params) -> Tensor | None:
-        if self.correct is None:
-            return None
+    def test_score(self, params: Params) -> Score:
+        """On all held-out rows in one pass, ``NETWORKS`` times ``ROWS`` at a time, so that memory stays bounded."""
         _, _, inputs, targets = self.data.tensors
+
+        def sums(params: Params, inputs: Tensor, targets: Tensor) -> Tensor:
+            outputs = self.outputs(params, inputs)
+            losses = self.per_example(outputs, targets)
+            right = outputs.argmax(-1) == targets if self.classifier else torch.full_like(losses, torch.nan)
+            return torch.stack([losses.sum(), right.to(losses.dtype).sum()])
+
+        total = []
         with torch.no_grad():
-            right = torch.vmap(self.correct, (0, None, None), chunk_size=16)(params, inputs, targets)
-        return right.to(torch.get_default_dtype()).mean(-1)
+            for some in torch.arange(self.num, device=self.seeds.device).split(NETWORKS):
+                of_some = map_params(lambda tensor, some=some: tensor[some], params)
+                parts = zip(inputs.split(ROWS), targets.split(ROWS), strict=True)
+                scored = [torch.vmap(sums, (0, None, None))(of_some, *part).double() for part in parts]
+                total.append(torch.stack(scored).sum(0))
+        loss, accuracy = (torch.cat(total) / len(inputs)).unbind(-1)
+        return Score(loss, accuracy)
 
 
 @dataclass(eq=False)
@@ -88,20 +108,23 @@ class NetworkFamily(OptimizeeFamily):
     observations: int = 64
     classifier: bool = False
     _template: nn.Module = field(init=False, repr=False)
+    _data: Shared = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.observations > len(self.held_out[0]):
             raise ValueError(f"expected observations <= {len(self.held_out[0])} held-out rows, got {self.observations}")
+        for name in ("batch_size", "observations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+        self._data = Shared((*self.train, *self.held_out))
         with torch.random.fork_rng(devices=[]):
             self._template = self.make()
         if list(self._template.buffers()):
             raise ValueError("expected a module without buffers (no batch norm): its state must be its parameters")
 
-    def _losses(self, params: Params, inputs: Tensor, targets: Tensor) -> Tensor:
-        return self.per_example(torch.func.functional_call(self._template, params, (inputs,)), targets)
-
-    def _correct(self, params: Params, inputs: Tensor, targets: Tensor) -> Tensor:
-        return torch.func.functional_call(self._template, params, (inputs,)).argmax(-1) == targets
+    def _outputs(self, params: Params, inputs: Tensor) -> Tensor:
+        outputs: Tensor = torch.func.functional_call(self._template, params, (inputs,))
+        return outputs
 
     def initial_params(self, num: int, generator: torch.Generator) -> Params:
         """theta_0 of ``num`` networks, each from its own call of ``make``."""
@@ -116,8 +139,9 @@ class NetworkFamily(OptimizeeFamily):
             self.initial_params(num, generator),
             seeds=torch.randint(-(2**62), 2**62, (num,), generator=generator),
             observed=torch.rand(num, len(self.held_out[0]), generator=generator).argsort(-1)[:, : self.observations],
-            data=Shared((*self.train, *self.held_out)),
-            per_example=self._losses,
+            data=self._data,
+            outputs=self._outputs,
+            per_example=self.per_example,
             batch_size=self.batch_size,
-            correct=self._correct if self.classifier else None,
+            classifier=self.classifier,
         )
