@@ -71,7 +71,7 @@ def _load(name: str, directory: Path) -> DataSet:
         looked = ", ".join((*source.folders, "the directory itself"))
         raise ValueError(
             f"data set {name!r}: expected {', '.join(source.missing(directory))} in {directory} (looked in {looked}), "
-            f"got no such files and no download ({error}): point to data that you have with --data-dir or {VARIABLE}"
+            f"got none and no download: point to data that you have with --data-dir or {VARIABLE} ({error})"
         ) from None
 
 

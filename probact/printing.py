@@ -119,7 +119,7 @@ def evaluation(result: Mapping[str, Any]) -> str:
         if any(row["diverged"].values()):
             lines.append(_row("  problems diverged, left out", [row["diverged"][s] for s in steps], widths))
     if any(row["test_loss"] for row in result["losses"]):
-        lines += ["", _row("whole test set: loss a row, accuracy", steps, widths)]
+        lines += ["", _row("test loss and accuracy, whole test set", steps, widths)]
         for row in result["losses"]:
             lines.append(_row(row["optimizer"], [_score(row, step) for step in steps], widths))
     if trained and len(trained) < len(result["losses"]):

@@ -192,6 +192,9 @@ def test_a_users_module_becomes_a_family(double: None) -> None:
     mean = 0.5 * (X[rows] @ weight[0] + bias - y[rows]).square().mean()
     torch.testing.assert_close(optimizee.loss(optimizee.init, 5)[0], mean)
     assert not torch.equal(optimizee.init["weight"][0], optimizee.init["weight"][1])
+    score = optimizee.test_score(optimizee.init)
+    torch.testing.assert_close(score.loss[1], by_hand / 10)
+    assert bool(score.accuracy.isnan().all())  # no classifier
 
 
 def test_network_family_refuses() -> None:
