@@ -48,6 +48,7 @@ class Experiment:
     :ivar infer_horizon, halting_first: what the guide does with T: see ``act.ACT``.
     :ivar ponder_cost: tau of Graves' objective, in nats.
     :ivar truncate: steps of truncated backpropagation; 0: none.
+    :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
     :ivar batch: L, problems of a meta-step.
     :ivar lr: meta learning rate, falling to 0 on a cosine.
     :ivar clip: largest norm of the meta-gradient.
@@ -71,6 +72,7 @@ class Experiment:
     ponder_cost: float = 0.5
     truncate: int = 20
     through_path: bool = False
+    recompute: bool = False
     meta_steps: int = 600
     batch: int = 64
     lr: float = 0.02
@@ -127,7 +129,7 @@ class Experiment:
             torch.manual_seed(generator("weights", self.seed).initial_seed())
             rule = RULES.build(self.rule, dict(self.rule_options))
             prior = Prior(self.prior_nu, self.horizon, self.device)
-            unrolling = Unrolling(self.truncate or None, self.through_path)
+            unrolling = Unrolling(self.truncate or None, self.through_path, self.recompute)
             if self.halting == NO_HALTING:
                 posterior, name = None, self.objective or "sum-of-losses"
             else:

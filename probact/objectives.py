@@ -24,6 +24,7 @@ class Unrolling(NamedTuple):
 
     truncate: int | None = None
     through_path: bool = True
+    recompute: bool = False
 
 
 WHOLE_GRAPH = Unrolling()

@@ -27,15 +27,21 @@ TUNED_RATES = Path(__file__).with_name("tuned_rates.json")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def loss_curve(rule: UpdateRule, optimizee: Optimizee, num_steps: int) -> Tensor:
-    """nll of every problem after 0..``num_steps`` steps, ``(num_steps + 1, L)``; inf where it diverged."""
+def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int]) -> Tensor:
+    """nll of every problem after each of ``steps`` (ascending), ``(len(steps), L)``; inf where it diverged."""
     with torch.no_grad():
         walk = Walk(rule, optimizee)
-        losses = [walk.observe()]
-        for _ in range(num_steps):
-            walk.move()
+        losses = []
+        for step in steps:
+            while walk.step < step:
+                walk.move()
             losses.append(walk.observe())
         return torch.stack(losses)
+
+
+def loss_curve(rule: UpdateRule, optimizee: Optimizee, num_steps: int) -> Tensor:
+    """nll of every problem after 0..``num_steps`` steps, ``(num_steps + 1, L)``; inf where it diverged."""
+    return losses_after(rule, optimizee, range(num_steps + 1))
 
 
 def tuning_problems(experiment: Experiment, times: int = 4) -> Optimizee:
@@ -65,7 +71,10 @@ def sweep(
     """``tuned_rates``, computed: all of ``HandDesigned.learning_rates``, then the best two of each step once more.
 
     The second time on 40 times the problems, as a rate that is a little too large blows up one problem in
-    ten thousand; not for stochastic optimizees, networks, which do not.  A rate at which fewer problems diverge wins.
+    ten thousand; not for stochastic optimizees, networks, which do not: a quarter of the tuning problems, once, is
+    enough for them.  A rate at which fewer problems diverge wins.
+
+    :param steps: the target steps, ascending.
     """
     if not issubclass(RULES[name], HandDesigned):
         raise ValueError(f"rule {name!r} has no learning rate to tune: expected a hand-designed rule")
@@ -74,14 +83,16 @@ def sweep(
         """The rates for each step, best first."""
         scores: dict[int, list[tuple[int, float, float]]] = {step: [] for step in steps}
         for lr in rates:
-            losses = loss_curve(RULES.build(name, {**options, "lr": lr}), problems, max(steps))
-            for step in steps:
-                survived = losses[step].isfinite()
-                mean = float(losses[step][survived].double().mean())
+            losses = losses_after(RULES.build(name, {**options, "lr": lr}), problems, steps)
+            for step, loss in zip(steps, losses, strict=True):
+                survived = loss.isfinite()
+                mean = float(loss[survived].double().mean())
                 scores[step].append((int((~survived).sum()), mean, lr))
         return {step: [lr for _, _, lr in sorted(rows)] for step, rows in scores.items()}
 
     problems = tuning_problems(experiment)
+    if problems.stochastic:
+        problems = problems.select(torch.arange(experiment.validation_problems, device=experiment.device))
     best = score(RULES[name].learning_rates, problems)
     if not problems.stochastic:
         finalists = {lr for rates in best.values() for lr in rates[:2]}

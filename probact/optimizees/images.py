@@ -47,6 +47,7 @@ class _ImageMLP(Classifier):
         "horizon": 100,
         "lr": 5e-3,
         "meta_steps": 300,
+        "recompute": True,
         "validation_problems": 8,
         "test_problems": 32,
     }
@@ -107,7 +108,7 @@ class CIFAR10(Classifier):
     ``channels`` of the convolutions, each of which halves height and width.  Data: Krizhevsky 2009.
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {**_ImageMLP.recommended, "batch": 2, "test_problems": 16}
+    recommended: ClassVar[Mapping[str, Any]] = {**_ImageMLP.recommended, "batch": 2, "validation_problems": 4, "test_problems": 16}
 
     def __init__(self, channels: tuple[int, ...] = (8, 16), batch_size: int = 64, observations: int = 64) -> None:
         if not 1 <= len(channels) <= 5 or min(channels) < 1:

