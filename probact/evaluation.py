@@ -16,11 +16,11 @@ from probact.limits import conjugate_gradient
 from probact.optimizees.base import Optimizee, Score
 from probact.posteriors import HaltingPosterior
 from probact.registry import RULES
-from probact.rollout import Walk
 from probact.rules.base import UpdateRule
 from probact.rules.handcrafted import HandDesigned
 from probact.stopping import Following, Known
 from probact.tuning import NOTHING, tuned_rates
+from probact.walk import Walk
 
 LIMIT = "cg (limit)"
 """Conjugate gradients with exact line search: told the curvature, and so no baseline."""

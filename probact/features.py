@@ -64,22 +64,28 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
         weight = torch.maximum(1 - DECAY + torch.zeros_like(count), 1 / count)
         average_drop = progress.average_drop + weight * (drop - progress.average_drop)
         average_promise = progress.average_promise + weight * (promise - progress.average_promise)
+        nats = torch.stack(
+            [0.1 * loss, drop, average_drop, first_loss - loss, loss - best_loss, promise, average_promise]
+        )
+        loss_, drop_, average_drop_, gain, above, promise_, average_promise_ = signed_log(10 * nats)
+        length = 0.5 * torch.log(_dot(update, update) + SMALL)
+        drop_size, promise_size = torch.log(nats[[1, 5]].abs() + 1e-8)
         features = torch.stack(
             [
-                signed_log(loss) / 3,
+                loss_ / 3,
                 log_norm / 3,
                 log_norm - last_log_norm,
-                signed_log(10 * drop),
-                signed_log(10 * average_drop),
-                signed_log(10 * (first_loss - loss)) / 3,
-                signed_log(10 * (loss - best_loss)),
-                signed_log(10 * promise),
-                signed_log(10 * average_promise),
+                drop_,
+                average_drop_,
+                gain / 3,
+                above,
+                promise_,
+                average_promise_,
                 count.log() / 3,
-                0.5 * torch.log(_dot(update, update) + SMALL) / 3,
-                torch.log(drop.abs() + 1e-8) / 3,
+                length / 3,
+                drop_size / 3,
                 drop.sign(),
-                torch.log(promise.abs() + 1e-8) / 3,
+                promise_size / 3,
                 promise.sign(),
             ],
             -1,

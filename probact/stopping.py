@@ -14,8 +14,8 @@ from torch import Tensor
 from probact.optimizees.base import Optimizee, Params
 from probact.posteriors import HaltingPosterior
 from probact.registry import STOP_RULES
-from probact.rollout import Seen, Walk
 from probact.rules.base import UpdateRule, map_state
+from probact.walk import Seen, Walk
 
 
 class Known(NamedTuple):

@@ -19,9 +19,9 @@ from torch import Tensor
 from probact.experiment import Experiment, generator
 from probact.optimizees.base import Optimizee
 from probact.registry import RULES
-from probact.rollout import Walk
 from probact.rules.base import UpdateRule
 from probact.rules.handcrafted import HandDesigned
+from probact.walk import Walk
 
 TUNED_RATES = Path(__file__).with_name("tuned_rates.json")
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -108,7 +108,12 @@ class CIFAR10(Classifier):
     ``channels`` of the convolutions, each of which halves height and width.  Data: Krizhevsky 2009.
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {**_ImageMLP.recommended, "batch": 2, "validation_problems": 4, "test_problems": 16}
+    recommended: ClassVar[Mapping[str, Any]] = {
+        **_ImageMLP.recommended,
+        "batch": 2,
+        "validation_problems": 4,
+        "test_problems": 16,
+    }
 
     def __init__(self, channels: tuple[int, ...] = (8, 16), batch_size: int = 64, observations: int = 64) -> None:
         if not 1 <= len(channels) <= 5 or min(channels) < 1:

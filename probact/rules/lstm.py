@@ -37,6 +37,18 @@ def _tanh_(values: Tensor) -> Tensor:
     return values.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
+def _activate(inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """Inputs over hidden ``(I + H, n)``, the activated gates ``(4H, n)``, the new cell and its tanh."""
+    size = len(hidden)
+    both = torch.cat([inputs, hidden])
+    gates = torch.addmm(bias, weight, both)
+    gates[: 3 * size].sigmoid_()
+    _tanh_(gates[3 * size :])
+    let_in, keep, _, candidate = gates.split(size)
+    new_cell = (keep * cell).addcmul_(let_in, candidate)
+    return both, gates, new_cell, _tanh_(new_cell.clone())
+
+
 class _FusedCell(torch.autograd.Function):
     """``LSTMCell`` with its derivative written out: a third of the kernels that autograd would call.
 
@@ -47,22 +59,10 @@ class _FusedCell(torch.autograd.Function):
     """
 
     @staticmethod
-    def _gates(inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        """Inputs over hidden ``(I + H, n)``, the activated gates ``(4H, n)``, the new cell and its tanh."""
-        size = len(hidden)
-        both = torch.cat([inputs, hidden])
-        gates = torch.addmm(bias, weight, both)
-        gates[: 3 * size].sigmoid_()
-        _tanh_(gates[3 * size :])
-        let_in, keep, _, candidate = gates.split(size)
-        new_cell = (keep * cell).addcmul_(let_in, candidate)
-        return both, gates, new_cell, _tanh_(new_cell.clone())
-
-    @staticmethod
     def forward(  # type: ignore[override]
         context: Any, inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor]:
-        both, gates, new_cell, squashed = _FusedCell._gates(inputs, hidden, cell, weight, bias)
+        both, gates, new_cell, squashed = _activate(inputs, hidden, cell, weight, bias)
         kept = (both, gates, squashed) if cell.shape[1] <= RECOMPUTED_ABOVE else (inputs, hidden)
         context.save_for_backward(cell, weight, bias, *kept)
         return gates[2 * len(hidden) : 3 * len(hidden)] * squashed, new_cell
@@ -74,7 +74,7 @@ class _FusedCell(torch.autograd.Function):
         if len(kept) == 3:
             both, gates, squashed = kept
         else:
-            both, gates, _, squashed = _FusedCell._gates(*kept, cell, weight, bias)
+            both, gates, _, squashed = _activate(kept[0], kept[1], cell, weight, bias)
         size = len(cell)
         let_in, keep, let_out, candidate = gates.split(size)
         d_cell = aten.tanh_backward(d_hidden * let_out, squashed).add_(d_new_cell)

@@ -1,0 +1,166 @@
+"""An unroll in progress, a step at a time: what training, evaluation and use have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact import features as progress_features
+from probact.optimizees.base import Optimizee, Params, map_params, per_problem, value_and_grad
+from probact.rules.base import State, UpdateRule, map_state
+
+
+class Carry(NamedTuple):
+    """All that goes from step to step: parameters, the rule's and the features' memory, ``alive (L,)`` bool."""
+
+    params: Params
+    state: State
+    progress: progress_features.Progress
+    alive: Tensor
+
+
+def begin(rule: UpdateRule, params: Params) -> Carry:
+    """The carry before step 1 at ``params`` = theta_0."""
+    like = next(iter(params.values()))
+    zero = like.new_zeros(len(like))
+    return Carry(params, rule.init(params), progress_features.start(zero), zero == 0)
+
+
+def _zero_unless(kept: Tensor, params: Params) -> Params:
+    return map_params(lambda tensor: torch.where(per_problem(kept, tensor), tensor, 0.0), params)
+
+
+def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tuple[Carry, Tensor]:
+    """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t, and the features ``(L, F)`` of this step.
+
+    F = ``rule.num_features + features.NUM_FEATURES``.  A problem whose loss or gradient is not finite stops where it
+    is, for good: divergence is data, never NaN in the rule's weights.
+    """
+    finite = torch.stack([loss.isfinite(), *(g.isfinite().flatten(1).all(1) for g in grads.values())]).all(0)
+    alive = carry.alive & finite
+    if not (all_alive := bool(alive.all())):
+        loss, grads = torch.where(alive, loss, 0.0), _zero_unless(alive, grads)
+    step = rule.step(grads, carry.state, carry.params, loss)
+    update = step.update if all_alive else _zero_unless(alive, step.update)
+    seen, progress = progress_features.observe(carry.progress, loss, grads, update)
+    params = map_params(torch.add, carry.params, update)
+    return Carry(params, step.state, progress, alive), torch.cat([step.features, seen], -1)
+
+
+def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
+    """``nll (L,)`` with gradient ``grads`` with respect to ``params``, without the graph that computed it."""
+    finite = nll.isfinite()
+    for name, tensor in params.items():
+        grad = torch.where(per_problem(finite, tensor), grads[name], 0.0)
+        nll = nll + (grad * (tensor - tensor.detach())).flatten(1).sum(1)
+    return nll
+
+
+class Seen(NamedTuple):
+    """What is seen at theta_t, the step from it being worked out but not made: all that halting at t may depend on.
+
+    :ivar loss: ``(L,)``, what the rule descends: of a stochastic optimizee the next minibatch's.
+    :ivar grads: its gradient, name -> ``(L, *shape)``.
+    :ivar features: ``(L, F)``.
+    """
+
+    loss: Tensor
+    grads: Params
+    features: Tensor
+
+
+class Walk:
+    """An unroll in progress: ``observe`` and ``look`` at theta_t, then ``move`` to theta_{t+1}.
+
+    In gradient mode (and if the rule has weights) all carry gradients to the rule's weights.  The optimizee's
+    gradient is an input without graph, as in Andrychowicz et al. 2016 (no second derivatives), so that the optimizee's
+    own graph is freed at once: a loss is attached to theta_t by its value and gradient.
+
+    :param carry, step: where to begin; by default at theta_0.
+    :param truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
+    :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step, so that a loss
+        teaches only the step that led to it and, through the rule's memory, those before (the prior code).
+    """
+
+    def __init__(
+        self,
+        rule: UpdateRule,
+        optimizee: Optimizee,
+        carry: Carry | None = None,
+        step: int = 0,
+        *,
+        truncate: int | None = None,
+        through_path: bool = True,
+    ) -> None:
+        self.rule = rule
+        self.optimizee = optimizee
+        self.truncate = truncate
+        self.through_path = through_path
+        self.step = step
+        self.carry = carry or begin(rule, optimizee.init)
+        self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
+        self._nll: tuple[Tensor, Params] | None = None
+        self._next: Carry | None = None
+
+    @property
+    def params(self) -> Params:
+        """theta_t."""
+        return self.carry.params
+
+    def observe(self) -> Tensor:
+        """-log p(x | theta_t), ``(L,)``; inf where the problem diverged."""
+        params, alive = self.carry.params, self.carry.alive
+        if self._learning or not self.optimizee.stochastic:
+            self._nll = nll, grads = value_and_grad(self.optimizee.nll, params)
+        else:
+            with torch.no_grad():
+                nll, grads = self.optimizee.nll(params), {}
+        nll = torch.where(alive & nll.isfinite(), nll, math.inf)
+        return _attach(nll, grads, params) if self._learning else nll
+
+    def look(self) -> Seen:
+        """Take in loss and gradient at theta_t and work out the next step."""
+        carry = self.carry
+        if self.optimizee.stochastic:
+            loss, grads = value_and_grad(partial(self.optimizee.loss, step=self.step), carry.params)
+        else:
+            loss, grads = self._nll or value_and_grad(self.optimizee.nll, carry.params)
+        if self._learning and self.truncate and self.step and self.step % self.truncate == 0:
+            carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
+        elif not self.through_path:
+            carry = carry._replace(params=detach(carry.params))
+        self._next, features = advance(self.rule, carry, loss, grads)
+        return Seen(loss, grads, features)
+
+    def move(self) -> None:
+        """Make the step that the last ``look`` worked out (looks now if there was none)."""
+        if self._next is None:
+            self.look()
+        assert self._next is not None
+        self.carry, self._next, self._nll = self._next, None, None
+        self.step += 1
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the problems at ``index`` (int64) alone; they go on as if the others were there."""
+        self.optimizee = self.optimizee.select(index)
+        self.carry = map_state(lambda tensor: tensor[index], self.carry)
+        self._next = None if self._next is None else map_state(lambda tensor: tensor[index], self._next)
+        self._nll = None
+
+
+def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Loss ``(L,)`` and features ``(L, F)`` at ``num`` steps from here on; the walk ends at the last one's theta."""
+    for row in range(num):
+        if row:
+            walk.move()
+        yield walk.observe(), walk.look().features
+
+
+def detach(params: Params) -> Params:
+    """The same values without graph."""
+    return map_params(Tensor.detach, params)
