@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from probact.optimizees.base import Optimizee, flatten, unflatten, value_and_grad
 from probact.registry import RULES
@@ -173,6 +173,25 @@ def test_lstm_cell_is_torchs(double: None) -> None:
     inputs, hidden, cell = torch.randn(7, 3), torch.randn(7, 5), torch.randn(7, 5)
     for mine, reference in zip(ours(inputs.T, hidden.T, cell.T), theirs(inputs, (hidden, cell)), strict=True):
         torch.testing.assert_close(mine.T, reference)
+
+
+@pytest.mark.parametrize("recomputed_above", [0, 10**6])
+def test_lstm_cell_has_the_right_derivative(
+    recomputed_above: int, double: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written out by hand, gates kept or worked out again, against finite differences; inputs with and without."""
+    monkeypatch.setattr("probact.rules.lstm.RECOMPUTED_ABOVE", recomputed_above)
+    cell = LSTMCell(2, 3)
+    for wanted in (True, False):
+        inputs = torch.randn(2, 4, requires_grad=wanted)
+        state = [torch.randn(3, 4, requires_grad=True) for _ in range(2)]
+        weights = [weight.detach().requires_grad_() for weight in cell.parameters()]
+
+        def stacked(*tensors: Tensor) -> tuple[Tensor, ...]:
+            named = dict(zip(("weight", "bias"), tensors[3:], strict=True))
+            return torch.func.functional_call(cell, named, tensors[:3])
+
+        assert torch.autograd.gradcheck(stacked, (inputs, *state, *weights))
 
 
 def test_lstm_starts_remembering() -> None:
