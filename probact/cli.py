@@ -15,12 +15,26 @@ from probact.commands.halt_stats import halt_stats
 from probact.commands.list import list_
 from probact.commands.plot import plot
 from probact.commands.prior import prior
+from probact.interrupts import asked_to_stop
+from probact.parallel import ProcessLostError, Ranks, join
 
 
 def main() -> NoReturn:
-    """Run a command; a mistake in the input becomes one line on stderr and exit code 2."""
+    """Run a command; a mistake in the input becomes one line on stderr and exit code 2.
+
+    Under torchrun rank 0 runs it, and the others follow when it trains.
+    """
     try:
-        code = cli.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False) or 0
+        ranks = join()
+        code = _run(ranks) if ranks.is_main else _follow(ranks)
+    except ProcessLostError:
+        code = 2  # rank 0 is gone, and has said why
+    sys.exit(code)
+
+
+def _run(ranks: Ranks) -> int:
+    try:
+        code = cli.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False, obj=ranks) or 0
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
@@ -34,7 +48,20 @@ def main() -> NoReturn:
     except ValueError as error:
         _complain(str(error))
         code = 2
-    sys.exit(code)
+    if code == 0:
+        ranks.dismiss()
+    return int(code)
+
+
+def _follow(ranks: Ranks) -> int:
+    from probact.fitting import follow
+
+    with asked_to_stop(patient=True) as ranks.asked:
+        try:
+            follow(ranks)
+        except ValueError:
+            ranks.broadcast()  # rank 0 has found the same mistake: it is to speak before any process ends
+    return 0
 
 
 def _complain(message: str) -> None:
@@ -43,7 +70,8 @@ def _complain(message: str) -> None:
 
 @click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.version_option(probact.__version__, prog_name="probact")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context, /) -> None:
     """probact: learned optimizers that know when to stop.
 
     \b
@@ -55,6 +83,8 @@ def cli() -> None:
       prior --prior-nu 0.95    the prior alone
       list                     families, rules, halting posteriors, objectives, estimators, stop rules
     """
+    if context.invoked_subcommand != "fit" and context.obj is not None and not context.obj.alone:
+        raise click.UsageError(f"torchrun is for fit: start {context.invoked_subcommand} without it")
 
 
 for command in (fit, halt_stats, evaluate, plot, prior, list_):

@@ -9,12 +9,16 @@ from typing import Any
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
-    """A list that fills on the first Ctrl-C or SIGTERM, so that a meta-step is never cut in half."""
+def asked_to_stop(*, patient: bool = False) -> Iterator[list[int]]:
+    """A list that fills on the first Ctrl-C or SIGTERM, so that a meta-step is never cut in half.
+
+    A second one interrupts at once, but not a ``patient`` process, one of several: it gets each request twice, from
+    the terminal and from the process that started it, and the second may come as late as when it is about to end.
+    """
     asked: list[int] = []
 
     def remember(number: int, frame: Any) -> None:
-        if asked:
+        if asked and not patient:
             raise KeyboardInterrupt
         asked.append(number)
 
@@ -22,5 +26,6 @@ def asked_to_stop() -> Iterator[list[int]]:
     try:
         yield asked
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not (patient and asked):
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,8 +15,12 @@ from probact.beliefs import NO_HALTING
 from probact.experiment import Experiment
 from probact.interrupts import asked_to_stop
 from probact.options import check_device, choice, key_values, read_config, setting
+from probact.parallel import ProcessLostError, Ranks
 from probact.progress import progress
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
+
+if TYPE_CHECKING:
+    from probact.runs import Chain, Run
 
 HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 
@@ -73,7 +79,10 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @click.option("--chains", type=click.IntRange(min=1), help="This many chains, seeds counted up from --seed.")
 @setting("device", str, "cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<names>-<time>]")
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run; takes no other option.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Chains trained at once, a process each."
+)
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run; takes no other option but --jobs.")
 @click.pass_context
 def fit(
     context: click.Context,
@@ -81,6 +90,7 @@ def fit(
     seeds: tuple[int, ...],
     chains: int | None,
     out: Path | None,
+    jobs: int,
     resume: Path | None,
     **given: Any,
 ) -> None:
@@ -91,42 +101,51 @@ def fit(
 
     Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
-    from probact.fitting import report, train, with_tuned_rate
-    from probact.runs import Run, new_folder
-    from probact.training import MetaTraining
+    from probact.fitting import report
 
-    if resume is not None:
-        sources = {name: context.get_parameter_source(name) for name in context.params}
-        others = [n for n, source in sources.items() if n != "resume" and source is not ParameterSource.DEFAULT]
-        if others:
-            raise click.UsageError(
-                f"--resume takes its settings from {resume}/experiment.json: drop {', '.join(sorted(others))}"
-            )
-        run = Run.open(resume)
-        run.mark_latest()
-    else:
-        experiment = Experiment.create(**{name: value for name, value in given.items() if value not in (None, {})})
-        check_device(experiment.device)
-        tuned = with_tuned_rate(experiment)
-        if tuned is not experiment:
-            click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
-        MetaTraining(tuned)  # refuses what cannot be trained before anything is written
-        run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
+    ranks: Ranks = context.obj or Ranks()
+    if jobs > 1 and not ranks.alone:
+        raise click.UsageError("expected --jobs or torchrun, got both: under torchrun all processes train one chain")
+    run = _created(given, seeds, chains, out, ranks) if resume is None else _continued(context, resume)
     settings = run.experiment
+    ranks.use_device(settings.device)
     click.echo(
         f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
         f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
     )
-    with asked_to_stop() as asked:
-        for chain in run.chains:
-            with progress(chain.experiment) as on_record:
-                if not train(chain, on_record, lambda: bool(asked)):
-                    _interrupted(run.folder)
+    _train(run, min(jobs, len(run.chains)), ranks)
+    ranks.dismiss()
     summary = report(run)
     click.echo(f"\n{printing.losses(summary)}\n")
     click.echo(printing.halting(summary, settings.prior_nu, settings.halting, settings.horizon))
     click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
     click.echo(f"next: python cli.py halt-stats {run.folder}")
+
+
+def _continued(context: click.Context, folder: Path) -> Run:
+    from probact.runs import Run
+
+    given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
+    if others := sorted({*given} - {"resume", "jobs"}):
+        raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
+    run = Run.open(folder)
+    run.mark_latest()
+    return run
+
+
+def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, out: Path | None, ranks: Ranks) -> Run:
+    from probact.fitting import with_tuned_rate
+    from probact.runs import Run, new_folder
+    from probact.training import MetaTraining
+
+    experiment = Experiment.create(**{name: value for name, value in given.items() if value not in (None, {})})
+    check_device(experiment.device)
+    ranks.use_device(experiment.device)
+    tuned = with_tuned_rate(experiment)
+    if tuned is not experiment:
+        click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
+    MetaTraining(tuned, ranks)  # refuses what cannot be trained before anything is written
+    return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
 
 
 def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
@@ -140,6 +159,30 @@ def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
     return tuple(range(seeds[0], seeds[0] + chains))
 
 
-def _interrupted(folder: Path) -> NoReturn:
-    click.echo(f"interrupted and saved; continue with: python cli.py fit --resume {folder}", err=True)
-    raise click.exceptions.Exit(130)
+def _train(run: Run, jobs: int, ranks: Ranks) -> None:
+    """Train every chain; when that ends early, say how to continue."""
+    again = f"continue with: python cli.py fit --resume {run.folder}"
+    try:
+        with asked_to_stop(patient=not ranks.alone) as asked:
+            ranks.asked = asked
+            finished = _train_chains(run.chains, jobs, ranks, asked)
+    except ProcessLostError:
+        click.echo(f"Error: a process of this run was lost; saved; {again}", err=True)
+        raise click.exceptions.Exit(1) from None
+    if not finished:
+        click.echo(f"interrupted and saved; {again}", err=True)
+        ranks.dismiss()
+        raise click.exceptions.Exit(130)
+
+
+def _train_chains(chains: Sequence[Chain], jobs: int, ranks: Ranks, asked: Sequence[int]) -> bool:
+    from probact.fitting import train
+    from probact.side_by_side import train_side_by_side
+
+    if jobs > 1:
+        return train_side_by_side(chains, jobs, partial(progress, bar=False), asked)
+    for chain in chains:
+        with progress(chain.experiment) as on_record:
+            if not train(chain, on_record, ranks.should_stop, ranks):
+                return False
+    return True
