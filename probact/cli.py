@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,12 +25,8 @@ def main() -> NoReturn:
 
     Under torchrun rank 0 runs it, and the others follow when it trains.
     """
-    try:
-        ranks = join()
-        code = _run(ranks) if ranks.is_main else _follow(ranks)
-    except ProcessLostError:
-        code = 2  # rank 0 is gone, and has said why
-    sys.exit(code)
+    ranks = join()
+    ranks.exit(_run(ranks) if ranks.is_main else _follow(ranks))
 
 
 def _run(ranks: Ranks) -> int:
@@ -60,7 +57,11 @@ def _follow(ranks: Ranks) -> int:
         try:
             follow(ranks)
         except ValueError:
-            ranks.broadcast()  # rank 0 has found the same mistake: it is to speak before any process ends
+            with suppress(ProcessLostError):
+                ranks.broadcast()  # rank 0 has found the same mistake: it is to speak before any process ends
+            return 2
+        except ProcessLostError:
+            return 2  # rank 0 says what went wrong, if it can
     return 0
 
 

@@ -23,9 +23,11 @@ def asked_to_stop(*, patient: bool = False) -> Iterator[list[int]]:
         asked.append(number)
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    ended_well = False
     try:
         yield asked
+        ended_well = True
     finally:
-        if not (patient and asked):
+        if not patient or (ended_well and not asked):
             for number, handler in before.items():
                 signal.signal(number, handler)

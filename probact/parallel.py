@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, distributed
@@ -105,6 +106,14 @@ class Ranks:
         distributed.destroy_process_group()
         self.num_ranks = 1
 
+    def exit(self, code: int) -> NoReturn:
+        """End this process; at once if the others are lost or about to be: gloo would abort, nccl wait for them."""
+        if not self.alone:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
+
     def use_device(self, name: str) -> None:
         """Let ``cuda`` mean the GPU of this rank.
 
@@ -141,14 +150,9 @@ def join() -> Ranks:
     """The place of this process among those that torchrun started; alone without torchrun.
 
     gloo exchanges what is on the CPU, nccl what is on GPUs.
-
-    :raises ProcessLostError: if the others do not come.
     """
     if not distributed.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return Ranks()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    try:
-        distributed.init_process_group(backend, timeout=TIMEOUT)
-    except RuntimeError as error:
-        raise ProcessLostError(str(error)) from None
+    distributed.init_process_group(backend, timeout=TIMEOUT)
     return Ranks(distributed.get_rank(), distributed.get_world_size())

@@ -199,7 +199,8 @@ class MetaTraining:
         """``tally`` over the problems of all ranks; the gradients of ``weights`` become those of its loss.
 
         Both are means over problems, so rank r counts with its n_r that did not diverge: g = sum n_r g_r / sum n_r.
-        A weight without gradient on any rank stays without.
+        A weight without gradient on any rank stays without.  (With T drawn, E[t] reaches to the largest T of a rank's
+        part, so that the mean of it, a number to look at, depends a little on how the problems are parted.)
         """
         if self.ranks.alone:
             return tally
