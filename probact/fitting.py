@@ -13,6 +13,7 @@ from probact import beliefs, diagnostics, plots
 from probact.evaluation import held_out_problems, losses_at, reported_steps
 from probact.experiment import Experiment
 from probact.files import finite_numbers, write_atomically
+from probact.parallel import ProcessLostError, Ranks
 from probact.registry import RULES
 from probact.rules.handcrafted import HandDesigned
 from probact.runs import Chain, Run
@@ -30,24 +31,49 @@ def with_tuned_rate(experiment: Experiment) -> Experiment:
     return replace(experiment, rule_options={**experiment.rule_options, "lr": lr})
 
 
-def train(chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool]) -> bool:
+def train(
+    chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool], ranks: Ranks | None = None
+) -> bool:
     """Train ``chain`` to its end from wherever its checkpoint is; True if it got there.
 
-    The checkpoint is written every few seconds, when ``should_stop`` says so, and at the end.
+    The checkpoint is written every few seconds, when ``should_stop`` says so, when a rank is lost, and at the end.
     """
-    training = MetaTraining(chain.experiment)
+    ranks = ranks or Ranks()
+    training = MetaTraining(chain.experiment, ranks)
     chain.restore(training)
     last_save = time.monotonic()
-    for record in training:
-        chain.log(record)
-        on_record(record)
-        if should_stop() or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
-            chain.save(training)
-            last_save = time.monotonic()
-        if should_stop():
-            return training.step >= chain.experiment.meta_steps
+    try:
+        if not ranks.alone:
+            ranks.broadcast({"experiment": chain.experiment.to_json(), "state": training.state_dict()})
+        for record in training:
+            chain.log(record)
+            on_record(record)
+            if should_stop() or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+                chain.save(training)
+                last_save = time.monotonic()
+            if should_stop():
+                return training.step >= chain.experiment.meta_steps
+    except ProcessLostError:
+        chain.save(training)
+        raise
     chain.save(training)
     return True
+
+
+def follow(ranks: Ranks) -> None:
+    """What the ranks beside rank 0 do: train in step with its ``train``, chain after chain, until it dismisses them.
+
+    :raises ProcessLostError: if rank 0 ended without that, as it does after an error.
+    """
+    while (order := ranks.broadcast()) is not None:
+        experiment = Experiment.from_json(order["experiment"])
+        ranks.use_device(experiment.device)
+        training = MetaTraining(experiment, ranks)
+        training.load_state_dict(order["state"])
+        for _ in training:
+            if ranks.should_stop():
+                break
+    ranks.leave()
 
 
 def report(run: Run) -> dict[str, Any]:

@@ -65,3 +65,18 @@ def read_config(context: click.Context, parameter: click.Parameter, path: Path |
             value = [value]
         values[option.name] = value
     context.default_map = {**(context.default_map or {}), **values}
+
+
+def run_argument(function: Any) -> Any:
+    """The argument [RUN] of a command, its ``folder``: None is the latest run."""
+    return click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))(function)
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that this machine lacks."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise click.UsageError(f"device {name!r} cannot be used: {str(error).partition('.')[0]}") from None

@@ -1,7 +1,8 @@
 """Meta-training: one ``Record`` a meta-step; the caller logs, saves and stops.
 
 Every random number is a function of the seed and the meta-step, so weights, the meta-optimizer's moments and the step
-count are all there is to save, and a run that continues from them makes the same updates bit for bit.
+count are all there is to save, and a run that continues from them makes the same updates bit for bit.  With several
+ranks (``parallel``) each unrolls its part of the problems, and all make the same update.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from probact import exact
 from probact.experiment import Experiment, generator
 from probact.optimizees.base import Optimizee
+from probact.parallel import ProcessLostError, Ranks
 from probact.rollout import Rollout
 
 
@@ -58,8 +61,26 @@ class Validation(NamedTuple):
     mean_halting: float | None
 
 
+class Tally(NamedTuple):
+    """What the objective found on some problems.
+
+    :ivar loss: mean over those that did not diverge; NaN if all did.
+    :ivar mean_halting: the same of E[t], or None without a posterior.
+    :ivar unstarted: the diverged ones whose loss was not finite at theta_0 already.
+    """
+
+    loss: float
+    mean_halting: float | None
+    finite: int
+    diverged: int
+    unstarted: int
+
+
 class MetaTraining:
     """Adam on an experiment's objective; iterate over it to train.
+
+    :param ranks: the processes that train together, by default this one alone.
+    :raises ValueError: if nothing can be trained, or there are fewer problems than ranks.
 
     >>> from probact.experiment import Experiment
     >>> training = MetaTraining(Experiment.create(family="quadratic", horizon=3, meta_steps=2, batch=4))
@@ -67,8 +88,14 @@ class MetaTraining:
     [1, 2]
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, ranks: Ranks | None = None) -> None:
         self.experiment = experiment
+        self.ranks = ranks or Ranks()
+        if min(experiment.batch, experiment.validation_problems) < self.ranks.num_ranks:
+            raise ValueError(
+                f"expected a problem for each of the {self.ranks.num_ranks} processes, got batch {experiment.batch} "
+                f"and validation-problems {experiment.validation_problems}"
+            )
         self.family = experiment.build_family()
         self.objective = experiment.build()
         if not any(weight.requires_grad for weight in self.objective.parameters()):
@@ -89,17 +116,27 @@ class MetaTraining:
     def _meta_step(self) -> Record:
         begun = time.perf_counter()
         settings, k = self.experiment, self.step
-        optimizee = self.family.sample(settings.batch, generator("train", settings.seed, k)).to(settings.device)
+        optimizee = self._sample(settings.batch, generator("train", settings.seed, k))
+        draws = generator("horizon", settings.seed, k)
+        if before := self.ranks.part(settings.batch).start:  # skips what the ranks before this one draw
+            self.objective.prior.horizon_distribution().draw((before,), draws)
         anneal = min(1.0, (k + 1) / settings.kl_warmup) if settings.kl_warmup else 1.0
         lr = settings.lr * 0.5 * (1 + math.cos(math.pi * k / settings.meta_steps))
         self.objective.train()
         self.optimizer.zero_grad()
-        loss, rollout = self.objective(optimizee, anneal, generator("horizon", settings.seed, k))
-        _check_start(rollout, settings.family)
+        loss, rollout = self.objective(optimizee, anneal, draws)
         if loss.requires_grad:
             loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), settings.clip)
-        if bool(norm.isfinite()) and loss.requires_grad:
+        weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
+        found = self._of_all_ranks(self._tally(loss, rollout), weights)
+        if found.finite == 0 and found.unstarted == found.diverged:
+            raise ValueError(
+                f"family {settings.family!r}: expected a finite loss at theta_0, got none in {found.diverged} problems"
+            )
+        validates = (k + 1) % settings.validate_every == 0 or k + 1 == settings.meta_steps
+        whole = copy.deepcopy(self.state_dict()) if validates and not self.ranks.alone else None
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
+        if bool(norm.isfinite()) and any(weight.grad is not None for weight in weights):
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
@@ -107,20 +144,25 @@ class MetaTraining:
             self.skipped += 1
         self.step = k + 1
         validation: Validation | None = None
-        if self.step % settings.validate_every == 0 or self.step == settings.meta_steps:
-            validation = self.validate()
+        if validates:
+            try:
+                validation = self.validate()
+            except ProcessLostError:
+                assert whole is not None
+                self.load_state_dict(whole)  # a meta-step without its validation is not finished
+                raise
             if validation[:2] < (self.best_diverged, self.best_validation):
                 self.best_diverged, self.best_validation, _ = validation
                 self.best_weights = copy.deepcopy(self.objective.state_dict())
         return Record(
             step=self.step,
-            loss=loss.item(),
-            mean_halting=self._mean_halting(rollout),
+            loss=found.loss,
+            mean_halting=found.mean_halting,
             grad_norm=norm.item(),
             lr=lr,
             anneal=anneal,
             skipped=self.skipped,
-            diverged=int((~rollout.nll.isfinite()).any(0).sum()),
+            diverged=found.diverged,
             seconds=time.perf_counter() - begun,
             validation=None if validation is None else validation.loss,
             validation_halting=None if validation is None else validation.mean_halting,
@@ -129,13 +171,52 @@ class MetaTraining:
     def validate(self) -> Validation:
         """The objective on a fixed set of problems, the same for every seed."""
         if self._validation_set is None:
-            problems = self.family.sample(self.experiment.validation_problems, generator("validation", 0))
-            self._validation_set = problems.to(self.experiment.device)
+            self._validation_set = self._sample(self.experiment.validation_problems, generator("validation", 0))
         self.objective.eval()
         with torch.no_grad():
             loss, rollout = self.objective(self._validation_set)
+        found = self._of_all_ranks(self._tally(loss, rollout))
+        return Validation(found.diverged, math.inf if math.isnan(found.loss) else found.loss, found.mean_halting)
+
+    def _sample(self, num: int, random: torch.Generator) -> Optimizee:
+        """The part of this rank of ``num`` problems, which depend on ``random`` alone."""
+        problems = self.family.sample(num, random)
+        if not self.ranks.alone:
+            problems = problems.select(torch.tensor(self.ranks.part(num)))
+        return problems.to(self.experiment.device)
+
+    def _tally(self, loss: Tensor, rollout: Rollout) -> Tally:
         diverged = int((~rollout.nll.isfinite()).any(0).sum())
-        return Validation(diverged, loss.nan_to_num(math.inf).item(), self._mean_halting(rollout))
+        return Tally(
+            loss=loss.item(),
+            mean_halting=self._mean_halting(rollout),
+            finite=rollout.nll.shape[1] - diverged,
+            diverged=diverged,
+            unstarted=int((~rollout.nll[0].isfinite()).sum()),
+        )
+
+    def _of_all_ranks(self, tally: Tally, weights: Sequence[Tensor] = ()) -> Tally:
+        """``tally`` over the problems of all ranks; the gradients of ``weights`` become those of its loss.
+
+        Both are means over problems, so rank r counts with its n_r that did not diverge: g = sum n_r g_r / sum n_r.
+        A weight without gradient on any rank stays without.  (With T drawn, E[t] reaches to the largest T of a rank's
+        part, so that the mean of it, a number to look at, depends a little on how the problems are parted.)
+        """
+        if self.ranks.alone:
+            return tally
+        halting = math.nan if tally.mean_halting is None else tally.mean_halting
+        grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        means = torch.tensor([tally.loss, halting], dtype=torch.float64, device=self.experiment.device)
+        mean, (diverged, unstarted, finite, *held) = self.ranks.mean(
+            torch.cat([means, *(grad.flatten().double() for grad in grads)]),
+            tally.finite,
+            [tally.diverged, tally.unstarted, tally.finite, *(weight.grad is not None for weight in weights)],
+        )
+        parts = mean[2:].split([weight.numel() for weight in weights])
+        for weight, holders, part in zip(weights, held, parts, strict=True):
+            weight.grad = part.reshape(weight.shape).to(weight.dtype) if holders else None
+        loss, halting = mean[:2].tolist()
+        return Tally(loss, None if math.isnan(halting) else halting, finite, diverged, unstarted)
 
     def _mean_halting(self, rollout: Rollout) -> float | None:
         with torch.no_grad():
@@ -166,9 +247,3 @@ class MetaTraining:
         self.best_weights = state["best_weights"]
         self.best_diverged, self.best_validation = state["best_diverged"], state["best_validation"]
         self.step, self.skipped = state["step"], state["skipped"]
-
-
-def _check_start(rollout: Rollout, family: str) -> None:
-    bad = int((~rollout.nll[0].isfinite()).sum())
-    if bad == rollout.nll.shape[1]:
-        raise ValueError(f"family {family!r}: expected a finite loss at theta_0, got none in {bad} problems")

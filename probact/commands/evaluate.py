@@ -1,0 +1,116 @@
+"""``evaluate``: runs against tuned baselines, and every way to stop them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from probact import printing
+from probact.experiment import Experiment
+from probact.options import check_device, choice, key_values
+from probact.registry import FAMILIES
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        steps = tuple(sorted({int(item) for item in value.split(",")}))
+    except ValueError:
+        steps = ()
+    if not steps or steps[0] < 1:
+        raise click.BadParameter(f"expected steps >= 1 like 10,100, got {value!r}", context, parameter)
+    return steps
+
+
+@click.command()
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--family", type=choice(FAMILIES), help="Evaluate on this family.  [default: the first run's]")
+@key_values("family-option", "Option of that family: a wider network, another dimension.")
+@click.option(
+    "--baselines",
+    default="all",
+    show_default=True,
+    help="Hand-designed rules, comma separated; cg for the limit; all or none.",
+)
+@click.option(
+    "--at",
+    callback=_numbers,
+    help="Steps at which losses are compared.  [default: 1, 5, 10, 20, 50 and H, as far as H]",
+)
+@click.option("--num-optimizees", type=click.IntRange(min=2), help="Held-out problems.  [default: the family's]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
+@click.option(
+    "--cost", type=click.FloatRange(0, min_open=True), help="Price of a step in nats.  [default: the run's -log nu]"
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder.  [default: evaluation-<family> in the first run's]"
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the tables.")
+def evaluate(
+    folders: tuple[Path, ...],
+    family: str | None,
+    family_options: dict[str, str],
+    baselines: str,
+    at: tuple[int, ...] | None,
+    num_optimizees: int | None,
+    seed: int,
+    cost: float | None,
+    device: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Judge runs against tuned baselines on held-out problems, and every way to stop them.
+
+    RUNs are folders that `fit` wrote; the latest one when neither a run nor --family is named; baselines alone with
+    --family alone.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned on
+    problems of their own.
+    """
+    from dataclasses import replace
+
+    from probact.evaluation import baseline_names, held_out_problems, reported_steps, retarget
+    from probact.judging import best_stops
+    from probact.judging import evaluate as judge
+    from probact.runs import RUNS, Run
+
+    runs = [Run.open(folder) for folder in folders] or ([] if family else [Run.latest()])
+    check_device(device)
+    first = runs[0].experiment if runs else Experiment.create(family=family)
+    families = {run.experiment.family for run in runs}
+    if family is None and len(families) > 1:
+        raise click.UsageError(f"the runs are of different families: choose one of {', '.join(sorted(families))}")
+    experiment = replace(retarget(first, family or first.family, family_options), device=device)
+    known = baseline_names(held_out_problems(experiment, 2))
+    names = {"all": known, "none": []}.get(baselines) if baselines in ("all", "none") else baselines.split(",")
+    assert names is not None
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, all or none")
+    if not runs and not names:
+        raise click.UsageError("nothing to evaluate: expected a run or baselines")
+    shifted = "" if not family_options else "-" + "-".join(f"{key}={value}" for key, value in family_options.items())
+    base = runs[0].folder if runs else RUNS
+    folder = out or base / f"evaluation-{experiment.family}{shifted}"
+    result = judge(
+        experiment,
+        runs,
+        names,
+        at or reported_steps(experiment.horizon),
+        num=num_optimizees,
+        seed=seed,
+        cost=cost,
+        out=folder,
+    )
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    options = ", ".join(f"{key} {value}" for key, value in family_options.items())
+    click.echo(f"family {experiment.family}{f' ({options})' if options else ''}, test problems of seed {seed}\n")
+    click.echo(printing.evaluation(result))
+    click.echo(f"\n{printing.stopping(result, best_stops(result))}")
+    click.echo(
+        f"\nwritten to {folder}: evaluation.json, evaluation.nc, {len(list((folder / 'figures').iterdir()))} figures"
+    )

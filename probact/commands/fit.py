@@ -1,0 +1,188 @@
+"""``fit``: meta-train an optimizer and its halting posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from probact import printing
+from probact.beliefs import NO_HALTING
+from probact.experiment import Experiment
+from probact.interrupts import asked_to_stop
+from probact.options import check_device, choice, key_values, read_config, setting
+from probact.parallel import ProcessLostError, Ranks
+from probact.progress import progress
+from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
+
+if TYPE_CHECKING:
+    from probact.runs import Chain, Run
+
+HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=read_config,
+    is_eager=True,
+    expose_value=False,
+    help="TOML file with any of these options as keys (prior-nu = 0.9); the command line wins.",
+)
+@setting("prior_nu", float, "Probability to continue, in (0, 1): the halting step has prior mean 1 / (1 - nu).")
+@setting("family", choice(FAMILIES), "What the optimizer is trained on; see `list`.")
+@setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
+@setting("halting", click.Choice(HALTING_CHOICES), "Halting posterior q(t|x,T); `none` learns to optimize only.")
+@setting("objective", choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
+@setting("horizon", int, "H: steps of an unroll, the cap on T and t.")
+@setting("estimator", choice(ESTIMATORS), "How the ELBO sums over T and t.")
+@setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
+@setting("kl_warmup", int, "Meta-steps over which that weight rises from 0.")
+@click.option(
+    "--infer-horizon/--no-infer-horizon",
+    default=None,
+    help="Put the optimal q(T|x) in the guide in place of p(T): a tighter bound.  [default: no]",
+)
+@click.option(
+    "--halting-first/--horizon-first",
+    default=None,
+    help="Let the guide be q(t|x) p(T|t), not p(T) q(t|x,T): no horizon gap, online hazards.  [default: horizon first]",
+)
+@setting("ponder_cost", float, "tau of Graves' objective, in nats.")
+@setting("meta_steps", int, "Updates of the optimizer's weights.")
+@setting("batch", int, "L: problems of one meta-step.")
+@setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
+@setting("clip", float, "Largest norm of the meta-gradient.")
+@setting("truncate", int, "Steps of truncated backpropagation; 0 keeps the whole graph.")
+@click.option(
+    "--through-path/--cut-path",
+    default=None,
+    help="Backpropagate through the path of the parameters, or cut it at every step.  [default: cut]",
+)
+@setting("validate_every", int, "Meta-steps between validations; the best weights are kept.")
+@setting("validation_problems", int, "Problems of the fixed validation set.")
+@setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")
+@key_values("family-option", "Option of the family.")
+@key_values("rule-option", "Option of the rule.")
+@click.option(
+    "--seed",
+    "seeds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    help="Seed; repeat it for several chains.  [default: 0]",
+)
+@click.option("--chains", type=click.IntRange(min=1), help="This many chains, seeds counted up from --seed.")
+@setting("device", str, "cpu or cuda.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<names>-<time>]")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Chains trained at once, a process each."
+)
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run; takes no other option but --jobs.")
+@click.pass_context
+def fit(
+    context: click.Context,
+    /,
+    seeds: tuple[int, ...],
+    chains: int | None,
+    out: Path | None,
+    jobs: int,
+    resume: Path | None,
+    **given: Any,
+) -> None:
+    """Meta-train an optimizer and its halting posterior, then report.
+
+    Writes experiment.json, checkpoint.pt, metrics.jsonl, posterior.nc, summary.json and figures/*.png to the run's
+    folder.  Ctrl-C saves; --resume continues, also after a crash, to the same weights bit for bit.
+
+    Defaults stand in brackets; a family may recommend its own, which `list` shows.
+    """
+    from probact.fitting import report
+
+    ranks: Ranks = context.obj or Ranks()
+    if jobs > 1 and not ranks.alone:
+        raise click.UsageError("expected --jobs or torchrun, got both: under torchrun all processes train one chain")
+    run = _created(given, seeds, chains, out, ranks) if resume is None else _continued(context, resume)
+    settings = run.experiment
+    ranks.use_device(settings.device)
+    click.echo(
+        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
+        f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
+    )
+    _train(run, min(jobs, len(run.chains)), ranks)
+    ranks.dismiss()
+    summary = report(run)
+    click.echo(f"\n{printing.losses(summary)}\n")
+    click.echo(printing.halting(summary, settings.prior_nu, settings.halting, settings.horizon))
+    click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
+    click.echo(f"next: python cli.py halt-stats {run.folder}")
+
+
+def _continued(context: click.Context, folder: Path) -> Run:
+    from probact.runs import Run
+
+    given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
+    if others := sorted({*given} - {"resume", "jobs"}):
+        raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
+    run = Run.open(folder)
+    run.mark_latest()
+    return run
+
+
+def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, out: Path | None, ranks: Ranks) -> Run:
+    from probact.fitting import with_tuned_rate
+    from probact.runs import Run, new_folder
+    from probact.training import MetaTraining
+
+    experiment = Experiment.create(**{name: value for name, value in given.items() if value not in (None, {})})
+    check_device(experiment.device)
+    ranks.use_device(experiment.device)
+    tuned = with_tuned_rate(experiment)
+    if tuned is not experiment:
+        click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
+    MetaTraining(tuned, ranks)  # refuses what cannot be trained before anything is written
+    return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
+
+
+def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
+    seeds = seeds or (0,)
+    if len(set(seeds)) < len(seeds):
+        raise click.UsageError(f"expected different seeds, got {', '.join(map(str, seeds))}")
+    if chains is None:
+        return seeds
+    if len(seeds) > 1:
+        raise click.UsageError("expected --chains or a repeated --seed, got both")
+    return tuple(range(seeds[0], seeds[0] + chains))
+
+
+def _train(run: Run, jobs: int, ranks: Ranks) -> None:
+    """Train every chain; when that ends early, say how to continue."""
+    again = f"continue with: python cli.py fit --resume {run.folder}"
+    try:
+        with asked_to_stop(patient=not ranks.alone) as asked:
+            ranks.asked = asked
+            finished = _train_chains(run.chains, jobs, ranks, asked)
+    except ProcessLostError:
+        click.echo(f"Error: a process of this run was lost; saved; {again}", err=True)
+        raise click.exceptions.Exit(1) from None
+    if not finished:
+        click.echo(f"interrupted and saved; {again}", err=True)
+        ranks.dismiss()
+        raise click.exceptions.Exit(130)
+
+
+def _train_chains(chains: Sequence[Chain], jobs: int, ranks: Ranks, asked: Sequence[int]) -> bool:
+    from probact.fitting import train
+    from probact.side_by_side import train_side_by_side
+
+    if jobs > 1:
+        return train_side_by_side(chains, jobs, partial(progress, bar=False), asked)
+    for chain in chains:
+        with progress(chain.experiment) as on_record:
+            if not train(chain, on_record, ranks.should_stop, ranks):
+                return False
+    return True

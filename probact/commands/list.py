@@ -1,0 +1,33 @@
+"""``list``: every name the other commands take."""
+
+from __future__ import annotations
+
+import click
+
+from probact.beliefs import NO_HALTING
+from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
+
+
+@click.command("list")
+def list_() -> None:
+    """Name every family, rule, halting posterior, objective, estimator and stop rule."""
+    import probact.stopping  # noqa: F401 - fills STOP_RULES
+
+    for title, registry in (
+        ("families (--family)", FAMILIES),
+        ("rules (--rule)", RULES),
+        ("halting posteriors (--halting)", POSTERIORS),
+        ("objectives (--objective)", OBJECTIVES),
+        ("estimators of the ELBO (--estimator)", ESTIMATORS),
+        ("stop rules (evaluate)", STOP_RULES),
+    ):
+        click.echo(click.style(title, bold=True))
+        for name in registry:
+            click.echo(f"  {name:16}{registry.describe(name)}")
+            recommended = getattr(registry[name], "recommended", {})
+            if recommended:
+                settings = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in recommended.items())
+                click.echo(f"  {'':16}recommends {settings}")
+        if registry is POSTERIORS:
+            click.echo(f"  {NO_HALTING:16}No halting: learning to optimize alone, by the sum of losses.")
+        click.echo()
