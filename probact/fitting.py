@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from probact import beliefs, diagnostics, plots
+from probact.data import VARIABLE as DATA_DIRECTORY
 from probact.evaluation import held_out_problems, losses_at, reported_steps
 from probact.experiment import Experiment
 from probact.files import finite_numbers, write_atomically
@@ -44,7 +46,8 @@ def train(
     last_save = time.monotonic()
     try:
         if not ranks.alone:
-            ranks.broadcast({"experiment": chain.experiment.to_json(), "state": training.state_dict()})
+            order = {"experiment": chain.experiment.to_json(), "state": training.state_dict()}
+            ranks.broadcast({**order, "data": os.environ.get(DATA_DIRECTORY, "")})
         for record in training:
             chain.log(record)
             on_record(record)
@@ -66,6 +69,7 @@ def follow(ranks: Ranks) -> None:
     :raises ProcessLostError: if rank 0 ended without that, as it does after an error.
     """
     while (order := ranks.broadcast()) is not None:
+        os.environ.setdefault(DATA_DIRECTORY, order["data"])
         experiment = Experiment.from_json(order["experiment"])
         ranks.use_device(experiment.device)
         training = MetaTraining(experiment, ranks)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from probact.data import use_data_directory
 from probact.experiment import Experiment
 from probact.registry import Registry
 
@@ -70,6 +71,24 @@ def read_config(context: click.Context, parameter: click.Parameter, path: Path |
 def run_argument(function: Any) -> Any:
     """The argument [RUN] of a command, its ``folder``: None is the latest run."""
     return click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))(function)
+
+
+def _use_data_directory(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        use_data_directory(value)
+
+
+def data_directory_option(function: Any) -> Any:
+    """``--data-dir``: where a command's data sets lie."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        callback=_use_data_directory,
+        is_eager=True,
+        expose_value=False,
+        help="Where MNIST, Fashion-MNIST and CIFAR-10 lie or are downloaded to.  "
+        "[default: PROBACT_DATA_DIR, or else the user's cache]",
+    )(function)
 
 
 def check_device(name: str) -> None:

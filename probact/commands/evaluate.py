@@ -9,7 +9,7 @@ import click
 
 from probact import printing
 from probact.experiment import Experiment
-from probact.options import check_device, choice, key_values
+from probact.options import check_device, choice, data_directory_option, key_values
 from probact.registry import FAMILIES
 
 
@@ -45,6 +45,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--cost", type=click.FloatRange(0, min_open=True), help="Price of a step in nats.  [default: the run's -log nu]"
 )
+@data_directory_option
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: evaluation-<family> in the first run's]"

@@ -14,7 +14,7 @@ from probact import printing
 from probact.beliefs import NO_HALTING
 from probact.experiment import Experiment
 from probact.interrupts import asked_to_stop
-from probact.options import check_device, choice, key_values, read_config, setting
+from probact.options import check_device, choice, data_directory_option, key_values, read_config, setting
 from probact.parallel import ProcessLostError, Ranks
 from probact.progress import progress
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
@@ -64,6 +64,12 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
     default=None,
     help="Backpropagate through the path of the parameters, or cut it at every step.  [default: cut]",
 )
+@click.option(
+    "--recompute/--keep-graph",
+    default=None,
+    help="Work every step out twice in place of keeping its graph: memory that does not grow with H, for a forward "
+    "pass more.  [default: keep]",
+)
 @setting("validate_every", int, "Meta-steps between validations; the best weights are kept.")
 @setting("validation_problems", int, "Problems of the fixed validation set.")
 @setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")
@@ -77,6 +83,7 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
     help="Seed; repeat it for several chains.  [default: 0]",
 )
 @click.option("--chains", type=click.IntRange(min=1), help="This many chains, seeds counted up from --seed.")
+@data_directory_option
 @setting("device", str, "cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<names>-<time>]")
 @click.option(

@@ -9,7 +9,7 @@ import click
 
 from probact import printing
 from probact.beliefs import HALTING_LEVEL
-from probact.options import run_argument
+from probact.options import data_directory_option, run_argument
 
 
 @click.command("halt-stats")
@@ -25,6 +25,7 @@ from probact.options import run_argument
     show_default=True,
     help="A problem halts once this share of q(t|x) is spent; 0.5 is the median.",
 )
+@data_directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float, as_json: bool) -> None:
     """How a run halts, on fresh problems: beside the prior, the exact posterior and the full horizon.
