@@ -12,6 +12,7 @@ from probact.optimizees.base import Params
 NUM_FEATURES = 15
 DECAY = 0.8
 SMALL = 1e-12
+SCALES = (1 / 3, 1 / 3, 1, 1, 1, 1 / 3, 1, 1, 1, 1 / 3, 1 / 3, 1 / 3, 1, 1 / 3, 1)
 
 
 def signed_log(values: Tensor) -> Tensor:
@@ -32,7 +33,8 @@ class Progress(NamedTuple):
 
 
 def _dot(a: Params, b: Params) -> Tensor:
-    return torch.stack([(a[name] * b[name]).flatten(1).sum(1) for name in a]).sum(0)
+    products = [(a[name] * b[name]).flatten(1).sum(1) for name in a]
+    return products[0] if len(products) == 1 else torch.stack(products).sum(0)
 
 
 def start(loss: Tensor) -> Progress:
@@ -54,42 +56,29 @@ def observe(progress: Progress, loss: Tensor, grads: Params, update: Params) -> 
         is_first = progress.num_steps == 0
         log_norm = 0.5 * torch.log(_dot(grads, grads) + SMALL)
         first_loss = torch.where(is_first, loss, progress.first_loss)
-        last_loss = torch.where(is_first, loss, progress.last_loss)
-        last_log_norm = torch.where(is_first, log_norm, progress.last_log_norm)
         best_loss = torch.where(is_first, loss, torch.minimum(loss, progress.best_loss))
-        drop = last_loss - loss
+        drop = torch.where(is_first, 0.0, progress.last_loss - loss)
         promise = -_dot(grads, update)
         count = progress.num_steps + 1
-        # A running mean that weighs all steps alike at first.
-        weight = torch.maximum(1 - DECAY + torch.zeros_like(count), 1 / count)
-        average_drop = progress.average_drop + weight * (drop - progress.average_drop)
-        average_promise = progress.average_promise + weight * (promise - progress.average_promise)
-        nats = torch.stack(
-            [0.1 * loss, drop, average_drop, first_loss - loss, loss - best_loss, promise, average_promise]
-        )
-        loss_, drop_, average_drop_, gain, above, promise_, average_promise_ = signed_log(10 * nats)
+        weight = (1 / count).clamp_min(1 - DECAY)  # a running mean that weighs all steps alike at first
+        average_drop = progress.average_drop.lerp(drop, weight)
+        average_promise = progress.average_promise.lerp(promise, weight)
         length = 0.5 * torch.log(_dot(update, update) + SMALL)
-        drop_size, promise_size = torch.log(nats[[1, 5]].abs() + 1e-8)
+        nats = torch.stack([drop, average_drop, first_loss - loss, loss - best_loss, promise, average_promise])
+        sizes = torch.stack([drop, promise])
         features = torch.stack(
             [
-                loss_ / 3,
-                log_norm / 3,
-                log_norm - last_log_norm,
-                drop_,
-                average_drop_,
-                gain / 3,
-                above,
-                promise_,
-                average_promise_,
-                count.log() / 3,
-                length / 3,
-                drop_size / 3,
-                drop.sign(),
-                promise_size / 3,
-                promise.sign(),
+                signed_log(loss),
+                log_norm,
+                torch.where(is_first, 0.0, log_norm - progress.last_log_norm),
+                *signed_log(10 * nats),
+                count.log(),
+                length,
+                *torch.stack([torch.log(sizes.abs() + 1e-8), sizes.sign()], 1).flatten(0, 1),
             ],
             -1,
         )
+        features = features * features.new_tensor(SCALES)
         # A loss of 1e30 is finite and its square is not: such a problem must not spoil the head's gradient for all.
         features = features.nan_to_num(0.0, 100.0, -100.0)
         return features, Progress(count, first_loss, loss, best_loss, log_norm, average_drop, average_promise)
