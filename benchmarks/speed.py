@@ -4,6 +4,7 @@
     python benchmarks/speed.py elbo       # the ELBO's share of a meta-step
     python benchmarks/speed.py peak       # arithmetic of the LSTM on MNIST networks, against torch.mm
     python benchmarks/speed.py growth     # time a step as d, L and H grow
+    python benchmarks/speed.py compiled   # the hand-fused LSTM cell, against autograd's and torch.compile's
     python benchmarks/speed.py processes  # torchrun with 2 processes, against 1; and weights and gradient alike
 
 Each writes ``benchmarks/results/speed-<question>.json``.  Ways are timed in turn, so that a busy machine slows all of
@@ -20,11 +21,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from probact.experiment import Experiment, generator
 from probact.files import write_atomically
@@ -32,11 +34,12 @@ from probact.objectives import Objective
 from probact.optimizees.base import Optimizee
 from probact.registry import RULES
 from probact.rollout import unroll
-from probact.rules.lstm import log_and_sign
+from probact.rules.lstm import LSTMCell, fused_cell, log_and_sign
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 9
+Cell = Callable[..., tuple[Tensor, Tensor]]
 
 
 def timed(ways: Mapping[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, list[float]]:
@@ -206,6 +209,46 @@ def growth() -> dict[str, Any]:
     }
 
 
+def plain_cell(inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """``LSTMCell`` as one writes it: autograd, or torch.compile, finds the derivative."""
+    size = len(hidden)
+    gates = torch.addmm(bias, weight, torch.cat([inputs, hidden]))
+    let_in, keep, let_out = torch.sigmoid(gates[: 3 * size]).chunk(3)
+    new_cell = keep * cell + let_in * torch.tanh(gates[3 * size :])
+    return let_out * torch.tanh(new_cell), new_cell
+
+
+def compiled() -> dict[str, Any]:
+    """20 steps of two cells, forward and backward, on n coordinates."""
+    torch.manual_seed(0)
+    cells = [LSTMCell(2, 20), LSTMCell(20, 20)]
+    fast = torch.compile(plain_cell)
+    ways: dict[str, Cell] = {"autograd": plain_cell, "torch.compile": fast, "fused by hand": fused_cell}
+    result: dict[str, Any] = {}
+    for columns in (1_250, 16_000):
+        gradients = [torch.randn(2, columns) for _ in range(20)]
+
+        def segment(way: str, gradients: list[Tensor] = gradients, columns: int = columns) -> None:
+            state = [torch.zeros(20, columns, requires_grad=True) for _ in range(4)]
+            total = torch.zeros(())
+            for gradient in gradients:
+                state[:2] = ways[way](gradient, state[0], state[1], cells[0].weight, cells[0].bias)
+                state[2:] = ways[way](state[0], state[2], state[3], cells[1].weight, cells[1].bias)
+                total = total + state[2].sum()
+            total.backward()
+
+        begun = time.perf_counter()
+        segment("torch.compile")
+        first_call = time.perf_counter() - begun
+        seconds = timed({way: partial(segment, way) for way in ways}, 5)
+        result[f"{columns} coordinates"] = {
+            "first_compiled_call_seconds": first_call,
+            "ms_a_step": {way: 1e3 * statistics.median(rows) / 20 for way, rows in seconds.items()},
+            "times_autograd": {way: ratio(seconds["autograd"], rows) for way, rows in seconds.items()},
+        }
+    return result
+
+
 def processes() -> dict[str, Any]:
     """Both train alone on the machine, in turn, one thread a process; seconds a meta-step from metrics.jsonl."""
     settings = ("--family", "quadratic", "--batch", "128", "--horizon", "100", "--meta-steps", "30")
@@ -231,7 +274,7 @@ def processes() -> dict[str, Any]:
     }
 
 
-QUESTIONS = {"loop": loop, "elbo": elbo, "peak": peak, "growth": growth, "processes": processes}
+QUESTIONS = {"loop": loop, "elbo": elbo, "peak": peak, "growth": growth, "compiled": compiled, "processes": processes}
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or list(QUESTIONS)

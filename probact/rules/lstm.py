@@ -98,6 +98,11 @@ class _FusedCell(torch.autograd.Function):
         return d_inputs, d_hidden, d_cell.mul_(keep), d_weight, d_bias
 
 
+def fused_cell(inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """``LSTMCell`` as a function, with its derivative written out."""
+    return _FusedCell.apply(inputs, hidden, cell, weight, bias)
+
+
 class LSTMCell(nn.Module):
     """LSTM cell with coordinates last: ``nn.LSTMCell``'s formula on ``(features, n)`` in place of ``(n, features)``.
 
@@ -115,7 +120,7 @@ class LSTMCell(nn.Module):
 
     def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """``inputs (I, n)``, ``hidden`` and ``cell`` ``(H, n)`` -> the next hidden and cell."""
-        return _FusedCell.apply(inputs, hidden, cell, self.weight, self.bias)
+        return fused_cell(inputs, hidden, cell, self.weight, self.bias)
 
 
 @RULES.register("lstm")
