@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import xarray as xr
 
 from probact import cli
+from probact.data import VARIABLE
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
 from tests.test_training import CLI, TINY
 
@@ -170,6 +172,30 @@ def test_what_a_family_recommends_can_be_overruled(elsewhere: Path, run: Any) ->
         assert code == 0, err
         settings = json.loads((elsewhere / f"run{number}" / "experiment.json").read_text())
         assert (settings["halting_first"], settings["infer_horizon"]) == (first, inferred)
+
+
+def test_recomputing_changes_nothing_but_memory(elsewhere: Path, run: Any) -> None:
+    for flag in ("--recompute", "--keep-graph"):
+        assert run("fit", *ARGUMENTS, flag, "--out", flag)[0] == 0
+    weights = [torch.load(elsewhere / flag / "checkpoint.pt")["weights"] for flag in ("--recompute", "--keep-graph")]
+    torch.testing.assert_close(*weights)
+    settings = json.loads((elsewhere / "--recompute" / "experiment.json").read_text())
+    assert settings["recompute"] is True
+
+
+def test_data_directory(elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given once for training; the run does not remember it, as it may be judged on another machine."""
+    folder = os.environ[VARIABLE]
+    monkeypatch.delenv(VARIABLE)
+    arguments = ["--family", "mnist", "--rule", "sgd", "--rule-option", "lr=0.1", *ARGUMENTS[2:], "--out", "run"]
+    refused(run("fit", *arguments, "--data-dir", "absent"), "data directory", "absent")
+    assert not (elsewhere / "run").exists()
+    code, _, err = run("fit", *arguments, "--data-dir", folder)
+    assert code == 0, err
+    assert folder not in (elsewhere / "run" / "experiment.json").read_text()
+    monkeypatch.delenv(VARIABLE)
+    code, _, err = run("halt-stats", "run", "--num-optimizees", "2", "--data-dir", folder)
+    assert code == 0, err
 
 
 def test_prior(elsewhere: Path, run: Any) -> None:
