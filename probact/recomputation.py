@@ -15,9 +15,9 @@ from probact.walk import Carry, Walk, rows
 
 
 class Recomputed(torch.autograd.Function):
-    """The losses and features of a whole unroll, whose backward pass walks again, a segment at a time.
+    """Losses, the rule's features, signals and last parameters of an unroll, whose backward pass walks again.
 
-    Given the gradient of an objective, whichever it is, with respect to these two tables, a segment's part of the
+    Given the gradient of an objective, whichever it is, with respect to the first two tables, a segment's part of the
     meta-gradient needs that segment's graph alone (gradient checkpointing: Chen et al. 2016, arXiv 1604.06174).  With
     truncation no gradient crosses a cut: the walk is repeated from theta_0, as far as there is a gradient, and nothing
     but the tables is kept.  Without, the carry is kept every ~sqrt(K) steps and the segments are taken backwards.
@@ -35,10 +35,10 @@ class Recomputed(torch.autograd.Function):
             tables.append(row)
             if not walk.truncate and step % (math.isqrt(num_steps) + 1) == 0:
                 context.marks.append((step, walk.carry))
-        nll, features = map(torch.stack, zip(*tables, strict=True))
+        nll, features, signals = map(torch.stack, zip(*tables, strict=True))
         params = tuple(walk.params.values())
-        context.mark_non_differentiable(*params)
-        return nll, features, *params
+        context.mark_non_differentiable(signals, *params)
+        return nll, features, signals, *params
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -58,7 +58,7 @@ def _from_the_start(
     num_rows = len(used) - int(used.flip(0).int().argmax()) if bool(used.any()) else 0
     walk = start()
     outputs: list[tuple[Tensor, Tensor]] = []
-    for step, (nll, features) in enumerate(rows(walk, num_rows)):
+    for step, (nll, features, _) in enumerate(rows(walk, num_rows)):
         outputs.append((nll, d_nll[step]))
         if (
             step and walk.truncate and step % walk.truncate == 0
@@ -84,7 +84,7 @@ def _from_marks(
         reached: list[Tensor] = []
         walk = start(map_state(partial(_leaf, leaves), carry), first)
         outputs: list[tuple[Tensor, Tensor]] = []
-        for step, (nll, features) in enumerate(rows(walk, end - first), first):
+        for step, (nll, features, _) in enumerate(rows(walk, end - first), first):
             outputs += [(nll, d_nll[step]), (features, d_features[step])]
         if d_carry:
             walk.move()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probact.features import of_unroll
 from probact.optimizees.base import Optimizee, Params, map_params
 from probact.recomputation import Recomputed
 from probact.rules.base import UpdateRule
@@ -63,10 +64,11 @@ def unroll(
     start = partial(Walk, rule, optimizee, truncate=truncate, through_path=through_path)
     weights = [weight for weight in rule.parameters() if weight.requires_grad]
     if recompute and torch.is_grad_enabled() and weights:
-        nll, features, *tensors = Recomputed.apply(start, num_steps, *weights)
+        nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
         params = dict(zip(optimizee.init, tensors, strict=True))
     else:
         walk = start()
-        nll, features = map(torch.stack, zip(*rows(walk, num_steps + 1), strict=True))
+        nll, of_rule, signals = map(torch.stack, zip(*rows(walk, num_steps + 1), strict=True))
         params = detach(walk.params)
-    return Rollout(nll, features[1:], params, horizon if isinstance(horizon, Tensor) else None)
+    features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
+    return Rollout(nll, features, params, horizon if isinstance(horizon, Tensor) else None)

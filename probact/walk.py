@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,10 +35,17 @@ def _zero_unless(kept: Tensor, params: Params) -> Params:
     return map_params(lambda tensor: torch.where(per_problem(kept, tensor), tensor, 0.0), params)
 
 
-def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tuple[Carry, Tensor]:
-    """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t, and the features ``(L, F)`` of this step.
+class Proposed(NamedTuple):
+    """A step that is worked out and not made: what the rule (``(L, F')``) and ``features.measure`` tell of it."""
 
-    F = ``rule.num_features + features.NUM_FEATURES``.  A problem whose loss or gradient is not finite stops where it
+    features: Tensor
+    signals: Tensor
+
+
+def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tuple[Carry, Proposed]:
+    """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t.
+
+    A problem whose loss or gradient is not finite stops where it
     is, for good: divergence is data, never NaN in the rule's weights.
     """
     finite = torch.stack([loss.isfinite(), *(g.isfinite().flatten(1).all(1) for g in grads.values())]).all(0)
@@ -47,18 +54,22 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
         loss, grads = torch.where(alive, loss, 0.0), _zero_unless(alive, grads)
     step = rule.step(grads, carry.state, carry.params, loss)
     update = step.update if all_alive else _zero_unless(alive, step.update)
-    seen, progress = progress_features.observe(carry.progress, loss, grads, update)
-    params = map_params(torch.add, carry.params, update)
-    return Carry(params, step.state, progress, alive), torch.cat([step.features, seen], -1)
+    proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
+    return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
 
 
-def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
+class _Attached(torch.autograd.Function):
     """``nll (L,)`` with gradient ``grads`` with respect to ``params``, without the graph that computed it."""
-    finite = nll.isfinite()
-    for name, tensor in params.items():
-        grad = torch.where(per_problem(finite, tensor), grads[name], 0.0)
-        nll = nll + (grad * (tensor - tensor.detach())).flatten(1).sum(1)
-    return nll
+
+    @staticmethod
+    def forward(context: Any, nll: Tensor, grads: Sequence[Tensor], *params: Tensor) -> Tensor:  # type: ignore[override]
+        context.grads = grads
+        return nll.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, d_nll: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return None, None, *(per_problem(d_nll, grad) * grad for grad in context.grads)
 
 
 class Seen(NamedTuple):
@@ -120,11 +131,24 @@ class Walk:
         else:
             with torch.no_grad():
                 nll, grads = self.optimizee.nll(params), {}
-        nll = torch.where(alive & nll.isfinite(), nll, math.inf)
-        return _attach(nll, grads, params) if self._learning else nll
+        finite = alive & nll.isfinite()
+        if not bool(finite.all()):
+            nll, grads = torch.where(finite, nll, math.inf), _zero_unless(finite, grads)
+        return _Attached.apply(nll, tuple(grads.values()), *params.values()) if self._learning else nll
 
     def look(self) -> Seen:
         """Take in loss and gradient at theta_t and work out the next step."""
+        loss, grads, proposed = self._propose()
+        assert self._next is not None
+        seen, progress = progress_features.observe(self.carry.progress, proposed.signals)
+        self._next = self._next._replace(progress=progress)
+        return Seen(loss, grads, torch.cat([proposed.features, seen], -1))
+
+    def propose(self) -> Proposed:
+        """``look`` for those who see the whole unroll before they need its features (``features.of_unroll``)."""
+        return self._propose()[-1]
+
+    def _propose(self) -> tuple[Tensor, Params, Proposed]:
         carry = self.carry
         if self.optimizee.stochastic:
             loss, grads = value_and_grad(partial(self.optimizee.loss, step=self.step), carry.params)
@@ -134,8 +158,8 @@ class Walk:
             carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
         elif not self.through_path:
             carry = carry._replace(params=detach(carry.params))
-        self._next, features = advance(self.rule, carry, loss, grads)
-        return Seen(loss, grads, features)
+        self._next, proposed = advance(self.rule, carry, loss, grads)
+        return loss, grads, proposed
 
     def move(self) -> None:
         """Make the step that the last ``look`` worked out (looks now if there was none)."""
@@ -153,12 +177,12 @@ class Walk:
         self._nll = None
 
 
-def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Loss ``(L,)`` and features ``(L, F)`` at ``num`` steps from here on; the walk ends at the last one's theta."""
+def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Loss ``(L,)``, the rule's features and the signals at ``num`` thetas from here on; ends at the last one's."""
     for row in range(num):
         if row:
             walk.move()
-        yield walk.observe(), walk.look().features
+        yield walk.observe(), *walk.propose()
 
 
 def detach(params: Params) -> Params:

@@ -132,10 +132,19 @@ def test_no_graph_without_gradient_mode() -> None:
     assert not unroll(RULES["adam"](), problems("quadratic", 2), 3).nll.requires_grad
 
 
+def test_features_step_by_step_are_those_of_the_whole_unroll(double: None) -> None:
+    signals = torch.randn(9, 4, 3).exp()
+    whole = features.of_unroll(signals)
+    progress = features.start(torch.zeros(3))
+    for row, expected in zip(signals, whole, strict=True):
+        seen, progress = features.observe(progress, row)
+        torch.testing.assert_close(seen, expected)
+
+
 def test_features_of_a_huge_loss_are_finite() -> None:
     """Squares of gradients overflow long before the loss does."""
     loss, grads = torch.full((1,), 1e30), {"theta": torch.full((1, 2), 1e30)}
-    _, progress = features.observe(features.start(torch.zeros(1)), torch.ones(1), grads, grads)
-    seen, _ = features.observe(progress, loss, grads, grads)
+    _, progress = features.observe(features.start(torch.zeros(1)), features.measure(torch.ones(1), grads, grads))
+    seen, _ = features.observe(progress, features.measure(loss, grads, grads))
     assert bool(seen.isfinite().all())
     assert float(seen.abs().max()) <= 100
