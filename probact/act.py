@@ -107,6 +107,7 @@ class ACT(Objective):
         self.kl_scale = kl_scale
         self.infer_horizon = infer_horizon
         self.halting_first = halting_first
+        self._shared: HaltingDistribution | None = None  # within ``loss``, for model and guide alike
 
     def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
         """H steps; with T drawn per problem by the ``sample`` estimator, max T steps."""
@@ -171,10 +172,14 @@ class ACT(Objective):
             q, kl_scale, log_likelihood = self.halting(rollout), self.kl_scale * anneal, rollout.log_likelihood
             log_horizon = self.log_horizon(q, self.prior, log_likelihood, kl_scale)
             return -exact.elbo(q, self.prior, log_likelihood, kl_scale, log_horizon).mean()
-        with pyro.get_param_store().scope():
-            loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
-                self.model, self.guide, rollout, anneal
-            )
+        self._shared = self._halting(rollout)
+        try:
+            with pyro.get_param_store().scope():
+                loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
+                    self.model, self.guide, rollout, anneal
+                )
+        finally:
+            self._shared = None
         return loss
 
     def log_horizon(
@@ -195,6 +200,8 @@ class ACT(Objective):
         return exact.halting_first(q, self.prior.truncate(len(rollout.features))) if self.halting_first else q
 
     def _halting(self, rollout: Rollout) -> HaltingDistribution:
+        if self._shared is not None:
+            return self._shared
         assert self.posterior is not None
         q: HaltingDistribution = self.posterior(rollout.features)
         return q
