@@ -1,0 +1,84 @@
+"""The thesis' learners on real networks, whole test set: writes ``benchmarks/results/{mnist,cifar10}.json``.
+
+    export PROBACT_DATA_DIR=...
+    python benchmarks/networks.py                             # train what is missing, then judge, both
+    python benchmarks/networks.py mnist train l2l             # or: graves, stick-breaking
+    python benchmarks/networks.py cifar10 judge
+
+``mnist``: 784-20-10 sigmoid networks, three training seeds; ``cifar10``: small CNNs, one seed.  The LSTM (2 x 20, steps
+times 0.1) is trained on 300 networks, one a meta-step, for 50 steps each, and judged on new ones beyond that, beside
+tuned baselines.  5 to 10 minutes a seed on one core; a training that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from probact.files import write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "runs"
+RESULTS = Path(__file__).resolve().parent / "results"
+HALTING = {
+    "l2l": ("--halting", "none"),
+    "graves": ("--halting", "graves", "--horizon-first", "--ponder-cost", "4"),
+    "stick-breaking": ("--halting", "stick-breaking"),
+}
+CASES = {
+    "mnist": (3, ("--num-optimizees", "20", "--at", "1,5,10,20,50,100,200")),
+    "cifar10": (1, ("--num-optimizees", "10", "--at", "1,5,10,20,50,100")),
+}
+BASELINES = ("--baselines", "sgd,momentum,nag,rmsprop,adam,lbfgs")
+
+
+def folder(family: str, learner: str) -> Path:
+    return RUNS / f"benchmark-{family}-{learner}"
+
+
+def cli(*arguments: str) -> None:
+    subprocess.run([sys.executable, str(ROOT / "cli.py"), *arguments], cwd=ROOT, check=True)
+
+
+def train(family: str, learner: str) -> None:
+    out = folder(family, learner)
+    if (out / "summary.json").exists():
+        return
+    if (out / "experiment.json").exists():
+        cli("fit", "--resume", str(out))
+    else:
+        settings = ("--family", family, "--rule-option", "scale=0.1", "--chains", str(CASES[family][0]))
+        cli("fit", *settings, *HALTING[learner], "--out", str(out))
+
+
+def judge(family: str) -> None:
+    out = RUNS / f"evaluation-{family}"
+    folders = [str(folder(family, learner)) for learner in HALTING]
+    cli("evaluate", *folders, *CASES[family][1], *BASELINES, "--out", str(out))
+    RESULTS.mkdir(exist_ok=True)
+    write_atomically(RESULTS / f"{family}.json", (out / "evaluation.json").read_text())
+
+
+def main(families: Sequence[str], learners: Sequence[str], *, judging: bool = True) -> None:
+    for family in families:
+        for learner in learners:
+            train(family, learner)
+        if judging:
+            judge(family)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case []:
+            main(list(CASES), list(HALTING))
+        case [family, "train", *chosen] if family in CASES and set(chosen) <= set(HALTING):
+            main([family], chosen or list(HALTING), judging=False)
+        case [family, "judge"] if family in CASES:
+            judge(family)
+        case _:
+            sys.exit(
+                f"Error: expected nothing, or one of {', '.join(CASES)} and then judge, "
+                f"or train with some of: {', '.join(HALTING)}"
+            )
