@@ -1,4 +1,4 @@
-"""The thesis' learners on real networks, whole test set: writes ``benchmarks/results/{mnist,cifar10}.json``.
+"""The thesis' learners on real networks, whole test set: writes ``benchmarks/results/{mnist,cifar10}*.json``.
 
     export PROBACT_DATA_DIR=...
     python benchmarks/networks.py                             # train what is missing, then judge, both
@@ -12,6 +12,7 @@ tuned baselines.  5 to 10 minutes a seed on one core; a training that was interr
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,12 @@ def judge(family: str) -> None:
     cli("evaluate", *folders, *CASES[family][1], *BASELINES, "--out", str(out))
     RESULTS.mkdir(exist_ok=True)
     write_atomically(RESULTS / f"{family}.json", (out / "evaluation.json").read_text())
+    summaries = {
+        learner: json.loads((folder(family, learner) / "summary.json").read_text())
+        for learner in HALTING
+        if learner != "l2l"
+    }
+    write_atomically(RESULTS / f"{family}-halting.json", json.dumps(summaries, indent=1) + "\n")
 
 
 def main(families: Sequence[str], learners: Sequence[str], *, judging: bool = True) -> None:

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
+
+from markdown import FOLDER, number, read, table, with_error
+from network_tables import sections
 
 from probact.files import write_atomically
 from probact.judging import best_stops
-
-FOLDER = Path(__file__).resolve().parent
-RESULTS = FOLDER / "results"
-
-
-def read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return found
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *escaped))
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:.0e}"
-
-
-def with_error(value: float | None, error: float | None) -> str:
-    return number(value) + ("" if error is None else f" ± {error:.1g}")
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -268,6 +244,7 @@ Adam on 10 parameters is overhead alone, and nothing is saved there.
 
 {compaction()}
 
+{sections(stopping("mnist"))}
 ## The prior code's faults, one at a time
 
 `python benchmarks/ablations.py`.

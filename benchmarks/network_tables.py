@@ -1,0 +1,143 @@
+"""Sections of ``benchmarks/README.md`` on real networks, memory and speed; ``tables.py`` puts them on the page."""
+
+from __future__ import annotations
+
+from markdown import number, read, table
+
+THESIS = """What the thesis recorded on MNIST (its notebooks and slides; accuracy on 256 images of one network):
+
+| learner | @5 | @10 | @20 | @50 | @100 | @200 | accuracy @100 | halting step |
+|---|---|---|---|---|---|---|---|---|
+| LSTM (L2L), best of several | 1.52 | .99 | .664 | .54 | .43 to .48 | .38 | 88.4 % | - |
+| M-ACT (Graves) | 1.63 | .95 | .632 | .52 | .47 | .41 | 87.9 to 88.3 % | 91 to 110, sd 0 to 0.4 |
+| M-PACT (stick-breaking), nu .9 | 1.43 | .822 | .63 | .523 | .459 | | 86.7 % | 85.95 ± .22 |"""
+
+
+def whole_test_set(name: str) -> str:
+    result = read(name)
+    rows = []
+    for row in result["losses"]:
+        steps = list(row["test_loss"])
+        label = row["optimizer"] + (f", {len(row['seeds'])} seeds" if len(row["seeds"]) > 1 else "")
+        losses = [number(row["test_loss"][step], 3) for step in steps]
+        accuracies = [f"{row['accuracy'][step]:.1%}" for step in steps[-2:]]
+        rows.append([label, *losses, *accuracies])
+    head = ["optimizer", *(f"@{step}" for step in steps), *(f"accuracy @{step}" for step in steps[-2:])]
+    return table(head, rows)
+
+
+def halting(name: str) -> str:
+    rows = []
+    for learner, row in read(f"{name}-halting").items():
+        rows.append(
+            [
+                learner,
+                f"{row['halting']['mean']:.1f} ± {row['halting']['sd']:.1f}",
+                f"{row['halting']['min']:.0f} to {row['halting']['max']:.0f}",
+                number(row["rank_correlation"], 2),
+                number(row["amortisation_gap"], 3),
+            ]
+        )
+    head = ["posterior", "halting step, mean ± sd over problems", "range", "rank corr. with the MAP", "gap, nats"]
+    return table(head, rows)
+
+
+def memory() -> str:
+    rows = [
+        [case, f"{row['peak_gb']:.2f}", f"{row['peak_gb'] - row['before_gb']:.2f}"]
+        for case, row in read("memory").items()
+    ]
+    return table(["one meta-step", "peak, GB", "of which the meta-step, GB"], rows)
+
+
+def speed() -> str:
+    loop, elbo, peak, growth, compiled, processes = (
+        read(f"speed-{question}") for question in ("loop", "elbo", "peak", "growth", "compiled", "processes")
+    )
+    rows = [
+        [way, number(loop["ms_a_step"][way], 3), f"{loop['optimizee_steps_a_second'][way]:,.0f}", number(times, 3)]
+        for way, times in loop["times_the_plain_loop"].items()
+    ]
+    head = ["way", "ms a step", "optimizee-steps a second", "times the plain loop"]
+    threads = f"{loop['threads']} thread" + ("s" if loop["threads"] > 1 else "")
+    parts = [
+        f"**Loop** ({loop['problem']}, {threads}; first call {loop['first_call_seconds']:.1f} s). The reference is two "
+        f"`nn.LSTMCell` and autograd, without halting features.\n\n{table(head, rows)}",
+    ]
+    shares = [
+        [name, number(row["ms"]["meta-step"], 3), f"{row['share']:.1%}"]
+        for name, row in elbo.items()
+        if isinstance(row, dict)
+    ]
+    parts.append(
+        "**ELBO** with the halting head, there and back, of a meta-step (quadratic, L 128, H 100):\n\n"
+        + table(["estimator", "meta-step, ms", "share"], shares)
+    )
+    rows = [
+        [way, number(peak["seconds_a_step"][way], 3), f"{peak['ns_a_coordinate'][way]:.0f}", f"{share:.1%}"]
+        for way, share in peak["share_of_torch_mm"].items()
+    ]
+    parts.append(
+        f"**Arithmetic** ({peak['problem']}): the LSTM's multiply-adds against `torch.mm` on 2,048 x 2,048 matrices "
+        f"({peak['torch_mm_gflops']:.0f} GFLOP/s in the same run).\n\n"
+        + table(["pass", "s a step", "ns a coordinate and step", "share of torch.mm"], rows)
+    )
+    rows = [
+        [case, number(value, 3), number(growth["times_the_reference"][case], 3)]
+        for case, value in growth["ms_a_step"].items()
+    ]
+    parts.append(
+        f"**Growth** of the time of a step, the reference being {growth['reference']}:\n\n"
+        + table(["case", "ms a step", "times the reference"], rows)
+    )
+    rows = []
+    for size, row in compiled.items():
+        if isinstance(row, dict):
+            cells = [f"{row['ms_a_step'][way]:.3g} ({times:.2f})" for way, times in row["times_autograd"].items()]
+            rows.append([size, *cells, f"{row['first_compiled_call_seconds']:.0f} s"])
+    parts.append(
+        "**Two LSTM cells**, forward and backward, ms a step (and times autograd):\n\n"
+        + table(["size", "autograd", "torch.compile", "fused by hand", "first compiled call"], rows)
+    )
+    both = processes["seconds_a_meta_step"]
+    parts.append(
+        f"**Processes** ({processes['problem']}): {both['1']:.3g} s a meta-step with one, {both['2']:.3g} s with two, "
+        f"{processes['times_one_process']:.2f} times faster; largest difference of the weights after 30 meta-steps "
+        f"{processes['largest_difference_of_weights_after_30_meta_steps']:.1g}."
+    )
+    return "\n\n".join(parts)
+
+
+def sections(stopping: str) -> str:
+    """:param stopping: the stop rules on MNIST."""
+    return f"""## Real networks
+
+`python benchmarks/networks.py`: 784-20-10 sigmoid networks on MNIST, mean loss and accuracy over 20 new networks on the
+whole test set; the LSTM (2 x 20) trained on 300 networks for 50 steps each, three seeds; baselines tuned for each step.
+
+{whole_test_set("mnist")}
+
+{THESIS}
+
+{halting("mnist")}
+
+{stopping}
+
+The same on CIFAR-10 (8,000 training and 2,000 test images; CNN of two convolutions, 11,642 parameters; one seed):
+
+{whole_test_set("cifar10")}
+
+{halting("cifar10")}
+
+## Memory
+
+`python benchmarks/memory.py`: resident memory of a process that makes one meta-step (LSTM 2 x 20, truncated at 20).
+
+{memory()}
+
+## Speed
+
+`python benchmarks/speed.py`: ratios are medians within a run.
+
+{speed()}
+"""
