@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from markdown import number, read, table
+from pages import number, read, table
 
 THESIS = """What the thesis recorded on MNIST (its notebooks and slides; accuracy on 256 images of one network):
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from markdown import FOLDER, number, read, table, with_error
 from network_tables import sections
+from pages import FOLDER, number, read, table, with_error
 
 from probact.files import write_atomically
 from probact.judging import best_stops
