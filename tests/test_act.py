@@ -143,6 +143,24 @@ def test_svi_and_the_trainer_make_identical_updates() -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
 
 
+def test_the_head_runs_once_for_model_and_guide(monkeypatch: pytest.MonkeyPatch) -> None:
+    act = act_of()
+    assert act.posterior is not None
+    seen: list[Tensor] = []
+    forward = act.posterior.forward
+    monkeypatch.setattr(act.posterior, "forward", lambda features: seen.append(features) or forward(features))
+    rollout = act.unroll(problems("regression"))
+    first = act.loss(rollout)
+    assert len(seen) == 1
+    with torch.no_grad():
+        act.posterior.output.bias += 1.0
+    assert act.loss(rollout).item() != pytest.approx(first.item(), abs=1e-3)  # nothing is kept from call to call
+    broken = rollout._replace(nll=rollout.nll[:3])
+    with pytest.raises((RuntimeError, ValueError)):
+        act.loss(broken)
+    torch.testing.assert_close(act.loss(rollout), act.loss(rollout))
+
+
 def test_training_leaves_the_global_store_alone() -> None:
     act = act_of(horizon=3)
     act.loss(act.unroll(problems("quadratic")))
