@@ -6,8 +6,8 @@
     python benchmarks/networks.py cifar10 judge
 
 ``mnist``: 784-20-10 sigmoid networks, three training seeds; ``cifar10``: small CNNs, one seed.  The LSTM (2 x 20, steps
-times 0.1) is trained on 300 of them (150 CNNs), one a meta-step, for 50 steps each, and judged on new ones beyond that, beside
-tuned baselines.  5 to 10 minutes a seed on one core; a training that was interrupted goes on where it was.
+times 0.1) is trained on 300 of them (150 CNNs), one a meta-step, for 50 steps each, and judged on new ones beyond
+that, beside tuned baselines.  5 to 10 minutes a seed on one core; a training that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
