@@ -50,8 +50,7 @@ def train(family: str, learner: str) -> None:
     if (out / "experiment.json").exists():
         cli("fit", "--resume", str(out))
     else:
-        settings = ("--family", family, "--rule-option", "scale=0.1", *CASES[family][0])
-        cli("fit", *settings, *HALTING[learner], "--out", str(out))
+        cli("fit", "--family", family, *CASES[family][0], *HALTING[learner], "--out", str(out))
 
 
 def judge(family: str) -> None:

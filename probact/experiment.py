@@ -99,7 +99,7 @@ class Experiment:
 
     @classmethod
     def create(cls, **given: Any) -> Self:
-        """Defaults, then the family's recommended settings, then ``given``.
+        """Defaults, then the family's recommended settings (rule options for the default rule), then ``given``.
 
         :raises ValueError: on an unknown setting or name, or a value out of range.
         """
@@ -111,6 +111,8 @@ class Experiment:
         for chosen, other in (("halting_first", "infer_horizon"), ("infer_horizon", "halting_first")):
             if given.get(chosen):
                 recommended.pop(other, None)  # one guide of T excludes the other
+        if given.get("rule", cls.rule) != cls.rule:
+            recommended.pop("rule_options", None)  # they are the default rule's
         return cls(**{**recommended, **given})
 
     @property

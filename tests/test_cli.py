@@ -14,6 +14,7 @@ import xarray as xr
 
 from probact import cli
 from probact.data import VARIABLE
+from probact.experiment import Experiment
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
 from tests.test_training import CLI, TINY
 
@@ -172,6 +173,14 @@ def test_what_a_family_recommends_can_be_overruled(elsewhere: Path, run: Any) ->
         assert code == 0, err
         settings = json.loads((elsewhere / f"run{number}" / "experiment.json").read_text())
         assert (settings["halting_first"], settings["infer_horizon"]) == (first, inferred)
+
+
+def test_recommended_rule_options_are_the_default_rules() -> None:
+    assert Experiment.create(family="mnist").rule_options == {"scale": 0.1}
+    assert Experiment.create(family="mnist", rule="adam").rule_options == {}
+    assert Experiment.create(family="mnist", rule_options={"hidden_size": 4}).rule_options == {"hidden_size": 4}
+    saved = Experiment.create(family="mnist", rule_options={})
+    assert Experiment.from_json(saved.to_json()) == saved
 
 
 def test_recomputing_changes_nothing_but_memory(elsewhere: Path, run: Any) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import starmap
+from typing import Any
+
 import click
 
 from probact.beliefs import NO_HALTING
@@ -26,8 +30,13 @@ def list_() -> None:
             click.echo(f"  {name:16}{registry.describe(name)}")
             recommended = getattr(registry[name], "recommended", {})
             if recommended:
-                settings = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in recommended.items())
-                click.echo(f"  {'':16}recommends {settings}")
+                click.echo(f"  {'':16}recommends {', '.join(starmap(_setting, recommended.items()))}")
         if registry is POSTERIORS:
             click.echo(f"  {NO_HALTING:16}No halting: learning to optimize alone, by the sum of losses.")
         click.echo()
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.removesuffix('s').replace('_', '-')} {key}={entry}" for key, entry in value.items())
+    return f"{name.replace('_', '-')} {value}"

@@ -44,6 +44,7 @@ class _ImageMLP(Classifier):
     mean: ClassVar[float]
     std: ClassVar[float]
     recommended: ClassVar[Mapping[str, Any]] = {
+        "rule_options": {"scale": 0.1},
         "halting_first": True,
         "kl_scale": 8.0,
         "batch": 1,
