@@ -21,8 +21,7 @@ def signed_log(values: Tensor) -> Tensor:
 
 
 def _dot(a: Params, b: Params) -> Tensor:
-    products = [(a[name] * b[name]).flatten(1).sum(1) for name in a]
-    return products[0] if len(products) == 1 else torch.stack(products).sum(0)
+    return sum(torch.linalg.vecdot(a[name].flatten(1), b[name].flatten(1)) for name in a)  # type: ignore[return-value]
 
 
 def measure(loss: Tensor, grads: Params, update: Params) -> Tensor:

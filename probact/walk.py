@@ -48,8 +48,9 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     A problem whose loss or gradient is not finite stops where it
     is, for good: divergence is data, never NaN in the rule's weights.
     """
-    finite = torch.stack([loss.isfinite(), *(g.isfinite().flatten(1).all(1) for g in grads.values())]).all(0)
-    alive = carry.alive & finite
+    alive = carry.alive & loss.isfinite()
+    for grad in grads.values():
+        alive = alive & grad.isfinite().flatten(1).all(1)
     if not (all_alive := bool(alive.all())):
         loss, grads = torch.where(alive, loss, 0.0), _zero_unless(alive, grads)
     step = rule.step(grads, carry.state, carry.params, loss)

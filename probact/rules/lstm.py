@@ -19,13 +19,10 @@ aten = torch.ops.aten
 def log_and_sign(grads: Tensor, p: float = 10.0) -> Tensor:
     """Two inputs for each gradient entry, shape ``(2, *)`` (Andrychowicz et al. 2016, appendix A).
 
-    (log|g| / p, sign g) where |g| >= e^-p, else (-1, e^p g).
+    (log|g| / p, sign g) where |g| >= e^-p, else (-1, e^p g): both are clamped at that edge.
     """
-    magnitude = grads.abs()
-    large = magnitude >= math.exp(-p)
-    log = torch.log(magnitude.clamp_min(math.exp(-p))) / p
-    sign = torch.where(large, grads.sign(), math.exp(p) * grads)
-    return torch.stack([torch.where(large, log, -1.0), sign])
+    scale = math.exp(p)
+    return torch.stack([grads.abs().clamp_min(1 / scale).log() / p, (grads * scale).clamp(-1, 1)])
 
 
 RECOMPUTED_ABOVE = 2**15
