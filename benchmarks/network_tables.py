@@ -60,9 +60,11 @@ def speed() -> str:
     ]
     head = ["way", "ms a step", "optimizee-steps a second", "times the plain loop"]
     threads = f"{loop['threads']} thread" + ("s" if loop["threads"] > 1 else "")
+    first = loop["first_call_seconds"]
     parts = [
-        f"**Loop** ({loop['problem']}, {threads}; first call {loop['first_call_seconds']:.1f} s). The reference is two "
-        f"`nn.LSTMCell` and autograd, without halting features.\n\n{table(head, rows)}",
+        f"**Loop** ({loop['problem']}, {threads}; first call {loop['first_call_seconds']['path cut']:.1f} s, compiled "
+        f"{loop['first_call_seconds']['compiled']:.0f} s). The reference is two `nn.LSTMCell` and autograd, without halting "
+        f"features.\n\n{table(head, rows)}",
     ]
     shares = [
         [name, number(row["ms"]["meta-step"], 3), *(f"{row['share'][part]:.1%}" for part in ("ELBO", "head and ELBO"))]

@@ -15,6 +15,7 @@ import probact.act
 import probact.optimizees
 import probact.rules  # noqa: F401 - the imports fill the registries
 from probact.beliefs import NO_HALTING
+from probact.compilation import SEGMENT
 from probact.features import NUM_FEATURES
 from probact.objectives import Objective, Unrolling
 from probact.optimizees.base import OptimizeeFamily
@@ -49,6 +50,7 @@ class Experiment:
     :ivar ponder_cost: tau of Graves' objective, in nats.
     :ivar truncate: steps of truncated backpropagation; 0: none.
     :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
+    :ivar compiled: fuse steps by ``torch.compile``.
     :ivar batch: L, problems of a meta-step.
     :ivar lr: meta learning rate, falling to 0 on a cosine.
     :ivar clip: largest norm of the meta-gradient.
@@ -73,6 +75,7 @@ class Experiment:
     truncate: int = 20
     through_path: bool = False
     recompute: bool = False
+    compiled: bool = False
     meta_steps: int = 600
     batch: int = 64
     lr: float = 0.02
@@ -94,6 +97,10 @@ class Experiment:
         for name in ("kl_scale", "lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
+        if self.compiled and self.recompute:
+            raise ValueError("expected recompute or compiled, got both")
+        if self.compiled and self.truncate % SEGMENT:
+            raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
         if not 0 < self.prior_nu < 1:
             raise ValueError(f"expected prior-nu, the probability to continue, inside (0, 1), got {self.prior_nu}")
 
@@ -131,7 +138,7 @@ class Experiment:
             torch.manual_seed(generator("weights", self.seed).initial_seed())
             rule = RULES.build(self.rule, dict(self.rule_options))
             prior = Prior(self.prior_nu, self.horizon, self.device)
-            unrolling = Unrolling(self.truncate or None, self.through_path, self.recompute)
+            unrolling = Unrolling(self.truncate or None, self.through_path, self.recompute, self.compiled)
             if self.halting == NO_HALTING:
                 posterior, name = None, self.objective or "sum-of-losses"
             else:

@@ -25,6 +25,7 @@ class Unrolling(NamedTuple):
     truncate: int | None = None
     through_path: bool = True
     recompute: bool = False
+    compiled: bool = False
 
 
 WHOLE_GRAPH = Unrolling()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probact.compilation import compiled_rows
 from probact.features import of_unroll
 from probact.optimizees.base import Optimizee, Params, map_params
 from probact.recomputation import Recomputed
@@ -53,22 +54,27 @@ def unroll(
     truncate: int | None = None,
     through_path: bool = True,
     recompute: bool = False,
+    compiled: bool = False,
 ) -> Rollout:
     """Run ``rule`` on ``optimizee`` for K steps: a whole ``Walk``.
 
     :param horizon: the number of steps K, or ``(L,)`` int64 with each problem's T: then K = max T.
     :param recompute: keep no graph, and work the steps out again when the gradient is asked for: the same gradient in
         the memory of ``truncate`` steps, or without truncation of ~2 sqrt(K) steps, for one more forward pass.
+    :param compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
     """
     num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon
     start = partial(Walk, rule, optimizee, truncate=truncate, through_path=through_path)
-    weights = [weight for weight in rule.parameters() if weight.requires_grad]
-    if recompute and torch.is_grad_enabled() and weights:
+    weights = [weight for weight in rule.parameters() if weight.requires_grad] if torch.is_grad_enabled() else []
+    if recompute and weights:
         nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
         params = dict(zip(optimizee.init, tensors, strict=True))
     else:
-        walk = start()
-        nll, of_rule, signals = map(torch.stack, zip(*rows(walk, num_steps + 1), strict=True))
-        params = detach(walk.params)
+        if compiled and weights:
+            table, params = compiled_rows(start, num_steps + 1)
+        else:
+            walk = start()
+            table, params = list(rows(walk, num_steps + 1)), walk.params
+        nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
     features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
-    return Rollout(nll, features, params, horizon if isinstance(horizon, Tensor) else None)
+    return Rollout(nll, features, detach(params), horizon if isinstance(horizon, Tensor) else None)

@@ -35,6 +35,11 @@ def _zero_unless(kept: Tensor, params: Params) -> Params:
     return map_params(lambda tensor: torch.where(per_problem(kept, tensor), tensor, 0.0), params)
 
 
+def _all(kept: Tensor) -> bool:
+    """Whether all are; said to be unknown where a graph is compiled, which cannot depend on it."""
+    return not torch.compiler.is_compiling() and bool(kept.all())
+
+
 class Proposed(NamedTuple):
     """A step that is worked out and not made: what the rule (``(L, F')``) and ``features.measure`` tell of it."""
 
@@ -51,7 +56,7 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     alive = carry.alive & loss.isfinite()
     for grad in grads.values():
         alive = alive & grad.isfinite().flatten(1).all(1)
-    if not (all_alive := bool(alive.all())):
+    if not (all_alive := _all(alive)):
         loss, grads = torch.where(alive, loss, 0.0), _zero_unless(alive, grads)
     step = rule.step(grads, carry.state, carry.params, loss)
     update = step.update if all_alive else _zero_unless(alive, step.update)
@@ -59,8 +64,17 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
 
 
-class _Attached(torch.autograd.Function):
+def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
     """``nll (L,)`` with gradient ``grads`` with respect to ``params``, without the graph that computed it."""
+    if torch.compiler.is_compiling():
+        zero = map_params(lambda tensor, grad: (grad * (tensor - tensor.detach())).flatten(1).sum(1), params, grads)
+        return nll + torch.stack([*zero.values()]).sum(0)
+    attached: Tensor = _Attached.apply(nll, tuple(grads.values()), *params.values())
+    return attached
+
+
+class _Attached(torch.autograd.Function):
+    """``_attach`` as one node."""
 
     @staticmethod
     def forward(context: Any, nll: Tensor, grads: Sequence[Tensor], *params: Tensor) -> Tensor:  # type: ignore[override]
@@ -94,6 +108,7 @@ class Walk:
     own graph is freed at once: a loss is attached to theta_t by its value and gradient.
 
     :param carry, step: where to begin; by default at theta_0.
+    :param known: nll and its gradient there, if they have been worked out.
     :param truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
     :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step, so that a loss
         teaches only the step that led to it and, through the rule's memory, those before (the prior code).
@@ -105,6 +120,7 @@ class Walk:
         optimizee: Optimizee,
         carry: Carry | None = None,
         step: int = 0,
+        known: tuple[Tensor, Params] | None = None,
         *,
         truncate: int | None = None,
         through_path: bool = True,
@@ -116,7 +132,7 @@ class Walk:
         self.step = step
         self.carry = carry or begin(rule, optimizee.init)
         self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
-        self._nll: tuple[Tensor, Params] | None = None
+        self.known = known
         self._next: Carry | None = None
 
     @property
@@ -128,14 +144,14 @@ class Walk:
         """-log p(x | theta_t), ``(L,)``; inf where the problem diverged."""
         params, alive = self.carry.params, self.carry.alive
         if self._learning or not self.optimizee.stochastic:
-            self._nll = nll, grads = value_and_grad(self.optimizee.nll, params)
+            self.known = nll, grads = value_and_grad(self.optimizee.nll, params)
         else:
             with torch.no_grad():
                 nll, grads = self.optimizee.nll(params), {}
         finite = alive & nll.isfinite()
-        if not bool(finite.all()):
+        if not _all(finite):
             nll, grads = torch.where(finite, nll, math.inf), _zero_unless(finite, grads)
-        return _Attached.apply(nll, tuple(grads.values()), *params.values()) if self._learning else nll
+        return _attach(nll, grads, params) if self._learning else nll
 
     def look(self) -> Seen:
         """Take in loss and gradient at theta_t and work out the next step."""
@@ -154,7 +170,7 @@ class Walk:
         if self.optimizee.stochastic:
             loss, grads = value_and_grad(partial(self.optimizee.loss, step=self.step), carry.params)
         else:
-            loss, grads = self._nll or value_and_grad(self.optimizee.nll, carry.params)
+            loss, grads = self.known or value_and_grad(self.optimizee.nll, carry.params)
         if self._learning and self.truncate and self.step and self.step % self.truncate == 0:
             carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
         elif not self.through_path:
@@ -167,7 +183,7 @@ class Walk:
         if self._next is None:
             self.look()
         assert self._next is not None
-        self.carry, self._next, self._nll = self._next, None, None
+        self.carry, self._next, self.known = self._next, None, None
         self.step += 1
 
     def keep(self, index: Tensor) -> None:
@@ -175,7 +191,7 @@ class Walk:
         self.optimizee = self.optimizee.select(index)
         self.carry = map_state(lambda tensor: tensor[index], self.carry)
         self._next = None if self._next is None else map_state(lambda tensor: tensor[index], self._next)
-        self._nll = None
+        self.known = None
 
 
 def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -70,6 +70,13 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
     help="Work every step out twice in place of keeping its graph: memory that does not grow with H, for a forward "
     "pass more.  [default: keep]",
 )
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=None,
+    help="Fuse steps by torch.compile, which takes half a minute first: for long trainings of small problems.  "
+    "[default: no]",
+)
 @setting("validate_every", int, "Meta-steps between validations; the best weights are kept.")
 @setting("validation_problems", int, "Problems of the fixed validation set.")
 @setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")

@@ -149,6 +149,11 @@ def value_and_grad(function: Any, params: Params) -> tuple[Tensor, Params]:
 
     Problems do not share parameters, so the gradient of the sum is each problem's gradient.
     """
+    if torch.compiler.is_compiling():  # which knows torch.func, not torch.autograd.grad
+        grads, values = torch.func.grad(lambda at: ((found := function(at)).sum(), found), has_aux=True)(
+            {name: tensor.detach() for name, tensor in params.items()}
+        )
+        return values.detach(), {name: grad.detach() for name, grad in grads.items()}
     with torch.enable_grad():
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
         values = function(leaves)
