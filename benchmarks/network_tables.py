@@ -62,8 +62,8 @@ def speed() -> str:
     threads = f"{loop['threads']} thread" + ("s" if loop["threads"] > 1 else "")
     first = loop["first_call_seconds"]
     parts = [
-        f"**Loop** ({loop['problem']}, {threads}; first call {first['path cut']:.1f} s, compiled {first['compiled']:.0f} s). "
-        "The reference is two `nn.LSTMCell` and autograd, without halting "
+        f"**Loop** ({loop['problem']}, {threads}; first call {first['path cut']:.1f} s, compiled {first['compiled']:.0f} "
+        "s). The reference is two `nn.LSTMCell` and autograd, without halting "
         f"features.\n\n{table(head, rows)}",
     ]
     shares = [

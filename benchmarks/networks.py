@@ -2,7 +2,7 @@
 
     export PROBACT_DATA_DIR=...
     python benchmarks/networks.py                             # train what is missing, then judge, both
-    python benchmarks/networks.py mnist train l2l             # or: graves, stick-breaking
+    python benchmarks/networks.py mnist train l2l             # or others of SEEDS
     python benchmarks/networks.py cifar10 judge
 
 ``mnist``: 784-20-10 sigmoid networks, three training seeds (``graves``: one); ``cifar10``: small CNNs, one seed.  The
@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from probact.files import write_atomically
@@ -33,7 +32,10 @@ CASES = {
     "mnist": ((), ("--num-optimizees", "20", "--at", "1,5,10,20,50,100,200")),
     "cifar10": (("--meta-steps", "150"), ("--num-optimizees", "10", "--at", "1,5,10,20,50,100")),
 }
-THREE_SEEDS = (("mnist", "l2l"), ("mnist", "stick-breaking"))
+SEEDS = {
+    "mnist": {"l2l": 3, "graves": 1, "stick-breaking": 3},
+    "cifar10": {"l2l": 1, "stick-breaking": 1},
+}
 BASELINES = ("--baselines", "sgd,momentum,nag,rmsprop,adam,lbfgs")
 
 
@@ -52,42 +54,38 @@ def train(family: str, learner: str) -> None:
     if (out / "experiment.json").exists():
         cli("fit", "--resume", str(out))
     else:
-        seeds = ("--chains", "3") if (family, learner) in THREE_SEEDS else ()
-        cli("fit", "--family", family, *CASES[family][0], *HALTING[learner], *seeds, "--out", str(out))
+        settings = ("--family", family, *CASES[family][0], "--chains", str(SEEDS[family][learner]))
+        cli("fit", *settings, *HALTING[learner], "--out", str(out))
 
 
 def judge(family: str) -> None:
     out = RUNS / f"evaluation-{family}"
-    folders = [str(folder(family, learner)) for learner in HALTING]
+    folders = [str(folder(family, learner)) for learner in SEEDS[family]]
     cli("evaluate", *folders, *CASES[family][1], *BASELINES, "--out", str(out))
     RESULTS.mkdir(exist_ok=True)
     write_atomically(RESULTS / f"{family}.json", (out / "evaluation.json").read_text())
     summaries = {
         learner: json.loads((folder(family, learner) / "summary.json").read_text())
-        for learner in HALTING
+        for learner in SEEDS[family]
         if learner != "l2l"
     }
     write_atomically(RESULTS / f"{family}-halting.json", json.dumps(summaries, indent=1) + "\n")
 
 
-def main(families: Sequence[str], learners: Sequence[str], *, judging: bool = True) -> None:
-    for family in families:
-        for learner in learners:
-            train(family, learner)
-        if judging:
-            judge(family)
-
-
 if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
-            main(list(CASES), list(HALTING))
-        case [family, "train", *chosen] if family in CASES and set(chosen) <= set(HALTING):
-            main([family], chosen or list(HALTING), judging=False)
-        case [family, "judge"] if family in CASES:
+            for name, learners in SEEDS.items():
+                for each in learners:
+                    train(name, each)
+                judge(name)
+        case [family, "train", *chosen] if family in SEEDS and set(chosen) <= set(SEEDS[family]):
+            for each in chosen or SEEDS[family]:
+                train(family, each)
+        case [family, "judge"] if family in SEEDS:
             judge(family)
         case _:
             sys.exit(
-                f"Error: expected nothing, or one of {', '.join(CASES)} and then judge, "
-                f"or train with some of: {', '.join(HALTING)}"
+                f"Error: expected nothing, or one of {', '.join(SEEDS)} and then judge, "
+                f"or train with some of its learners: {', '.join(HALTING)}"
             )
