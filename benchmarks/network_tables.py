@@ -60,10 +60,10 @@ def speed() -> str:
     ]
     head = ["way", "ms a step", "optimizee-steps a second", "times the plain loop"]
     threads = f"{loop['threads']} thread" + ("s" if loop["threads"] > 1 else "")
-    first = loop["first_call_seconds"]
+    plain, fused = loop["first_call_seconds"].values()
     parts = [
-        f"**Loop** ({loop['problem']}, {threads}; first call {first['path cut']:.1f} s, compiled {first['compiled']:.0f} "
-        "s). The reference is two `nn.LSTMCell` and autograd, without halting "
+        f"**Loop** ({loop['problem']}, {threads}; first call {plain:.1f} s, compiled {fused:.0f} s). "
+        "The reference is two `nn.LSTMCell` and autograd, without halting "
         f"features.\n\n{table(head, rows)}",
     ]
     shares = [
