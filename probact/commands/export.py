@@ -29,7 +29,9 @@ def export(folder: Path | None, out: Path, seed: int | None) -> None:
         (seed,) = chains
     if seed not in chains:
         choices = ", ".join(map(str, chains))
-        raise ValueError(f"{run.folder}: expected --seed {choices.replace(', ', ' or ')}, got {'none' if seed is None else seed}")
+        raise ValueError(
+            f"{run.folder}: expected --seed {choices.replace(', ', ' or ')}, got {'none' if seed is None else seed}"
+        )
     settings, trained = run.experiment, chains[seed].load()
     pretrained = Pretrained(trained.rule, settings.rule_options, trained.posterior, settings.prior_nu, settings.horizon)
     pretrained.save(out)
