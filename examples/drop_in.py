@@ -2,9 +2,10 @@
 
     python examples/drop_in.py
 
-First a halting posterior is meta-trained for Nesterov's accelerated gradient, on other networks than the one trained
-afterwards (under a minute); then it decides, beside tuned torch.optim.Adam, which has to be told when to stop.
-The price of a step is 1 nat of the loss summed over 64 held-out images.
+First a halting posterior is meta-trained for Nesterov's accelerated gradient, on smaller networks than the one trained
+afterwards and on the same split of the images (under a minute); then it decides, from the losses and gradients of the
+loop alone, beside tuned torch.optim.Adam, which has to be told when to stop.  The price of a step is 1 nat of the loss
+summed over 64 held-out images.
 """
 
 from __future__ import annotations
