@@ -10,6 +10,7 @@ _HOME = {
     "ACT": "act",
     "Experiment": "experiment",
     "HaltingPosterior": "posteriors",
+    "LearnedOptimizer": "optim",
     "MetaTraining": "training",
     "NetworkFamily": "optimizees",
     "Optimizee": "optimizees",

@@ -11,6 +11,7 @@ import click
 
 import probact
 from probact.commands.evaluate import evaluate
+from probact.commands.export import export
 from probact.commands.fit import fit
 from probact.commands.halt_stats import halt_stats
 from probact.commands.list import list_
@@ -80,6 +81,7 @@ def cli(context: click.Context, /) -> None:
       fit --prior-nu 0.95      meta-train an optimizer with a latent halting step
       halt-stats               what its halting posterior looks like beside the prior
       evaluate                 judge it against tuned baselines, and every way to stop
+      export --out FILE        one file for probact.LearnedOptimizer.from_pretrained
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
       list                     families, rules, halting posteriors, objectives, estimators, stop rules
@@ -88,5 +90,5 @@ def cli(context: click.Context, /) -> None:
         raise click.UsageError(f"torchrun is for fit: start {context.invoked_subcommand} without it")
 
 
-for command in (fit, halt_stats, evaluate, plot, prior, list_):
+for command in (fit, halt_stats, evaluate, export, plot, prior, list_):
     cli.add_command(command)

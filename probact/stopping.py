@@ -188,6 +188,7 @@ class Stochastic(StopRule):
 class Following:
     """A halting posterior followed online: from what the rule saw to what a stop rule may know.
 
+    :ivar halted, hidden: mass of q(t|x) spent so far ``(L,)`` and the head's memory; None before the first step.
     :param posterior: None: ``hazard`` and ``halted`` stay None.
     :raises ValueError: if hazards of this posterior need the whole unroll.
     """
@@ -200,14 +201,14 @@ class Following:
             )
         self.posterior = posterior
         self.halted: Tensor | None = None
-        self._hidden: Tensor | None = None
+        self.hidden: Tensor | None = None
 
     def observe(self, step: int, seen: Seen) -> Known:
         """``seen`` at theta_step."""
         square = torch.stack([grad.flatten(1).square().sum(1) for grad in seen.grads.values()]).sum(0)
         hazard = None
         if self.posterior is not None:
-            logit, self._hidden = self.posterior.follow(seen.features, self._hidden)
+            logit, self.hidden = self.posterior.follow(seen.features, self.hidden)
             halted = torch.zeros_like(logit) if self.halted is None else self.halted
             hazard = self.posterior.distribution.hazard(logit, halted)
             self.halted = halted + (1 - halted) * hazard
@@ -215,8 +216,8 @@ class Following:
 
     def keep(self, index: Tensor) -> None:
         """Go on with some of the problems."""
-        if self.posterior is not None and self.halted is not None and self._hidden is not None:
-            self.halted, self._hidden = self.halted[index], self._hidden[index]
+        if self.posterior is not None and self.halted is not None and self.hidden is not None:
+            self.halted, self.hidden = self.halted[index], self.hidden[index]
 
 
 def scores(rule: StopRule, path: Sequence[Known]) -> Tensor:

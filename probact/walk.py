@@ -14,6 +14,9 @@ from probact import features as progress_features
 from probact.optimizees.base import Optimizee, Params, map_params, per_problem, value_and_grad
 from probact.rules.base import State, UpdateRule, map_state
 
+LOST = 1e30
+"""What stands for a loss that is not finite, where a rule is to recover from it."""
+
 
 class Carry(NamedTuple):
     """All that goes from step to step: parameters, the rule's and the features' memory, ``alive (L,)`` bool."""
@@ -50,16 +53,18 @@ class Proposed(NamedTuple):
 def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tuple[Carry, Proposed]:
     """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t.
 
-    A problem whose loss or gradient is not finite stops where it
-    is, for good: divergence is data, never NaN in the rule's weights.
+    A problem whose loss or gradient is not finite stops where it is, for good: divergence is data, never NaN in the
+    rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``LOST`` and gradient 0 there.
     """
-    alive = carry.alive & loss.isfinite()
+    finite = loss.isfinite()
     for grad in grads.values():
-        alive = alive & grad.isfinite().flatten(1).all(1)
-    if not (all_alive := _all(alive)):
-        loss, grads = torch.where(alive, loss, 0.0), _zero_unless(alive, grads)
+        finite = finite & grad.isfinite().flatten(1).all(1)
+    alive = carry.alive if rule.recovers else carry.alive & finite
+    seen = alive & finite
+    if not (all_seen := _all(seen)):
+        loss, grads = torch.where(seen, loss, LOST if rule.recovers else 0.0), _zero_unless(seen, grads)
     step = rule.step(grads, carry.state, carry.params, loss)
-    update = step.update if all_alive else _zero_unless(alive, step.update)
+    update = step.update if all_seen else _zero_unless(alive, step.update)
     proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
     return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
 
@@ -98,6 +103,12 @@ class Seen(NamedTuple):
     loss: Tensor
     grads: Params
     features: Tensor
+
+
+def see(loss: Tensor, grads: Params, proposed: Proposed, ahead: Carry) -> tuple[Seen, Carry]:
+    """What ``advance`` made of loss and gradient at theta_t as halting sees it; ``ahead`` with it in its memory."""
+    features, progress = progress_features.observe(ahead.progress, proposed.signals)
+    return Seen(loss, grads, torch.cat([proposed.features, features], -1)), ahead._replace(progress=progress)
 
 
 class Walk:
@@ -157,9 +168,8 @@ class Walk:
         """Take in loss and gradient at theta_t and work out the next step."""
         loss, grads, proposed = self._propose()
         assert self._next is not None
-        seen, progress = progress_features.observe(self.carry.progress, proposed.signals)
-        self._next = self._next._replace(progress=progress)
-        return Seen(loss, grads, torch.cat([proposed.features, seen], -1))
+        seen, self._next = see(loss, grads, proposed, self._next)
+        return seen
 
     def propose(self) -> Proposed:
         """``look`` for those who see the whole unroll before they need its features (``features.of_unroll``)."""

@@ -30,6 +30,16 @@ def test_svi(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(bounds[-1][0]) > float(bounds[0][0])
 
 
+def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
+    results = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))["main"](meta_steps=30, num_networks=2)
+    learned, adam, whole = results.values()
+    assert all(5 < steps < 100 and accuracy > 0.7 for steps, _, accuracy in learned)
+    assert len({steps for steps, _, _ in adam}) == 1
+    assert whole[0][0] == 100
+    printed = capsys.readouterr().out
+    assert all(label in printed for label in results)
+
+
 def test_readme_python(capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in block.splitlines() if line.strip()]) < 20

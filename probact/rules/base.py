@@ -31,6 +31,8 @@ class UpdateRule(nn.Module, ABC):
     name: ClassVar[str]
     num_features: int = 0
     """F: what the rule itself tells the halting posterior about each problem."""
+    recovers: ClassVar[bool] = False
+    """Whether the rule finds its own way back from where loss or gradient are not finite: see ``walk.advance``."""
 
     @abstractmethod
     def init(self, params: Params) -> State:

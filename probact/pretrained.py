@@ -1,0 +1,71 @@
+"""A trained optimizer as one file: rule, halting posterior and weights, and nothing that training needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import probact.rules  # noqa: F401 - fills RULES
+from probact.checkpoints import load_tensors, save_tensors
+from probact.features import NUM_FEATURES
+from probact.posteriors import HaltingPosterior
+from probact.registry import RULES
+from probact.rules.base import UpdateRule
+
+FORMAT = "probact optimizer 1"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A rule and its halting posterior as training left them.
+
+    :ivar options: of the rule, as ``RULES.build`` takes them.
+    :ivar nu: the prior's probability to continue.
+    :ivar horizon: H, the steps of the unrolls that it was trained on.
+    """
+
+    rule: UpdateRule
+    options: Mapping[str, Any]
+    posterior: HaltingPosterior | None
+    nu: float
+    horizon: int
+
+    def save(self, path: Path) -> None:
+        """One file, which ``load`` reads back."""
+        halting = None
+        if self.posterior is not None:
+            halting = {"name": self.posterior.distribution.name, "weights": self.posterior.state_dict()}
+        content = {
+            "format": FORMAT,
+            "rule": {"name": self.rule.name, "options": dict(self.options), "weights": self.rule.state_dict()},
+            "halting": halting,
+            "nu": self.nu,
+            "horizon": self.horizon,
+        }
+        save_tensors(path, content)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads without running code from the file.
+
+        :raises ValueError: if it is not such a file, is damaged, or names a rule that is not registered.
+        """
+        if path.is_dir():
+            raise ValueError(f"{path}: expected a file, got a folder; write one with: python cli.py export {path}")
+        content = load_tensors(path, what := "probact optimizer")
+        if content.get("format") != FORMAT:
+            raise ValueError(f"{path}: expected a {what} of format {FORMAT!r}, got {content.get('format')!r}")
+        try:
+            saved, halting, nu = content["rule"], content["halting"], content["nu"]
+            rule: UpdateRule = RULES.build(saved["name"], saved["options"])
+            rule.load_state_dict(saved["weights"])
+            posterior = None
+            if halting is not None:
+                posterior = HaltingPosterior(halting["name"], rule.num_features + NUM_FEATURES, nu)
+                posterior.load_state_dict(halting["weights"])
+            return cls(rule, saved["options"], posterior, nu, content["horizon"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{path}: not a {what} that this version can read ({reason})") from None

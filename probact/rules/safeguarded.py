@@ -1,0 +1,122 @@
+"""A safeguard that any rule can wear: back to the best iterate, with shorter steps, when the loss gets lost."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.optimizees.base import Params, map_params, per_problem
+from probact.rules.base import State, Step, UpdateRule, map_state
+
+MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
+"""Weight of the newest loss in its running mean, and of the newest deviation in the noise."""
+FIRST_NOISE = 0.05
+"""The noise to begin with, as a share of the first loss."""
+TOLERANCE = 4.0
+"""How far above the best the loss may be, in units of the noise."""
+CALM = 0.9
+"""What each loss leaves of the noise at the best iterate, so that rises do not widen the tolerance."""
+SHRINK, GROW, LEAST_TRUST = 0.5, 1.02, 1e-9
+"""Factors of the trust, and its lower end."""
+
+
+class Guard(NamedTuple):
+    """What the safeguard remembers beside the wrapped rule's ``state``; all but ``best_params`` without graph.
+
+    :ivar best_params: theta*, name -> ``(L, *shape)``.
+    :ivar best, calm: b, the score of theta*, and s*, the noise there, each ``(L,)``.
+    :ivar mean, noise, trust, num_seen: m, s, rho, t, each ``(L,)``.
+    """
+
+    state: State
+    best_params: Params
+    best: Tensor
+    calm: Tensor
+    mean: Tensor
+    noise: Tensor
+    trust: Tensor
+    num_seen: Tensor
+
+
+class Safeguarded(UpdateRule):
+    """``rule``, which goes back to the best iterate when the loss gets lost, and from there on with shorter steps.
+
+    With f_t the loss at theta_t, u_t what the wrapped rule proposes there, and for each problem apart::
+
+        s_t = s + 0.02 (min(|f_t - m|, 2 s if f_t > m) - s)    noise, from s = 0.05 |f_0|; m, s of the step before
+        m_t = m + max(1 / t, 0.1) (f_t - m)                    running mean
+        theta*, b = argmin, min of max(f, m) over the steps 0..t
+
+        min(f_t, m_t) <= b + 4 s_t:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
+        else lost:                   theta_{t+1} = theta*;  rho <- rho / 2;  m <- b;  s <- s* <- 0.9 s*, the noise at
+                                     theta*;  the wrapped rule starts afresh
+
+    Trust rho starts at 1: a rule that is never lost is not changed by a bit.  Neither a lucky minibatch makes a best
+    iterate nor an unlucky one a loss, since loss and running mean must agree: once a descent is over, Gaussian noise
+    leaves the tolerance in less than 1 % of 1,000-step runs (noise with heavy tails below does so more often).  No rise
+    outruns the tolerance, as rises let s grow by 2 % a step at most.  An update that is not finite counts as lost, and
+    so does, in ``walk.advance``, a loss or gradient.
+
+    The best is a bound on what has been looked at: the iterate after the last look has not been, and while s is still
+    large the loss may be above b by 4 s.  Adding theta* - theta_t rounds, so that from 1e8 away it takes two steps.
+    """
+
+    recovers: ClassVar[bool] = True
+
+    def __init__(self, rule: UpdateRule) -> None:
+        super().__init__()
+        self.rule = rule
+        self.num_features = rule.num_features
+
+    def init(self, params: Params) -> State:
+        like = next(iter(params.values()))
+        zero = like.new_zeros(len(like))
+        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero)
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        proposed = self.rule.step(grads, state.state, params, loss)
+        finite = torch.stack([u.detach().isfinite().flatten(1).all(1) for u in proposed.update.values()]).all(0)
+        guard, is_lost = _watch(state, params, loss.detach(), finite)
+        if not bool((guard.trust == 1).all()):  # a trust of 1 changes nothing
+            proposed = proposed._replace(update=map_params(lambda u: per_problem(guard.trust, u) * u, proposed.update))
+        if bool(is_lost.any()):
+            proposed = self._rescue(proposed, guard, params, is_lost)
+        trust = torch.where(is_lost, SHRINK * guard.trust, GROW * guard.trust).clamp(LEAST_TRUST, 1.0)
+        return proposed._replace(state=guard._replace(state=proposed.state, trust=trust))
+
+    def _rescue(self, proposed: Step, guard: Guard, params: Params, is_lost: Tensor) -> Step:
+        """``proposed`` with the way back and a fresh state where ``is_lost (L,)``."""
+
+        def choose(back: Tensor, on: Tensor) -> Tensor:
+            return torch.where(per_problem(is_lost, on), back, on)
+
+        update = map_params(lambda best, now, u: choose(best - now, u), guard.best_params, params, proposed.update)
+        fresh: list[Tensor] = []
+        map_state(fresh.append, self.rule.init(params))
+        parts = iter(fresh)
+        restarted = map_state(lambda tensor: choose(next(parts), tensor), proposed.state)
+        return proposed._replace(update=update, state=restarted)
+
+
+def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[Guard, Tensor]:
+    """The guard with the loss at ``params`` taken in, and which problems are lost, ``(L,)`` bool."""
+    first = guard.num_seen == 0
+    count = guard.num_seen + 1
+    change = torch.where(first, 0.0, loss - guard.mean)
+    deviation = torch.minimum(change, 2 * guard.noise).abs()
+    noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(deviation, NOISE_WEIGHT))
+    mean = torch.where(first, loss, guard.mean + change * (1 / count).clamp_min(MEAN_WEIGHT))
+    score = torch.maximum(loss, mean)
+    better = first | (score < guard.best)
+    best = torch.where(better, score, guard.best)
+    is_lost = (torch.minimum(loss, mean) > best + TOLERANCE * noise) | ~finite
+    best_params = map_params(
+        lambda now, before: torch.where(per_problem(better, now), now, before), params, guard.best_params
+    )
+    calm = torch.where(better, noise, guard.calm)
+    calm = torch.where(is_lost, CALM * calm, calm)
+    mean, noise = torch.where(is_lost, best, mean), torch.where(is_lost, calm, noise)
+    taken_in = guard._replace(best_params=best_params, best=best, calm=calm, mean=mean, noise=noise, num_seen=count)
+    return taken_in, is_lost
