@@ -34,7 +34,7 @@ def halting(name: str) -> str:
                 learner,
                 f"{row['halting']['mean']:.1f} ± {row['halting']['sd']:.1f}",
                 f"{row['halting']['min']:.0f} to {row['halting']['max']:.0f}",
-                number(row["rank_correlation"], 2),
+                "-" if row["rank_correlation"] is None else number(row["rank_correlation"], 2),
                 number(row["amortisation_gap"], 3),
             ]
         )
