@@ -116,8 +116,8 @@ def speed() -> str:
     both = processes["seconds_a_meta_step"]
     parts.append(
         f"**Processes** ({processes['problem']}): {both['1']:.3g} s a meta-step with one, {both['2']:.3g} s with two, "
-        f"{processes['times_one_process']:.2f} times faster; largest difference of the weights after 30 meta-steps "
-        f"{processes['largest_difference_of_weights_after_30_meta_steps']:.1g}."
+        f"{processes['times_one_process']:.2f} times faster; largest difference of the weights after 20 meta-steps "
+        f"{processes['largest_difference_of_weights_after_20_meta_steps']:.1g}."
     )
     return "\n\n".join(parts)
 
