@@ -113,12 +113,14 @@ def speed() -> str:
         "**Two LSTM cells**, forward and backward, ms a step (and times autograd):\n\n"
         + table(["size", "autograd", "torch.compile", "fused by hand", "first compiled call"], rows)
     )
-    both = processes["seconds_a_meta_step"]
-    parts.append(
-        f"**Processes** ({processes['problem']}): {both['1']:.3g} s a meta-step with one, {both['2']:.3g} s with two, "
-        f"{processes['times_one_process']:.2f} times faster; largest difference of the weights after 20 meta-steps "
-        f"{processes['largest_difference_of_weights_after_20_meta_steps']:.1g}."
-    )
+    rows = [
+        [size, *(number(row["seconds_a_meta_step"][count], 3) for count in ("1", "2")), number(row["times_one_process"], 3),
+         f"{row['largest_difference_of_weights_after_20_meta_steps']:.1g}"]
+        for size, row in processes.items()
+        if isinstance(row, dict)
+    ]  # fmt: skip
+    head = ["problems", "s a meta-step, one process", "two", "times one process", "largest difference of the weights"]
+    parts.append(f"**Processes** ({processes['problem']}; weights after 20 meta-steps):\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 
 

@@ -259,7 +259,14 @@ def compiled() -> dict[str, Any]:
 
 def processes() -> dict[str, Any]:
     """Both train alone on the machine, in turn, one thread a process; seconds a meta-step from metrics.jsonl."""
-    settings = ("--family", "quadratic", "--batch", "128", "--horizon", "100", "--meta-steps", "20")
+    return {
+        "problem": "quadratic, d 10, H 100, LSTM 2 x 20, one thread a process",
+        **{f"L {batch}": _processes(batch) for batch in (128, 1024)},
+    }
+
+
+def _processes(batch: int) -> dict[str, Any]:
+    settings = ("--family", "quadratic", "--batch", str(batch), "--horizon", "100", "--meta-steps", "20")
     rows: dict[int, list[float]] = {1: [], 2: []}
     weights: dict[int, dict[str, torch.Tensor]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -275,7 +282,6 @@ def processes() -> dict[str, Any]:
                 weights[count] = torch.load(out / "checkpoint.pt", weights_only=True)["weights"]
     difference = max(float((weights[1][key] - weights[2][key]).abs().max()) for key in weights[1])
     return {
-        "problem": "quadratic, L 128, d 10, H 100, LSTM 2 x 20, one thread a process",
         "seconds_a_meta_step": {str(count): statistics.median(found) for count, found in rows.items()},
         "times_one_process": ratio(rows[1], rows[2]),
         "largest_difference_of_weights_after_20_meta_steps": difference,
