@@ -93,8 +93,8 @@ def baselines(family: str) -> str:
     return f"{head}\n\n" + table(["optimizer", *(f"@{step}" for step in steps), "rate for @100"], rows)
 
 
-def stopping(name: str) -> str:
-    result = read(f"stopping-{name}")
+def stopping(name: str, file: str = "") -> str:
+    result = read(file or f"stopping-{name}")
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in result["stopping"]:
         if row["seed"] >= 0:
@@ -244,7 +244,7 @@ Adam on 10 parameters is overhead alone, and nothing is saved there.
 
 {compaction()}
 
-{sections(stopping("mnist"))}
+{sections(stopping("mnist", "mnist"))}
 ## The prior code's faults, one at a time
 
 `python benchmarks/ablations.py`.
