@@ -43,6 +43,7 @@ class Experiment:
     :ivar family, rule: names in ``FAMILIES`` and ``RULES``, with the keyword options of each.
     :ivar halting: a name in ``POSTERIORS``, or ``none``.
     :ivar objective: a name in ``OBJECTIVES``; empty: the posterior's own.
+    :ivar log_loss_weight: how much of ``objectives.log_loss`` is added to it.
     :ivar prior_nu: probability to continue, in (0, 1).
     :ivar horizon: H, steps of an unroll.
     :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
@@ -64,6 +65,7 @@ class Experiment:
     rule_options: Mapping[str, Any] = field(default_factory=dict)
     halting: str = "stick-breaking"
     objective: str = ""
+    log_loss_weight: float = 0.0
     prior_nu: float = 0.95
     horizon: int = 100
     estimator: str = "collapse"
@@ -97,6 +99,8 @@ class Experiment:
         for name in ("kl_scale", "lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
+        if not self.log_loss_weight >= 0:
+            raise ValueError(f"expected log-loss-weight >= 0, got {self.log_loss_weight}")
         if self.compiled and self.recompute:
             raise ValueError("expected recompute or compiled, got both")
         if self.compiled and self.truncate % SEGMENT:
@@ -156,6 +160,7 @@ class Experiment:
             elif name == "ponder-cost":
                 options = {"ponder_cost": self.ponder_cost}
             objective: Objective = OBJECTIVES[name](rule, posterior, prior, unrolling, **options)
+            objective.log_loss_weight = self.log_loss_weight
         return objective.to(self.device)
 
     def to_json(self) -> str:

@@ -39,6 +39,7 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
 @setting("halting", click.Choice(HALTING_CHOICES), "Halting posterior q(t|x,T); `none` learns to optimize only.")
 @setting("objective", choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
+@setting("log_loss_weight", float, "Weight of the mean log loss added to it, which teaches every step alike.")
 @setting("horizon", int, "H: steps of an unroll, the cap on T and t.")
 @setting("estimator", choice(ESTIMATORS), "How the ELBO sums over T and t.")
 @setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
