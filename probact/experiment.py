@@ -49,6 +49,7 @@ class Experiment:
     :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
     :ivar infer_horizon, halting_first: what the guide does with T: see ``act.ACT``.
     :ivar ponder_cost: tau of Graves' objective, in nats.
+    :ivar curriculum: meta-steps over which the unrolls of training grow to H; 0: all have H steps.
     :ivar truncate: steps of truncated backpropagation; 0: none.
     :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
     :ivar compiled: fuse steps by ``torch.compile``.
@@ -74,6 +75,7 @@ class Experiment:
     infer_horizon: bool = False
     halting_first: bool = False
     ponder_cost: float = 0.5
+    curriculum: int = 0
     truncate: int = 20
     through_path: bool = False
     recompute: bool = False
@@ -93,7 +95,7 @@ class Experiment:
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 1, got {getattr(self, name)}")
-        for name in ("meta_steps", "truncate", "kl_warmup", "seed"):
+        for name in ("meta_steps", "curriculum", "truncate", "kl_warmup", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
         for name in ("kl_scale", "lr", "clip"):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -71,6 +73,15 @@ class Objective(nn.Module, ABC):
         self.posterior = posterior
         self.prior = prior
         self.unrolling = unrolling
+
+    @contextmanager
+    def capped(self, horizon: int) -> Iterator[None]:
+        """Within, H is ``horizon``."""
+        whole, self.prior = self.prior, self.prior.truncate(horizon)
+        try:
+            yield
+        finally:
+            self.prior = whole
 
     def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
         """H steps of the rule on ``optimizee``; ``generator`` is for objectives that draw."""

@@ -59,6 +59,7 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("batch", int, "L: problems of one meta-step.")
 @setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
 @setting("clip", float, "Largest norm of the meta-gradient.")
+@setting("curriculum", int, "Meta-steps over which the unrolls of training grow from H/10 to H steps.")
 @setting("truncate", int, "Steps of truncated backpropagation; 0 keeps the whole graph.")
 @click.option(
     "--through-path/--cut-path",
