@@ -43,11 +43,13 @@ class Experiment:
     :ivar family, rule: names in ``FAMILIES`` and ``RULES``, with the keyword options of each.
     :ivar halting: a name in ``POSTERIORS``, or ``none``.
     :ivar objective: a name in ``OBJECTIVES``; empty: the posterior's own.
+    :ivar log_loss_weight: how much of ``objectives.log_loss`` is added to it.
     :ivar prior_nu: probability to continue, in (0, 1).
     :ivar horizon: H, steps of an unroll.
     :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
     :ivar infer_horizon, halting_first: what the guide does with T: see ``act.ACT``.
     :ivar ponder_cost: tau of Graves' objective, in nats.
+    :ivar curriculum: meta-steps over which the unrolls of training grow to H; 0: all have H steps.
     :ivar truncate: steps of truncated backpropagation; 0: none.
     :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
     :ivar compiled: fuse steps by ``torch.compile``.
@@ -64,6 +66,7 @@ class Experiment:
     rule_options: Mapping[str, Any] = field(default_factory=dict)
     halting: str = "stick-breaking"
     objective: str = ""
+    log_loss_weight: float = 0.0
     prior_nu: float = 0.95
     horizon: int = 100
     estimator: str = "collapse"
@@ -72,6 +75,7 @@ class Experiment:
     infer_horizon: bool = False
     halting_first: bool = False
     ponder_cost: float = 0.5
+    curriculum: int = 0
     truncate: int = 20
     through_path: bool = False
     recompute: bool = False
@@ -91,12 +95,14 @@ class Experiment:
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 1, got {getattr(self, name)}")
-        for name in ("meta_steps", "truncate", "kl_warmup", "seed"):
+        for name in ("meta_steps", "curriculum", "truncate", "kl_warmup", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
         for name in ("kl_scale", "lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
+        if not self.log_loss_weight >= 0:
+            raise ValueError(f"expected log-loss-weight >= 0, got {self.log_loss_weight}")
         if self.compiled and self.recompute:
             raise ValueError("expected recompute or compiled, got both")
         if self.compiled and self.truncate % SEGMENT:
@@ -156,6 +162,7 @@ class Experiment:
             elif name == "ponder-cost":
                 options = {"ponder_cost": self.ponder_cost}
             objective: Objective = OBJECTIVES[name](rule, posterior, prior, unrolling, **options)
+            objective.log_loss_weight = self.log_loss_weight
         return objective.to(self.device)
 
     def to_json(self) -> str:

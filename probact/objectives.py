@@ -5,7 +5,10 @@ The ELBO is one of them and has a file of its own (``act.py``).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -30,6 +33,21 @@ class Unrolling(NamedTuple):
 
 WHOLE_GRAPH = Unrolling()
 
+RESOLUTION = 1e-3
+"""eps of ``log_loss``, in nats: losses nearer to the floor than this are told apart no more."""
+
+
+def log_loss(rollout: Rollout) -> Tensor:
+    """log(nll_t - floor + eps), mean over t = 1..K, ``(L,)``: a factor on a problem's loss changes no gradient.
+
+    The floor is the problem's optimum where it is known, else 0: the nll of discrete observations has no smaller one.
+    Below the floor (rounding, or a density above 1) the tangent goes on, (nll_t - floor) / eps + log eps, so that it is
+    defined for every loss.
+    """
+    above = rollout.nll[1:] if rollout.optimum is None else rollout.nll[1:] - rollout.optimum
+    logs = torch.log(above.clamp_min(0) + RESOLUTION)
+    return torch.where(above > 0, logs, above / RESOLUTION + math.log(RESOLUTION)).mean(0)
+
 
 class Objective(nn.Module, ABC):
     """Mean loss over L problems of a rule and its halting posterior.
@@ -37,9 +55,11 @@ class Objective(nn.Module, ABC):
     :param rule: the optimizer.
     :param posterior: q(t | x, T) from the unroll's features, or None for an optimizer that does not halt.
     :param prior: p(T) p(t|T); its horizon is the number of steps.
+    :ivar log_loss_weight: how much of ``log_loss`` is added: unlike the ELBO it also teaches the steps after halting.
     """
 
     name: ClassVar[str]
+    log_loss_weight: float = 0.0
 
     def __init__(
         self,
@@ -53,6 +73,15 @@ class Objective(nn.Module, ABC):
         self.posterior = posterior
         self.prior = prior
         self.unrolling = unrolling
+
+    @contextmanager
+    def capped(self, horizon: int) -> Iterator[None]:
+        """Within, H is ``horizon``."""
+        whole, self.prior = self.prior, self.prior.truncate(horizon)
+        try:
+            yield
+        finally:
+            self.prior = whole
 
     def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
         """H steps of the rule on ``optimizee``; ``generator`` is for objectives that draw."""
@@ -70,7 +99,10 @@ class Objective(nn.Module, ABC):
         finite = rollout.finite()
         if finite.nll.shape[1] == 0:
             return rollout.nll.new_full((), torch.nan), rollout
-        return self.loss(finite, anneal), rollout
+        loss = self.loss(finite, anneal)
+        if self.log_loss_weight:
+            loss = loss + self.log_loss_weight * log_loss(finite).mean()
+        return loss, rollout
 
     def log_horizon(self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor) -> Tensor:
         """The guide's log q(T|x), ``(T, L)``: here the prior's."""
@@ -87,6 +119,14 @@ class SumOfLosses(Objective):
 
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         return rollout.nll[1:].sum(0).mean()
+
+
+@OBJECTIVES.register("log-loss")
+class LogLoss(Objective):
+    """mean_t log(nll(theta_t) - floor + eps) over t = 1..H: free of scale, where late steps count as early ones do."""
+
+    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        return log_loss(rollout).mean()
 
 
 @OBJECTIVES.register("ponder-cost")

@@ -24,12 +24,14 @@ class Rollout(NamedTuple):
         worked out but not made; it depends on theta_0..theta_t only.
     :ivar params: theta_K.
     :ivar horizon: ``(L,)`` int64, the T of each problem drawn before the unroll, or None.
+    :ivar optimum: ``(L,)``, the smallest nll of each problem, or None where it is not known.
     """
 
     nll: Tensor
     features: Tensor
     params: Params
     horizon: Tensor | None = None
+    optimum: Tensor | None = None
 
     @property
     def log_likelihood(self) -> Tensor:
@@ -41,9 +43,9 @@ class Rollout(NamedTuple):
         kept = self.nll.isfinite().all(0)
         if bool(kept.all()):
             return self
-        horizon = None if self.horizon is None else self.horizon[kept]
+        horizon, optimum = (None if values is None else values[kept] for values in (self.horizon, self.optimum))
         params = map_params(lambda tensor: tensor[kept], self.params)
-        return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon)
+        return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum)
 
 
 def unroll(
@@ -77,4 +79,5 @@ def unroll(
             table, params = list(rows(walk, num_steps + 1)), walk.params
         nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
     features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
-    return Rollout(nll, features, detach(params), horizon if isinstance(horizon, Tensor) else None)
+    drawn = horizon if isinstance(horizon, Tensor) else None
+    return Rollout(nll, features, detach(params), drawn, optimizee.optimum())

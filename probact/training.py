@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from probact import exact
+from probact.curriculum import horizon_at
 from probact.experiment import Experiment, generator
 from probact.optimizees.base import Optimizee
 from probact.parallel import ProcessLostError, Ranks
@@ -117,14 +118,12 @@ class MetaTraining:
         begun = time.perf_counter()
         settings, k = self.experiment, self.step
         optimizee = self._sample(settings.batch, generator("train", settings.seed, k))
-        draws = generator("horizon", settings.seed, k)
-        if before := self.ranks.part(settings.batch).start:  # skips what the ranks before this one draw
-            self.objective.prior.horizon_distribution().draw((before,), draws)
         anneal = min(1.0, (k + 1) / settings.kl_warmup) if settings.kl_warmup else 1.0
         lr = settings.lr * 0.5 * (1 + math.cos(math.pi * k / settings.meta_steps))
         self.objective.train()
         self.optimizer.zero_grad()
-        loss, rollout = self.objective(optimizee, anneal, draws)
+        with self.objective.capped(horizon_at(k, settings.horizon, settings.curriculum)):
+            loss, rollout = self.objective(optimizee, anneal, self._draws())
         if loss.requires_grad:
             loss.backward()
         weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
@@ -184,6 +183,13 @@ class MetaTraining:
         if not self.ranks.alone:
             problems = problems.select(torch.tensor(self.ranks.part(num)))
         return problems.to(self.experiment.device)
+
+    def _draws(self) -> torch.Generator:
+        """What this rank draws its T from: skips what the ranks before it draw."""
+        draws = generator("horizon", self.experiment.seed, self.step)
+        if before := self.ranks.part(self.experiment.batch).start:
+            self.objective.prior.horizon_distribution().draw((before,), draws)
+        return draws
 
     def _tally(self, loss: Tensor, rollout: Rollout) -> Tally:
         diverged = int((~rollout.nll.isfinite()).any(0).sum())

@@ -190,9 +190,9 @@ def test_any_rule_with_any_posterior_trains_every_weight(rule: str, halting: str
     assert any(weight.requires_grad for weight in act.parameters())
 
 
-@pytest.mark.parametrize("objective_name", ["sum-of-losses", "ponder-cost"])
+@pytest.mark.parametrize("objective_name", ["sum-of-losses", "log-loss", "ponder-cost"])
 def test_other_objectives_train_every_weight(objective_name: str, double: None) -> None:
-    halting = "none" if objective_name == "sum-of-losses" else "graves"
+    halting = "graves" if objective_name == "ponder-cost" else "none"
     built = objective(objective=objective_name, halting=halting)
     for name, gradient in gradients(built.loss(built.unroll(problems("regression"))), built).items():
         assert float(gradient.abs().max()) > 0, name

@@ -246,6 +246,7 @@ def test_help(command: list[str], run: Any) -> None:
         (["--horizon", "0"], ["horizon >= 1", "got 0"]),
         (["--batch", "0"], ["batch >= 1"]),
         (["--kl-scale", "0"], ["kl-scale > 0"]),
+        (["--log-loss-weight", "-1"], ["log-loss-weight >= 0"]),
         (["--lr", "-1"], ["lr > 0"]),
         (["--meta-steps", "-1"], ["meta-steps >= 0"]),
         (["--rule", "sgd", "--halting", "none"], ["nothing to train"]),

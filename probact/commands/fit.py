@@ -39,6 +39,7 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
 @setting("halting", click.Choice(HALTING_CHOICES), "Halting posterior q(t|x,T); `none` learns to optimize only.")
 @setting("objective", choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
+@setting("log_loss_weight", float, "Weight of the mean log loss added to it, which teaches every step alike.")
 @setting("horizon", int, "H: steps of an unroll, the cap on T and t.")
 @setting("estimator", choice(ESTIMATORS), "How the ELBO sums over T and t.")
 @setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
@@ -58,6 +59,7 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("batch", int, "L: problems of one meta-step.")
 @setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
 @setting("clip", float, "Largest norm of the meta-gradient.")
+@setting("curriculum", int, "Meta-steps over which the unrolls of training grow from H/10 to H steps.")
 @setting("truncate", int, "Steps of truncated backpropagation; 0 keeps the whole graph.")
 @click.option(
     "--through-path/--cut-path",
