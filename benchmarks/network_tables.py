@@ -113,12 +113,12 @@ def speed() -> str:
         "**Two LSTM cells**, forward and backward, ms a step (and times autograd):\n\n"
         + table(["size", "autograd", "torch.compile", "fused by hand", "first compiled call"], rows)
     )
-    rows = [
-        [size, *(number(row["seconds_a_meta_step"][count], 3) for count in ("1", "2")), number(row["times_one_process"], 3),
-         f"{row['largest_difference_of_weights_after_20_meta_steps']:.1g}"]
-        for size, row in processes.items()
-        if isinstance(row, dict)
-    ]  # fmt: skip
+    rows = []
+    for size, row in processes.items():
+        if isinstance(row, dict):
+            seconds = [number(row["seconds_a_meta_step"][count], 3) for count in ("1", "2")]
+            difference = f"{row['largest_difference_of_weights_after_20_meta_steps']:.1g}"
+            rows.append([size, *seconds, number(row["times_one_process"], 3), difference])
     head = ["problems", "s a meta-step, one process", "two", "times one process", "largest difference of the weights"]
     parts.append(f"**Processes** ({processes['problem']}; weights after 20 meta-steps):\n\n{table(head, rows)}")
     return "\n\n".join(parts)

@@ -114,7 +114,7 @@ class ACT(Objective):
         if not (self.estimator.draws_horizon and self.training):
             return super().unroll(optimizee, generator)
         T = self.prior.horizon_distribution().draw((optimizee.num,), generator)
-        return unroll(self.rule, optimizee, T, **self.unrolling._asdict())
+        return unroll(self.rule, optimizee, T, **self.unrolling.of_whole())
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) p(t|T) p(x|t)."""

@@ -51,6 +51,7 @@ class Experiment:
     :ivar ponder_cost: tau of Graves' objective, in nats.
     :ivar curriculum: meta-steps over which the unrolls of training grow to H; 0: all have H steps.
     :ivar truncate: steps of truncated backpropagation; 0: none.
+    :ivar by_segment: update the weights after each ``truncate`` steps, not once an unroll.
     :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
     :ivar compiled: fuse steps by ``torch.compile``.
     :ivar batch: L, problems of a meta-step.
@@ -78,6 +79,7 @@ class Experiment:
     curriculum: int = 0
     truncate: int = 20
     through_path: bool = False
+    by_segment: bool = False
     recompute: bool = False
     compiled: bool = False
     meta_steps: int = 600
@@ -103,8 +105,9 @@ class Experiment:
                 raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
         if not self.log_loss_weight >= 0:
             raise ValueError(f"expected log-loss-weight >= 0, got {self.log_loss_weight}")
-        if self.compiled and self.recompute:
-            raise ValueError("expected recompute or compiled, got both")
+        chosen = [name for name in ("by_segment", "recompute", "compiled") if getattr(self, name)]
+        if len(chosen) > 1:
+            raise ValueError(f"expected by-segment, recompute or compiled, got {' and '.join(chosen)}")
         if self.compiled and self.truncate % SEGMENT:
             raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
         if not 0 < self.prior_nu < 1:
@@ -144,7 +147,9 @@ class Experiment:
             torch.manual_seed(generator("weights", self.seed).initial_seed())
             rule = RULES.build(self.rule, dict(self.rule_options))
             prior = Prior(self.prior_nu, self.horizon, self.device)
-            unrolling = Unrolling(self.truncate or None, self.through_path, self.recompute, self.compiled)
+            unrolling = Unrolling(
+                self.truncate or None, self.through_path, self.recompute, self.compiled, self.by_segment
+            )
             if self.halting == NO_HALTING:
                 posterior, name = None, self.objective or "sum-of-losses"
             else:

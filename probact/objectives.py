@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +18,22 @@ from probact.optimizees.base import Optimizee
 from probact.posteriors import Graves, HaltingDistribution, HaltingPosterior
 from probact.priors import Prior
 from probact.registry import OBJECTIVES
-from probact.rollout import Rollout, unroll
+from probact.rollout import Rollout, segments, unroll
 from probact.rules.base import UpdateRule
 
 
 class Unrolling(NamedTuple):
-    """How an objective unrolls: see ``rollout.unroll``."""
+    """How an objective unrolls: see ``rollout.unroll``; ``by_segment``: see ``Objective.parts``."""
 
     truncate: int | None = None
     through_path: bool = True
     recompute: bool = False
     compiled: bool = False
+    by_segment: bool = False
+
+    def of_whole(self) -> dict[str, Any]:
+        """Arguments of ``rollout.unroll``."""
+        return {name: value for name, value in self._asdict().items() if name != "by_segment"}
 
 
 WHOLE_GRAPH = Unrolling()
@@ -59,6 +64,8 @@ class Objective(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    adds_up: ClassVar[bool] = False
+    """Whether the loss of an unroll is a sum or mean over its steps, so that a part of it has a loss of its own."""
     log_loss_weight: float = 0.0
 
     def __init__(
@@ -73,6 +80,9 @@ class Objective(nn.Module, ABC):
         self.posterior = posterior
         self.prior = prior
         self.unrolling = unrolling
+        if unrolling.by_segment and not self.adds_up:
+            adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
+            raise ValueError(f"by-segment: expected an objective that adds up over steps ({adding}), got {self.name!r}")
 
     @contextmanager
     def capped(self, horizon: int) -> Iterator[None]:
@@ -85,7 +95,7 @@ class Objective(nn.Module, ABC):
 
     def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
         """H steps of the rule on ``optimizee``; ``generator`` is for objectives that draw."""
-        return unroll(self.rule, optimizee, self.prior.horizon, **self.unrolling._asdict())
+        return unroll(self.rule, optimizee, self.prior.horizon, **self.unrolling.of_whole())
 
     @abstractmethod
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
@@ -96,13 +106,32 @@ class Objective(nn.Module, ABC):
     ) -> tuple[Tensor, Rollout]:
         """Unroll and score; problems that diverged are left out of the mean (NaN if all did)."""
         rollout = self.unroll(optimizee, generator)
+        return self._score(rollout, anneal), rollout
+
+    def parts(
+        self, optimizee: Optimizee, anneal: float = 1.0, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Rollout]]:
+        """``forward``; or by segment, each of ``truncate`` steps, from where the one before ended, whose loss it is.
+
+        The weights may change in between: truncated backpropagation with an update a segment, as in Andrychowicz et
+        al. 2016, makes H / truncate updates of one unroll.
+        """
+        if not self.unrolling.by_segment:
+            yield self(optimizee, anneal, generator)
+            return
+        horizon = self.prior.horizon
+        length = self.unrolling.truncate or horizon
+        for rollout in segments(self.rule, optimizee, horizon, length, through_path=self.unrolling.through_path):
+            yield self._score(rollout, anneal), rollout
+
+    def _score(self, rollout: Rollout, anneal: float) -> Tensor:
         finite = rollout.finite()
         if finite.nll.shape[1] == 0:
-            return rollout.nll.new_full((), torch.nan), rollout
+            return rollout.nll.new_full((), torch.nan)
         loss = self.loss(finite, anneal)
         if self.log_loss_weight:
             loss = loss + self.log_loss_weight * log_loss(finite).mean()
-        return loss, rollout
+        return loss
 
     def log_horizon(self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor) -> Tensor:
         """The guide's log q(T|x), ``(T, L)``: here the prior's."""
@@ -117,6 +146,8 @@ class Objective(nn.Module, ABC):
 class SumOfLosses(Objective):
     """sum_t nll(theta_t) over t = 1..H: learning to learn (Andrychowicz et al. 2016, eq 3 with unit weights)."""
 
+    adds_up = True
+
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         return rollout.nll[1:].sum(0).mean()
 
@@ -124,6 +155,8 @@ class SumOfLosses(Objective):
 @OBJECTIVES.register("log-loss")
 class LogLoss(Objective):
     """mean_t log(nll(theta_t) - floor + eps) over t = 1..H: free of scale, where late steps count as early ones do."""
+
+    adds_up = True
 
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         return log_loss(rollout).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ from probact.compilation import compiled_rows
 from probact.features import of_unroll
 from probact.optimizees.base import Optimizee, Params, map_params
 from probact.recomputation import Recomputed
-from probact.rules.base import UpdateRule
-from probact.walk import Walk, detach, rows
+from probact.rules.base import UpdateRule, map_state
+from probact.walk import Carry, Walk, detach, rows
 
 
 class Rollout(NamedTuple):
@@ -66,18 +67,41 @@ def unroll(
     :param compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
     """
     num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon
+    drawn = horizon if isinstance(horizon, Tensor) else None
     start = partial(Walk, rule, optimizee, truncate=truncate, through_path=through_path)
     weights = [weight for weight in rule.parameters() if weight.requires_grad] if torch.is_grad_enabled() else []
     if recompute and weights:
         nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
         params = dict(zip(optimizee.init, tensors, strict=True))
+        return _rollout(nll, of_rule, signals, params, optimizee, drawn)
+    if compiled and weights:
+        table, params = compiled_rows(start, num_steps + 1)
     else:
-        if compiled and weights:
-            table, params = compiled_rows(start, num_steps + 1)
-        else:
-            walk = start()
-            table, params = list(rows(walk, num_steps + 1)), walk.params
+        walk = start()
+        table, params = list(rows(walk, num_steps + 1)), walk.params
+    nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
+    return _rollout(nll, of_rule, signals, params, optimizee, drawn)
+
+
+def segments(
+    rule: UpdateRule, optimizee: Optimizee, num_steps: int, length: int, *, through_path: bool = True
+) -> Iterator[Rollout]:
+    """The unroll in parts of ``length`` steps, each with a graph of its own: the rule may change between them.
+
+    Row 0 of a part is the last row of the part before, seen with the rule as it is now.
+    """
+    carry: Carry | None = None
+    for step in range(0, num_steps, length):
+        walk = Walk(rule, optimizee, carry, step, through_path=through_path)
+        table = list(rows(walk, min(length, num_steps - step) + 1))
         nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
+        yield _rollout(nll, of_rule, signals, walk.params, optimizee)
+        carry = map_state(Tensor.detach, walk.carry)
+
+
+def _rollout(
+    nll: Tensor, of_rule: Tensor, signals: Tensor, params: Params, optimizee: Optimizee, drawn: Tensor | None = None
+) -> Rollout:
+    """From the rows of a walk, ``(K + 1, L)``, ``(K + 1, L, F')`` and ``(K + 1, 4, L)``."""
     features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
-    drawn = horizon if isinstance(horizon, Tensor) else None
     return Rollout(nll, features, detach(params), drawn, optimizee.optimum())

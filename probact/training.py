@@ -120,52 +120,57 @@ class MetaTraining:
         optimizee = self._sample(settings.batch, generator("train", settings.seed, k))
         anneal = min(1.0, (k + 1) / settings.kl_warmup) if settings.kl_warmup else 1.0
         lr = settings.lr * 0.5 * (1 + math.cos(math.pi * k / settings.meta_steps))
+        validates = (k + 1) % settings.validate_every == 0 or k + 1 == settings.meta_steps
+        # What is not finished is not kept: neither an update without its validation nor some of a meta-step's updates.
+        whole = None if self.ranks.alone or not (validates or settings.by_segment) else copy.deepcopy(self.state_dict())
         self.objective.train()
+        try:
+            with self.objective.capped(horizon_at(k, settings.horizon, settings.curriculum)):
+                parts = self.objective.parts(optimizee, anneal, self._draws())
+                found, norms = zip(*(self._update(loss, rollout, lr) for loss, rollout in parts), strict=True)
+            self.step = k + 1
+            validation = self.validate() if validates else None
+        except ProcessLostError:
+            if whole is not None:
+                self.load_state_dict(whole)
+            raise
+        if validation is not None and validation[:2] < (self.best_diverged, self.best_validation):
+            self.best_diverged, self.best_validation, _ = validation
+            self.best_weights = copy.deepcopy(self.objective.state_dict())
+        return Record(
+            step=self.step,
+            loss=sum(part.loss for part in found) / len(found),
+            mean_halting=found[-1].mean_halting,
+            grad_norm=max(norms),
+            lr=lr,
+            anneal=anneal,
+            skipped=self.skipped,
+            diverged=found[-1].diverged,
+            seconds=time.perf_counter() - begun,
+            validation=None if validation is None else validation.loss,
+            validation_halting=None if validation is None else validation.mean_halting,
+        )
+
+    def _update(self, loss: Tensor, rollout: Rollout, lr: float) -> tuple[Tally, float]:
+        """One update of the weights; what was found, and the gradient's norm before clipping."""
         self.optimizer.zero_grad()
-        with self.objective.capped(horizon_at(k, settings.horizon, settings.curriculum)):
-            loss, rollout = self.objective(optimizee, anneal, self._draws())
         if loss.requires_grad:
             loss.backward()
         weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
         found = self._of_all_ranks(self._tally(loss, rollout), weights)
         if found.finite == 0 and found.unstarted == found.diverged:
             raise ValueError(
-                f"family {settings.family!r}: expected a finite loss at theta_0, got none in {found.diverged} problems"
+                f"family {self.experiment.family!r}: expected a finite loss at theta_0, "
+                f"got none in {found.diverged} problems"
             )
-        validates = (k + 1) % settings.validate_every == 0 or k + 1 == settings.meta_steps
-        whole = copy.deepcopy(self.state_dict()) if validates and not self.ranks.alone else None
-        norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(weights, self.experiment.clip)
         if bool(norm.isfinite()) and any(weight.grad is not None for weight in weights):
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.step()
         else:
             self.skipped += 1
-        self.step = k + 1
-        validation: Validation | None = None
-        if validates:
-            try:
-                validation = self.validate()
-            except ProcessLostError:
-                assert whole is not None
-                self.load_state_dict(whole)  # a meta-step without its validation is not finished
-                raise
-            if validation[:2] < (self.best_diverged, self.best_validation):
-                self.best_diverged, self.best_validation, _ = validation
-                self.best_weights = copy.deepcopy(self.objective.state_dict())
-        return Record(
-            step=self.step,
-            loss=found.loss,
-            mean_halting=found.mean_halting,
-            grad_norm=norm.item(),
-            lr=lr,
-            anneal=anneal,
-            skipped=self.skipped,
-            diverged=found.diverged,
-            seconds=time.perf_counter() - begun,
-            validation=None if validation is None else validation.loss,
-            validation_halting=None if validation is None else validation.mean_halting,
-        )
+        return found, norm.item()
 
     def validate(self) -> Validation:
         """The objective on a fixed set of problems, the same for every seed."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from probact.optimizees.base import Optimizee
 from probact.registry import FAMILIES, RULES
 from probact.rollout import unroll
+from probact.rules.directions import NUM_DIRECTIONS
 from probact.tuning import loss_curve
 from tests.checks import problems
 
@@ -57,12 +58,15 @@ def test_the_scale_of_the_loss_does_not_matter(factor: float) -> None:
 
 
 def test_the_scale_and_axes_of_the_parameters_do_not_matter() -> None:
-    """theta = c R phi with a rotation R: the losses are those of theta.  (Adam's direction alone reads the axes.)"""
+    """theta = c R phi with a rotation R: the losses are those of theta.  (Adam's direction alone reads the axes.)
+
+    The vector is no matrix, so that it is its own whitened direction.
+    """
     optimizee: Any = problems("quadratic", 5)
     rule = moved()
     with torch.no_grad():
         for output in (rule.output.weight, rule.output.bias):
-            output[4] = 0.0  # no weight on Adam's direction,
+            output[4] = output[NUM_DIRECTIONS + 4] = 0.0  # no weight on Adam's direction, in either unit,
         for cell in rule.cells:
             cell.weight_ih.zero_()  # and no look at it
     rotation = torch.linalg.qr(torch.randn(10, 10)).Q

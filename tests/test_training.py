@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,38 @@ def test_ctrl_c_saves_and_says_how_to_resume(uninterrupted: dict[str, Any], tmp_
     process = start(tmp_path, ["--resume", "run"])
     process.communicate(timeout=300)
     assert same(final_weights(tmp_path / "run"), uninterrupted)
+
+
+def by_segment(**settings: Any) -> Experiment:
+    given = {"halting": "none", "horizon": 6, "truncate": 3, "batch": 4, "meta_steps": 2, "validation_problems": 4}
+    return Experiment.create(family="quadratic", by_segment=True, **{**given, **settings})
+
+
+@pytest.mark.parametrize("through_path", [True, False])
+def test_by_segment_is_truncated_backpropagation_in_parts(through_path: bool, double: None) -> None:
+    """Between updates that change nothing the parts' gradients add up to the whole's."""
+    experiment = by_segment(through_path=through_path)
+    whole = replace(experiment, by_segment=False).build().double()
+    parted = experiment.build().double()
+    problems = experiment.build_family().sample(4, generator("test", 0)).to(torch.float64)
+    loss, rollout = whole(problems)
+    loss.backward()
+    losses = []
+    for part, _ in parted.parts(problems):
+        part.backward()
+        losses.append(part.detach())
+    torch.testing.assert_close(torch.stack(losses).sum(), loss.detach())
+    for mine, other in zip(parted.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_by_segment_updates_after_each_segment() -> None:
+    training = MetaTraining(by_segment(meta_steps=1))
+    next(iter(training))
+    steps = {int(state["step"]) for state in training.optimizer.state.values()}
+    assert steps == {2}
+
+
+def test_by_segment_is_for_losses_that_add_up() -> None:
+    with pytest.raises(ValueError, match="expected an objective that adds up over steps"):
+        by_segment(halting="stick-breaking").build()

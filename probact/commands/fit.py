@@ -67,6 +67,11 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
     help="Backpropagate through the path of the parameters, or cut it at every step.  [default: cut]",
 )
 @click.option(
+    "--by-segment/--by-unroll",
+    default=None,
+    help="Update the weights after each segment of truncated backpropagation, or once an unroll.  [default: unroll]",
+)
+@click.option(
     "--recompute/--keep-graph",
     default=None,
     help="Work every step out twice in place of keeping its graph: memory that does not grow with H, for a forward "

@@ -27,7 +27,8 @@ class Pixels(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         channels = zip(images.split(1, 1), self.scale, self.shift, strict=True)
-        return torch.cat([channel * scale - shift for channel, scale, shift in channels], 1)
+        scaled = [channel * scale - shift for channel, scale, shift in channels]
+        return torch.cat(scaled, 1) if len(scaled) > 1 else scaled[0]
 
 
 class _ImageMLP(Classifier):
