@@ -17,13 +17,15 @@ PATHS = (0.9, 0.98)
 """Decays of the running means of theta (Polyak and Juditsky 1992)."""
 GRADIENTS = ("gradient", *(f"mean {decay}" for decay in DECAYS), "adam", "whitened")
 """Directions that know no length: they need a unit."""
-DIRECTIONS = (*GRADIENTS, "l-bfgs", "last step", *(f"to the mean {decay}" for decay in PATHS))
+DIRECTIONS = (*GRADIENTS, "l-bfgs", "last step", *(f"to the mean {decay}" for decay in PATHS), "to the best")
 NUM_GRADIENTS, NUM_DIRECTIONS = len(GRADIENTS), len(DIRECTIONS)
 _MEANS = slice(1, 1 + len(DECAYS))
-_ADAM, _WHITENED, _NEWTON, _STEP = range(_MEANS.stop, NUM_DIRECTIONS - len(PATHS))
-_TO_MEANS = slice(_STEP + 1, None)
+_ADAM, _WHITENED, _NEWTON, _STEP = range(_MEANS.stop, NUM_DIRECTIONS - len(PATHS) - 1)
+_TO_MEANS = slice(_STEP + 1, -1)
 _BETA2 = 0.98
 _DAMPING = 1e-3
+LONGEST = 10.0
+"""The longest step allowed, in units of the longest before it."""
 _SMALL = 1e-30
 NUM_SIGNALS = 11
 
@@ -155,12 +157,16 @@ def observe(
     torch.div(momentum, root + 1e-12, out=basis[:, _ADAM])
     for shape, part, out in zip(shapes, momentum.split(split, -1), basis[:, _WHITENED].split(split, -1), strict=True):
         out.copy_(whiten(part.unflatten(-1, shape)).flatten(1))
-    basis[:, _NEWTON] = torch.where(known.unsqueeze(-1), curvature.solve(grad), grad)
+    newton = curvature.solve(grad)
+    newton *= (LONGEST * memory.radius / (newton.norm(dim=-1) + _SMALL)).clamp_max(1).unsqueeze(-1)
+    basis[:, _NEWTON] = torch.where(known.unsqueeze(-1), newton, grad)
     basis[:, _STEP] = step
     basis[:, _TO_MEANS] = memory.to_means
+    to_best = torch.where(best.unsqueeze(-1), 0.0, memory.to_best)
+    basis[:, -1] = to_best
     taken_in = memory._replace(
         basis=basis,
-        to_best=torch.where(best.unsqueeze(-1), 0.0, memory.to_best),
+        to_best=to_best,
         square=square,
         curvature=curvature,
         log_rate=log_rate,
@@ -190,7 +196,7 @@ def units(memory: Memory, length: Tensor) -> tuple[Tensor, Tensor]:
     one = torch.ones_like(length[..., :1])
     newton = torch.where((memory.curvature.scale > 0).view(-1, 1, 1), one, rate[..., :1])
     relative = torch.where(gradient > 0, 0.1 * memory.sizes.unsqueeze(-1) / (gradient + _SMALL), 0.0)
-    return torch.cat([rate, newton, *[one] * (1 + len(PATHS))], -1), relative
+    return torch.cat([rate, newton, *[one] * (2 + len(PATHS))], -1), relative
 
 
 def whiten(matrix: Tensor) -> Tensor:

@@ -11,7 +11,15 @@ from probact.optimizees.base import Params, flatten, unflatten
 from probact.registry import RULES
 from probact.rules import directions
 from probact.rules.base import State, Step, UpdateRule
-from probact.rules.directions import DIRECTIONS, GRADIENTS, NUM_DIRECTIONS, NUM_GRADIENTS, NUM_SIGNALS, Memory
+from probact.rules.directions import (
+    DIRECTIONS,
+    GRADIENTS,
+    LONGEST,
+    NUM_DIRECTIONS,
+    NUM_GRADIENTS,
+    NUM_SIGNALS,
+    Memory,
+)
 
 _NUM_INPUTS = NUM_DIRECTIONS * (NUM_DIRECTIONS + 1) // 2 + NUM_SIGNALS
 _SMALL = 1e-30
@@ -128,7 +136,7 @@ def _guard(update: Tensor, memory: Memory) -> Tensor:
     Not so after the first step, which may overshoot: its curvature leads back without losing a step.
     """
     length = update.detach().norm(dim=-1)
-    limit = torch.where(memory.radius > 0, 10 * memory.radius / length.clamp_min(_SMALL), 1.0).clamp_max(1.0)
+    limit = torch.where(memory.radius > 0, LONGEST * memory.radius / length.clamp_min(_SMALL), 1.0).clamp_max(1.0)
     lost = (memory.last_loss > memory.first_loss + 0.2 * memory.first_loss.abs()) & (memory.num_seen > 2)
     return torch.where(lost.unsqueeze(-1), memory.to_best, update * limit.unsqueeze(-1))
 
