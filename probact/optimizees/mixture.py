@@ -1,0 +1,42 @@
+"""Several families as one, for optimizers that are to work on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from probact.optimizees.base import Optimizee, OptimizeeFamily
+from probact.registry import FAMILIES
+
+
+@FAMILIES.register("general")
+class Mixture(OptimizeeFamily):
+    """Each batch of problems is of one of ``members``, all equally often, each with its own default options.
+
+    Validation is on all members, a run is judged on the first.  Losses of different families have different scales:
+    it is for objectives that are free of it.
+    """
+
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "halting_first": True,
+        "horizon": 50,
+        "batch": 16,
+        "lr": 5e-3,
+        "validation_problems": 16,
+    }
+
+    def __init__(self, members: tuple[str, ...] = ("regression", "quadratic", "mixed", "digits-mixed")) -> None:
+        if not members or self.name in members:
+            got = ", ".join(members) or "none"
+            raise ValueError(f"family {self.name!r}: expected members among the other families, got {got}")
+        self._parts = tuple(FAMILIES.build(member, {}) for member in members)
+
+    @property
+    def parts(self) -> Sequence[OptimizeeFamily]:
+        return self._parts
+
+    def sample(self, num: int, generator: torch.Generator) -> Optimizee:
+        chosen = int(torch.randint(len(self.parts), (), generator=generator))
+        return self.parts[chosen].sample(num, generator)
