@@ -144,15 +144,20 @@ def test_breast_cancer_is_sklearns_logistic_regression(double: None) -> None:
     score = optimizee.test_score({"theta": theta})
     assert score is not None
     for problem in range(4):
-        x = optimizee.chosen[problem].numpy()  # type: ignore[attr-defined]
+        signs = optimizee.signs[problem].numpy()  # type: ignore[attr-defined]
+        x, told = signs != 0, np.where(signs == -1, 1 - labels, labels)
         assert x.sum() == 150
         chance = 1 / (1 + np.exp(-X @ theta[problem].numpy()))
-        assert float(values[problem]) == pytest.approx(log_loss(labels[x], chance[x], normalize=False), rel=1e-4)
-        np.testing.assert_allclose(grads["theta"][problem], X[x].T @ (chance - labels)[x], rtol=1e-4, atol=1e-4)
+        assert float(values[problem]) == pytest.approx(log_loss(told[x], chance[x], normalize=False), rel=1e-4)
+        np.testing.assert_allclose(grads["theta"][problem], X[x].T @ (chance - told)[x], rtol=1e-4, atol=1e-4)
         assert float(score.loss[problem]) == pytest.approx(log_loss(labels[~x], chance[~x]), rel=1e-4)
         assert float(score.accuracy[problem]) == pytest.approx(accuracy_score(labels[~x], chance[~x] > 0.5))
-    taken = optimizee.chosen.sum(0)  # type: ignore[attr-defined]
-    assert len(set(taken.tolist())) > 1  # not the same patients
+    signs = problems("breast-cancer", 500).signs  # type: ignore[attr-defined]
+    wrong = (signs == -1).sum(1) / 200
+    assert (float(wrong.mean()), float(wrong.std())) == pytest.approx(
+        (0.15, (0.04 / 12 + 0.15 * 0.85 / 200) ** 0.5), rel=0.1
+    )
+    assert int((signs != 0).sum(0).min()) > 100  # 176 are expected: all patients are taken equally often
     with pytest.raises(ValueError, match=r"expected rows in 1\.\.568, got 569"):
         FAMILIES["breast-cancer"](rows=569)
 

@@ -91,7 +91,7 @@ class DigitsAutoencoder(NetworkFamily):
     its 64 pixels, 64 log 2 = 44.4 nats for a network that knows nothing.  Optimum unknown.  Data as in ``digits``.
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {**Digits.recommended}
+    recommended: ClassVar[Mapping[str, Any]] = {**Digits.recommended, "validation_problems": 8}
 
     def __init__(
         self,
