@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -135,6 +135,12 @@ class Experiment:
     def step_cost(self) -> float:
         """The price of a step that training charged, -kl_scale log nu, in nats."""
         return -self.kl_scale * math.log(self.prior_nu)
+
+    @property
+    def judged(self) -> Self:
+        """The experiment on the family that its results are of: of a mixture the first part, of any other its own."""
+        first = self.build_family().parts[0]
+        return self if first.name == self.family else replace(self, family=first.name, family_options={})
 
     def build_family(self) -> OptimizeeFamily:
         """The family with its options."""

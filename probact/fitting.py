@@ -29,8 +29,8 @@ def with_tuned_rate(experiment: Experiment) -> Experiment:
     """A hand-designed rule whose ``lr`` was not given gets the one tuned for step H; else unchanged."""
     if not issubclass(RULES[experiment.rule], HandDesigned) or "lr" in experiment.rule_options:
         return experiment
-    lr = tuned_rates(experiment.rule, experiment, [experiment.horizon], experiment.rule_options)[experiment.horizon]
-    return replace(experiment, rule_options={**experiment.rule_options, "lr": lr})
+    lr = tuned_rates(experiment.rule, experiment.judged, [experiment.horizon], experiment.rule_options)
+    return replace(experiment, rule_options={**experiment.rule_options, "lr": lr[experiment.horizon]})
 
 
 def train(
@@ -87,7 +87,7 @@ def report(run: Run) -> dict[str, Any]:
     of the same rule before training, and of Adam at the learning rate tuned for step H on other problems.
     """
     begun = time.perf_counter()
-    experiment = run.experiment
+    experiment = run.experiment.judged
     problems = held_out_problems(experiment)
     objectives = [chain.load() for chain in run.chains]
     tree = diagnostics.to_datatree(experiment, objectives, problems)

@@ -31,7 +31,7 @@ def losses(summary: Mapping[str, Any]) -> str:
 
     optimum = summary["optimum"]
     known = "" if optimum is None or optimum != optimum else f", at the optimum {optimum:.4g}"
-    head = f"held-out loss, mean over {summary['num_optimizees']} problems"
+    head = f"held-out loss, mean over {summary['num_optimizees']} problems of {summary['family']}"
     head += f" (at the start {summary['initial_loss']:.4g}{known})"
     return "\n".join(
         [

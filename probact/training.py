@@ -19,7 +19,7 @@ from torch import Tensor
 from probact import exact
 from probact.curriculum import horizon_at
 from probact.experiment import Experiment, generator
-from probact.optimizees.base import Optimizee
+from probact.optimizees.base import Optimizee, OptimizeeFamily
 from probact.parallel import ProcessLostError, Ranks
 from probact.rollout import Rollout
 
@@ -106,9 +106,10 @@ class MetaTraining:
         self.optimizer = torch.optim.Adam(self.objective.parameters(), lr=experiment.lr)
         self.step = 0
         self.skipped = 0
-        self.best_diverged, self.best_validation = experiment.validation_problems, math.inf
+        self.best_diverged = experiment.validation_problems * len(self.family.parts)
+        self.best_validation = math.inf
         self.best_weights = copy.deepcopy(self.objective.state_dict())
-        self._validation_set: Optimizee | None = None
+        self._validation_sets: list[Optimizee] = []
 
     def __iter__(self) -> Iterator[Record]:
         while self.step < self.experiment.meta_steps:
@@ -117,7 +118,7 @@ class MetaTraining:
     def _meta_step(self) -> Record:
         begun = time.perf_counter()
         settings, k = self.experiment, self.step
-        optimizee = self._sample(settings.batch, generator("train", settings.seed, k))
+        optimizee = self._sample(self.family, settings.batch, generator("train", settings.seed, k))
         anneal = min(1.0, (k + 1) / settings.kl_warmup) if settings.kl_warmup else 1.0
         lr = settings.lr * 0.5 * (1 + math.cos(math.pi * k / settings.meta_steps))
         validates = (k + 1) % settings.validate_every == 0 or k + 1 == settings.meta_steps
@@ -173,18 +174,25 @@ class MetaTraining:
         return found, norm.item()
 
     def validate(self) -> Validation:
-        """The objective on a fixed set of problems, the same for every seed."""
-        if self._validation_set is None:
-            self._validation_set = self._sample(self.experiment.validation_problems, generator("validation", 0))
+        """The objective on a fixed set of problems, the same for every seed: of a mixture the mean over its parts."""
+        num = self.experiment.validation_problems
+        self._validation_sets = self._validation_sets or [
+            self._sample(part, num, generator("validation", 0)) for part in self.family.parts
+        ]
         self.objective.eval()
         with torch.no_grad():
-            loss, rollout = self.objective(self._validation_set)
-        found = self._of_all_ranks(self._tally(loss, rollout))
-        return Validation(found.diverged, math.inf if math.isnan(found.loss) else found.loss, found.mean_halting)
+            found = [self._of_all_ranks(self._tally(*self.objective(problems))) for problems in self._validation_sets]
+        loss = sum(one.loss for one in found) / len(found)
+        halting = [one.mean_halting for one in found if one.mean_halting is not None]
+        return Validation(
+            sum(one.diverged for one in found),
+            math.inf if math.isnan(loss) else loss,
+            sum(halting) / len(halting) if halting else None,
+        )
 
-    def _sample(self, num: int, random: torch.Generator) -> Optimizee:
-        """The part of this rank of ``num`` problems, which depend on ``random`` alone."""
-        problems = self.family.sample(num, random)
+    def _sample(self, family: OptimizeeFamily, num: int, random: torch.Generator) -> Optimizee:
+        """The part of this rank of ``num`` problems of ``family``, which depend on ``random`` alone."""
+        problems = family.sample(num, random)
         if not self.ranks.alone:
             problems = problems.select(torch.tensor(self.ranks.part(num)))
         return problems.to(self.experiment.device)

@@ -3,11 +3,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LinearRegression
-from torch import nn
+from sklearn.metrics import accuracy_score, log_loss
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Independent
 
 from probact.experiment import Experiment
 from probact.optimizees import NetworkFamily, value_and_grad
@@ -126,6 +131,63 @@ def test_diabetes_is_the_real_data() -> None:
     assert 100 < float(spread.median()) < 5000  # collinear: what makes it slow
     with pytest.raises(ValueError, match=r"expected rows in 1\.\.442, got 500"):
         FAMILIES["diabetes"](rows=500)
+
+
+def test_breast_cancer_is_sklearns_logistic_regression(double: None) -> None:
+    """Loss, gradient and test score by scikit-learn and numpy, from the raw data and the rows each problem took."""
+    features, labels = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(features) * (568 / 569) ** 0.5  # which divides by n, not n - 1
+    X = np.column_stack([np.ones(569), X])
+    optimizee = problems("breast-cancer", 4, rows=150)
+    theta = 0.3 * torch.randn(4, 31)
+    values, grads = value_and_grad(optimizee.nll, {"theta": theta})
+    score = optimizee.test_score({"theta": theta})
+    assert score is not None
+    for problem in range(4):
+        signs = optimizee.signs[problem].numpy()  # type: ignore[attr-defined]
+        x, told = signs != 0, np.where(signs == -1, 1 - labels, labels)
+        assert x.sum() == 150
+        chance = 1 / (1 + np.exp(-X @ theta[problem].numpy()))
+        assert float(values[problem]) == pytest.approx(log_loss(told[x], chance[x], normalize=False), rel=1e-4)
+        np.testing.assert_allclose(grads["theta"][problem], X[x].T @ (chance - told)[x], rtol=1e-4, atol=1e-4)
+        assert float(score.loss[problem]) == pytest.approx(log_loss(labels[~x], chance[~x]), rel=1e-4)
+        assert float(score.accuracy[problem]) == pytest.approx(accuracy_score(labels[~x], chance[~x] > 0.5))
+    signs = problems("breast-cancer", 500).signs  # type: ignore[attr-defined]
+    wrong = (signs == -1).sum(1) / 200
+    assert (float(wrong.mean()), float(wrong.std())) == pytest.approx(
+        (0.15, (0.04 / 12 + 0.15 * 0.85 / 200) ** 0.5), rel=0.1
+    )
+    assert int((signs != 0).sum(0).min()) > 100  # 176 are expected: all patients are taken equally often
+    with pytest.raises(ValueError, match=r"expected rows in 1\.\.568, got 569"):
+        FAMILIES["breast-cancer"](rows=569)
+
+
+def test_digits_autoencoder_is_a_plain_module_under_a_bernoulli(double: None) -> None:
+    """x and a minibatch of one network: torch's own module, distribution and gradient, from scikit-learn's pixels."""
+    pixels = torch.as_tensor(load_digits().data >= 8).to(torch.float64)
+    is_held_out = torch.arange(len(pixels)) % 5 == 0
+    train, held_out = pixels[~is_held_out], pixels[is_held_out]
+    optimizee = problems("digits-autoencoder", 3, hidden=(5, 2, 5), batch_size=7, observations=9)
+    module = nn.Sequential(nn.Linear(64, 5), nn.Tanh(), nn.Linear(5, 2), nn.Tanh(), nn.Linear(2, 5), nn.Tanh())
+    module.append(nn.Linear(5, 64))
+    module.load_state_dict({name: tensor[1] for name, tensor in optimizee.init.items()})
+
+    def log_prob(images: Tensor) -> Tensor:
+        return Independent(Bernoulli(logits=module(images)), 1).log_prob(images)
+
+    observed = held_out[optimizee.observed[1]]  # type: ignore[attr-defined]
+    expected = -log_prob(observed).sum()
+    values, grads = value_and_grad(optimizee.nll, optimizee.init)
+    torch.testing.assert_close(values[1], expected)
+    expected.backward()
+    for name, weight in module.named_parameters():
+        torch.testing.assert_close(grads[name][1], weight.grad)
+    rows = minibatch_indices(optimizee.seeds, 4, 7, len(train))[1]  # type: ignore[attr-defined]
+    torch.testing.assert_close(optimizee.loss(optimizee.init, 4)[1], -log_prob(train[rows]).mean())
+    score = optimizee.test_score(optimizee.init)
+    assert score is not None
+    torch.testing.assert_close(score.loss[1], -log_prob(held_out).mean())
+    assert float(score.loss.mean()) == pytest.approx(64 * math.log(2), rel=0.1)
 
 
 def test_digits_split_and_initialisation() -> None:

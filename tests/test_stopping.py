@@ -201,8 +201,11 @@ def test_the_cost_of_a_step_is_what_training_charged() -> None:
     assert sharpened.step_cost == pytest.approx(-math.log(0.95))
 
 
+SCORED = ("breast-cancer", "digits", "digits-mixed", "digits-autoencoder", "mnist", "fashion-mnist", "cifar10")
+
+
 def test_every_family_can_be_followed() -> None:
     for family in FAMILIES:
         path = follow(RULES["adam"](), problems(family, 3), 2, score_at=[2])
         assert path.nll.shape == (3, 3)
-        assert bool(path.scores) == (family in ("digits", "digits-mixed", "mnist", "fashion-mnist", "cifar10"))
+        assert bool(path.scores) == (family in SCORED)

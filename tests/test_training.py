@@ -279,7 +279,7 @@ def test_by_segment_is_truncated_backpropagation_in_parts(through_path: bool, do
     whole = replace(experiment, by_segment=False).build().double()
     parted = experiment.build().double()
     problems = experiment.build_family().sample(4, generator("test", 0)).to(torch.float64)
-    loss, rollout = whole(problems)
+    loss, _ = whole(problems)
     loss.backward()
     losses = []
     for part, _ in parted.parts(problems):

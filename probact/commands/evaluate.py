@@ -83,7 +83,7 @@ def evaluate(
     families = {run.experiment.family for run in runs}
     if family is None and len(families) > 1:
         raise click.UsageError(f"the runs are of different families: choose one of {', '.join(sorted(families))}")
-    experiment = replace(retarget(first, family or first.family, family_options), device=device)
+    experiment = replace(retarget(first, family or first.family, family_options).judged, device=device)
     known = baseline_names(held_out_problems(experiment, 2))
     names = {"all": known, "none": []}.get(baselines) if baselines in ("all", "none") else baselines.split(",")
     assert names is not None

@@ -40,12 +40,12 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float
 
     run = Run.latest() if folder is None else Run.open(folder)
     objectives = [chain.load() for chain in run.chains]
-    problems = held_out_problems(run.experiment, num_optimizees, seed)
-    tree = to_datatree(run.experiment, objectives, problems, num_draws=1, seed=seed)
+    settings = run.experiment.judged
+    problems = held_out_problems(settings, num_optimizees, seed)
+    tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
     statistics = halting_statistics(tree, level)
     if as_json:
         click.echo(json.dumps(finite_numbers(statistics)))
         return
-    settings = run.experiment
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
     click.echo(printing.halting(statistics, settings.prior_nu, settings.halting, settings.horizon))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -138,6 +138,11 @@ class OptimizeeFamily(ABC):
     name: ClassVar[str]
     recommended: ClassVar[Mapping[str, Any]] = {}
     """Experiment settings (field -> value) that suit this family better than the general defaults."""
+
+    @property
+    def parts(self) -> Sequence[OptimizeeFamily]:
+        """Of a mixture the families that it mixes, which are validated on, tuned and judged one by one; else itself."""
+        return (self,)
 
     @abstractmethod
     def sample(self, num: int, generator: torch.Generator) -> Optimizee:

@@ -1,4 +1,4 @@
-"""Small image classifiers on scikit-learn's 8 x 8 digits."""
+"""Small networks on scikit-learn's 8 x 8 digits: classifiers and an autoencoder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from functools import cache
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from probact.optimizees.classifier import Classifier
 from probact.optimizees.mlp import mlp
-from probact.optimizees.network import Data
+from probact.optimizees.network import Data, NetworkFamily
 from probact.optimizees.pruned import Pruned, log_uniform_width, prune
 from probact.registry import FAMILIES
 
@@ -74,3 +76,36 @@ class DigitsMixed(Digits):
         network = super().sample(num, generator)
         width = log_uniform_width(num, self.widest, generator)
         return prune(network, self._template, [width], torch.ones(num))
+
+
+def bernoulli(logits: Tensor, pixels: Tensor) -> Tensor:
+    """-log p of binary ``pixels (n, d)``, independent with probabilities sigmoid(logits), ``(n,)``."""
+    return F.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(-1)
+
+
+@FAMILIES.register("digits-autoencoder")
+class DigitsAutoencoder(NetworkFamily):
+    """Autoencoders 64-32-8-32-64 of the digits in black and white: minibatch gradients, a held-out batch as x.
+
+    A pixel is 1 from half of the darkest value on, and Bernoulli under the network: the loss of an image is -log p of
+    its 64 pixels, 64 log 2 = 44.4 nats for a network that knows nothing.  Optimum unknown.  Data as in ``digits``.
+    """
+
+    recommended: ClassVar[Mapping[str, Any]] = {**Digits.recommended, "validation_problems": 8}
+
+    def __init__(
+        self,
+        hidden: tuple[int, ...] = (32, 8, 32),
+        activation: str = "tanh",
+        batch_size: int = 64,
+        observations: int = 64,
+    ) -> None:
+        train, held_out = ((images >= 0.5).to(images.dtype) for images, _ in _digits())
+        super().__init__(
+            lambda: mlp((64, *hidden, 64), activation),
+            bernoulli,
+            (train, train),
+            (held_out, held_out),
+            batch_size,
+            observations,
+        )

@@ -40,6 +40,8 @@ class _ImageMLP(Classifier):
 
     The price of a step suits x, a sum over 128 images: at KL scale 1 and nu = .95 they would all run to the end, so a
     step costs 8 times as much here, 0.0032 nats an image.
+
+    ``held_out``: whether x (and the test score) are of the test images; if not, meta-training sees no test image.
     """
 
     mean: ClassVar[float]
@@ -63,13 +65,16 @@ class _ImageMLP(Classifier):
         mixed: bool = False,
         batch_size: int = 128,
         observations: int = 128,
+        held_out: bool = True,
     ) -> None:
         if mixed and (not hidden or min(hidden) < 2):
             got = ", ".join(map(str, hidden)) or "none"
             raise ValueError(f"family {self.name!r}: expected hidden layers of >= 2 units where mixed, got {got}")
         self.hidden = hidden
         self.mixed = mixed
-        super().__init__(lambda: self._make(activation), *load(self.name), batch_size, observations)
+        training, test = load(self.name)
+        observed = test if held_out else training
+        super().__init__(lambda: self._make(activation), training, observed, batch_size, observations)
 
     def _make(self, activation: str) -> nn.Module:
         body = mlp((784, *self.hidden, 10), activation, skippable=self.mixed)
