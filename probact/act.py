@@ -109,12 +109,14 @@ class ACT(Objective):
         self.halting_first = halting_first
         self._shared: HaltingDistribution | None = None  # within ``loss``, for model and guide alike
 
-    def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
+    def unroll(
+        self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
+    ) -> Rollout:
         """H steps; with T drawn per problem by the ``sample`` estimator, max T steps."""
         if not (self.estimator.draws_horizon and self.training):
-            return super().unroll(optimizee, generator)
+            return super().unroll(optimizee, generator, rule)
         T = self.prior.horizon_distribution().draw((optimizee.num,), generator)
-        return unroll(self.rule, optimizee, T, **self.unrolling.of_whole())
+        return unroll(rule or self.rule, optimizee, T, **self.unrolling.of_whole())
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) p(t|T) p(x|t)."""

@@ -49,6 +49,9 @@ class Experiment:
     :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
     :ivar infer_horizon, halting_first: what the guide does with T: see ``act.ACT``.
     :ivar ponder_cost: tau of Graves' objective, in nats.
+    :ivar imitate: a hand-designed rule that teaches the learned one; empty: none.
+    :ivar imitation_weight, imitation_steps: what its lesson counts at first, and the meta-steps after which it is over.
+    :ivar imitation_lr: the teacher's learning rate; 0: the one tuned for step H.
     :ivar curriculum: meta-steps over which the unrolls of training grow to H; 0: all have H steps.
     :ivar truncate: steps of truncated backpropagation; 0: none.
     :ivar by_segment: update the weights after each ``truncate`` steps, not once an unroll.
@@ -76,6 +79,10 @@ class Experiment:
     infer_horizon: bool = False
     halting_first: bool = False
     ponder_cost: float = 0.5
+    imitate: str = ""
+    imitation_weight: float = 1.0
+    imitation_steps: int = 300
+    imitation_lr: float = 0.0
     curriculum: int = 0
     truncate: int = 20
     through_path: bool = False
@@ -97,14 +104,15 @@ class Experiment:
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 1, got {getattr(self, name)}")
-        for name in ("meta_steps", "curriculum", "truncate", "kl_warmup", "seed"):
+        for name in ("log_loss_weight", "imitation_weight", "imitation_lr"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
+        for name in ("meta_steps", "imitation_steps", "curriculum", "truncate", "kl_warmup", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
         for name in ("kl_scale", "lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
-        if not self.log_loss_weight >= 0:
-            raise ValueError(f"expected log-loss-weight >= 0, got {self.log_loss_weight}")
         chosen = [name for name in ("by_segment", "recompute", "compiled") if getattr(self, name)]
         if len(chosen) > 1:
             raise ValueError(f"expected by-segment, recompute or compiled, got {' and '.join(chosen)}")

@@ -15,6 +15,7 @@ from probact.data import VARIABLE as DATA_DIRECTORY
 from probact.evaluation import held_out_problems, losses_at, reported_steps
 from probact.experiment import Experiment
 from probact.files import finite_numbers, write_atomically
+from probact.imitation import teacher_of
 from probact.parallel import ProcessLostError, Ranks
 from probact.registry import RULES
 from probact.rules.handcrafted import HandDesigned
@@ -26,11 +27,14 @@ SECONDS_BETWEEN_SAVES = 10.0
 
 
 def with_tuned_rate(experiment: Experiment) -> Experiment:
-    """A hand-designed rule whose ``lr`` was not given gets the one tuned for step H; else unchanged."""
-    if not issubclass(RULES[experiment.rule], HandDesigned) or "lr" in experiment.rule_options:
-        return experiment
-    lr = tuned_rates(experiment.rule, experiment.judged, [experiment.horizon], experiment.rule_options)
-    return replace(experiment, rule_options={**experiment.rule_options, "lr": lr[experiment.horizon]})
+    """A hand-designed rule and a teacher whose rates were not given get those tuned for step H; else unchanged."""
+    tuned: dict[str, Any] = {}
+    if issubclass(RULES[experiment.rule], HandDesigned) and "lr" not in experiment.rule_options:
+        lr = tuned_rates(experiment.rule, experiment.judged, [experiment.horizon], experiment.rule_options)
+        tuned["rule_options"] = {**experiment.rule_options, "lr": lr[experiment.horizon]}
+    if experiment.imitate and not experiment.imitation_lr:
+        tuned["imitation_lr"] = teacher_of(experiment).lr
+    return replace(experiment, **tuned) if tuned else experiment
 
 
 def train(

@@ -93,9 +93,11 @@ class Objective(nn.Module, ABC):
         finally:
             self.prior = whole
 
-    def unroll(self, optimizee: Optimizee, generator: torch.Generator | None = None) -> Rollout:
-        """H steps of the rule on ``optimizee``; ``generator`` is for objectives that draw."""
-        return unroll(self.rule, optimizee, self.prior.horizon, **self.unrolling.of_whole())
+    def unroll(
+        self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
+    ) -> Rollout:
+        """H steps on ``optimizee`` of its rule, or of ``rule``; ``generator`` is for objectives that draw."""
+        return unroll(rule or self.rule, optimizee, self.prior.horizon, **self.unrolling.of_whole())
 
     @abstractmethod
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
@@ -104,27 +106,34 @@ class Objective(nn.Module, ABC):
     def forward(
         self, optimizee: Optimizee, anneal: float = 1.0, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Rollout]:
-        """Unroll and score; problems that diverged are left out of the mean (NaN if all did)."""
+        """Unroll and score."""
         rollout = self.unroll(optimizee, generator)
-        return self._score(rollout, anneal), rollout
+        return self.score(rollout, anneal), rollout
 
     def parts(
         self, optimizee: Optimizee, anneal: float = 1.0, generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Rollout]]:
-        """``forward``; or by segment, each of ``truncate`` steps, from where the one before ended, whose loss it is.
+        """``forward``; or by segment, if so asked for, whose losses they are."""
+        for rollout in self.unrolls(optimizee, generator):
+            yield self.score(rollout, anneal), rollout
+
+    def unrolls(
+        self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
+    ) -> Iterator[Rollout]:
+        """``unroll``; or by segment, each of ``truncate`` steps, from where the one before ended.
 
         The weights may change in between: truncated backpropagation with an update a segment, as in Andrychowicz et
         al. 2016, makes H / truncate updates of one unroll.
         """
         if not self.unrolling.by_segment:
-            yield self(optimizee, anneal, generator)
+            yield self.unroll(optimizee, generator, rule)
             return
-        horizon = self.prior.horizon
-        length = self.unrolling.truncate or horizon
-        for rollout in segments(self.rule, optimizee, horizon, length, through_path=self.unrolling.through_path):
-            yield self._score(rollout, anneal), rollout
+        horizon, how = self.prior.horizon, self.unrolling
+        length = how.truncate or horizon
+        yield from segments(rule or self.rule, optimizee, horizon, length, through_path=how.through_path)
 
-    def _score(self, rollout: Rollout, anneal: float) -> Tensor:
+    def score(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """All that is minimised; problems that diverged are left out of the mean (NaN if all did)."""
         finite = rollout.finite()
         if finite.nll.shape[1] == 0:
             return rollout.nll.new_full((), torch.nan)

@@ -19,6 +19,7 @@ from torch import Tensor
 from probact import exact
 from probact.curriculum import horizon_at
 from probact.experiment import Experiment, generator
+from probact.imitation import imitate, teacher_of, weight_at
 from probact.optimizees.base import Optimizee, OptimizeeFamily
 from probact.parallel import ProcessLostError, Ranks
 from probact.rollout import Rollout
@@ -103,6 +104,7 @@ class MetaTraining:
             raise ValueError(
                 f"nothing to train: rule {experiment.rule!r} has no weights and halting is {experiment.halting!r}"
             )
+        self.teacher = teacher_of(experiment) if experiment.imitate else None
         self.optimizer = torch.optim.Adam(self.objective.parameters(), lr=experiment.lr)
         self.step = 0
         self.skipped = 0
@@ -127,7 +129,7 @@ class MetaTraining:
         self.objective.train()
         try:
             with self.objective.capped(horizon_at(k, settings.horizon, settings.curriculum)):
-                parts = self.objective.parts(optimizee, anneal, self._draws())
+                parts = self._parts(optimizee, anneal)
                 found, norms = zip(*(self._update(loss, rollout, lr) for loss, rollout in parts), strict=True)
             self.step = k + 1
             validation = self.validate() if validates else None
@@ -172,6 +174,12 @@ class MetaTraining:
         else:
             self.skipped += 1
         return found, norm.item()
+
+    def _parts(self, optimizee: Optimizee, anneal: float) -> Iterator[tuple[Tensor, Rollout]]:
+        """What the updates of this meta-step minimise, and their unrolls."""
+        if self.teacher is not None and (weight := weight_at(self.step, self.experiment)):
+            return imitate(self.objective, self.teacher, weight, optimizee, anneal, self._draws())
+        return self.objective.parts(optimizee, anneal, self._draws())
 
     def validate(self) -> Validation:
         """The objective on a fixed set of problems, the same for every seed: of a mixture the mean over its parts."""

@@ -247,6 +247,7 @@ def test_help(command: list[str], run: Any) -> None:
         (["--batch", "0"], ["batch >= 1"]),
         (["--kl-scale", "0"], ["kl-scale > 0"]),
         (["--log-loss-weight", "-1"], ["log-loss-weight >= 0"]),
+        (["--imitate", "lstm"], ["imitate", "hand-designed", "lstm"]),
         (["--lr", "-1"], ["lr > 0"]),
         (["--meta-steps", "-1"], ["meta-steps >= 0"]),
         (["--rule", "sgd", "--halting", "none"], ["nothing to train"]),

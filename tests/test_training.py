@@ -186,6 +186,9 @@ def test_hand_designed_rules_get_a_tuned_rate() -> None:
     still = with_tuned_rate(tiny(rule="momentum", rule_options={"momentum": "0"}))
     assert still.rule_options == {"momentum": "0", "lr": lr}
     assert with_tuned_rate(tiny(rule="momentum")).rule_options["lr"] != lr
+    taught = with_tuned_rate(tiny(imitate="sgd"))
+    assert taught == tiny(imitate="sgd", imitation_lr=lr)
+    assert with_tuned_rate(taught) is taught
     given = tiny(rule="sgd", rule_options={"lr": 0.3})
     assert with_tuned_rate(given) is given
     assert with_tuned_rate(tiny()) == tiny()

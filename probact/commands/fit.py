@@ -59,6 +59,10 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("batch", int, "L: problems of one meta-step.")
 @setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
 @setting("clip", float, "Largest norm of the meta-gradient.")
+@setting("imitate", choice(RULES), "Hand-designed rule that the learned one imitates at first.")
+@setting("imitation_weight", float, "What imitation counts at the first meta-step, falling to 0.")
+@setting("imitation_steps", int, "Meta-steps until then.")
+@setting("imitation_lr", float, "The teacher's learning rate; 0: the one tuned for step H.")
 @setting("curriculum", int, "Meta-steps over which the unrolls of training grow from H/10 to H steps.")
 @setting("truncate", int, "Steps of truncated backpropagation; 0 keeps the whole graph.")
 @click.option(
@@ -163,8 +167,10 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     check_device(experiment.device)
     ranks.use_device(experiment.device)
     tuned = with_tuned_rate(experiment)
-    if tuned is not experiment:
+    if tuned.rule_options != experiment.rule_options:
         click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
+    if tuned.imitation_lr != experiment.imitation_lr:
+        click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
     MetaTraining(tuned, ranks)  # refuses what cannot be trained before anything is written
     return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
 

@@ -88,3 +88,7 @@ class LBFGS(HandDesigned):
         curvature = curvature.add(last_update, grad - last_grad)
         update = torch.where((curvature.scale > 0).unsqueeze(-1), -curvature.solve(grad), -self.lr * grad)
         return unflatten(update, grads), (curvature, update, grad)
+
+    def follow(self, state: State, update: Params) -> State:
+        curvature, _, last_grad = state
+        return curvature, flatten(update), last_grad
