@@ -165,15 +165,19 @@ class ACT(Objective):
             if not self.estimator.collapses_halting:
                 pyro.sample("t", Steps(q.log_prob()[T - 1, problem], validate_args=False), infer=infer)
 
+    def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """-ELBO of each problem by the closed form, which no estimator's draws disturb."""
+        q, kl_scale, log_likelihood = self.halting(rollout), self.kl_scale * anneal, rollout.log_likelihood
+        log_horizon = self.log_horizon(q, self.prior, log_likelihood, kl_scale)
+        return -exact.elbo(q, self.prior, log_likelihood, kl_scale, log_horizon)
+
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """-ELBO per problem, differentiable; leaves Pyro's global parameter store alone.
 
-        In evaluation mode it is the closed form, which no estimator's draws disturb.
+        In evaluation mode it is the mean of ``losses``.
         """
         if not self.training:
-            q, kl_scale, log_likelihood = self.halting(rollout), self.kl_scale * anneal, rollout.log_likelihood
-            log_horizon = self.log_horizon(q, self.prior, log_likelihood, kl_scale)
-            return -exact.elbo(q, self.prior, log_likelihood, kl_scale, log_horizon).mean()
+            return super().loss(rollout, anneal)
         self._shared = self._halting(rollout)
         try:
             with pyro.get_param_store().scope():

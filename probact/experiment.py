@@ -23,13 +23,16 @@ from probact.posteriors import HaltingPosterior
 from probact.priors import Prior
 from probact.registry import FAMILIES, OBJECTIVES, POSTERIORS, RULES
 
-_STREAMS = ("weights", "train", "horizon", "validation", "test", "tuning", "draws")
+_STREAMS = ("weights", "train", "horizon", "validation", "test", "tuning", "draws", "perturbations")
+
+GRADIENTS = ("backprop", "pes")
 
 
 def generator(stream: str, seed: int, index: int = 0) -> torch.Generator:
     """Random numbers as a function of what they are for: no state to save, and no two streams overlap.
 
-    :param stream: ``weights``, ``train``, ``horizon``, ``validation``, ``test``, ``tuning`` or ``draws``.
+    :param stream: ``weights``, ``train``, ``horizon``, ``validation``, ``test``, ``tuning``, ``draws`` or
+        ``perturbations``.
     :param index: which draw of the stream, for ``train`` the meta-step.
     """
     sequence = np.random.SeedSequence((_STREAMS.index(stream), seed, index))
@@ -53,7 +56,9 @@ class Experiment:
     :ivar imitation_weight, imitation_steps: what its lesson counts at first, and the meta-steps after which it is over.
     :ivar imitation_lr: the teacher's learning rate; 0: the one tuned for step H.
     :ivar curriculum: meta-steps over which the unrolls of training grow to H; 0: all have H steps.
-    :ivar truncate: steps of truncated backpropagation; 0: none.
+    :ivar gradient: ``backprop``, or ``pes``: see ``evolution.evolve``.
+    :ivar pes_sigma: standard deviation of its perturbations of the rule's weights.
+    :ivar truncate: steps of truncated backpropagation, or of a segment of PES; 0: all.
     :ivar by_segment: update the weights after each ``truncate`` steps, not once an unroll.
     :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
     :ivar compiled: fuse steps by ``torch.compile``.
@@ -84,6 +89,8 @@ class Experiment:
     imitation_steps: int = 300
     imitation_lr: float = 0.0
     curriculum: int = 0
+    gradient: str = "backprop"
+    pes_sigma: float = 0.01
     truncate: int = 20
     through_path: bool = False
     by_segment: bool = False
@@ -110,12 +117,16 @@ class Experiment:
         for name in ("meta_steps", "imitation_steps", "curriculum", "truncate", "kl_warmup", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
-        for name in ("kl_scale", "lr", "clip"):
+        for name in ("kl_scale", "lr", "clip", "pes_sigma"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
         chosen = [name for name in ("by_segment", "recompute", "compiled") if getattr(self, name)]
         if len(chosen) > 1:
             raise ValueError(f"expected by-segment, recompute or compiled, got {' and '.join(chosen)}")
+        if self.gradient not in GRADIENTS:
+            raise ValueError(f"unknown gradient {self.gradient!r}: choose from {', '.join(GRADIENTS)}")
+        if self.gradient == "pes" and (self.by_segment or self.imitate):
+            raise ValueError(f"expected gradient pes or {'by-segment' if self.by_segment else 'imitate'}, got both")
         if self.compiled and self.truncate % SEGMENT:
             raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
         if not 0 < self.prior_nu < 1:

@@ -100,8 +100,12 @@ class Objective(nn.Module, ABC):
         return unroll(rule or self.rule, optimizee, self.prior.horizon, **self.unrolling.of_whole())
 
     @abstractmethod
+    def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """Of each problem, ``(L,)``.  ``anneal`` in (0, 1] weighs the price of steps (KL, ponder cost)."""
+
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
-        """Scalar: mean over the problems.  ``anneal`` in (0, 1] weighs the price of steps (KL, ponder cost)."""
+        """Scalar: mean of ``losses``."""
+        return self.losses(rollout, anneal).mean()
 
     def forward(
         self, optimizee: Optimizee, anneal: float = 1.0, generator: torch.Generator | None = None
@@ -142,6 +146,11 @@ class Objective(nn.Module, ABC):
             loss = loss + self.log_loss_weight * log_loss(finite).mean()
         return loss
 
+    def totals(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """What ``score`` is the mean of, in closed form, ``(L,)``."""
+        losses = self.losses(rollout, anneal)
+        return losses + self.log_loss_weight * log_loss(rollout) if self.log_loss_weight else losses
+
     def log_horizon(self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor) -> Tensor:
         """The guide's log q(T|x), ``(T, L)``: here the prior's."""
         return prior.log_horizon().unsqueeze(-1).expand_as(log_likelihood)
@@ -157,8 +166,8 @@ class SumOfLosses(Objective):
 
     adds_up = True
 
-    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
-        return rollout.nll[1:].sum(0).mean()
+    def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        return rollout.nll[1:].sum(0)
 
 
 @OBJECTIVES.register("log-loss")
@@ -167,8 +176,8 @@ class LogLoss(Objective):
 
     adds_up = True
 
-    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
-        return log_loss(rollout).mean()
+    def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        return log_loss(rollout)
 
 
 @OBJECTIVES.register("ponder-cost")
@@ -198,9 +207,9 @@ class PonderCost(Objective):
             raise ValueError(f"objective 'ponder-cost': expected ponder_cost > 0, got {ponder_cost}")
         self.ponder_cost = ponder_cost
 
-    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+    def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         q = self.halting(rollout)
         assert isinstance(q, Graves)
         num_steps, remainder = q.ponder()
         expected = q.expect(rollout.nll[1:])[-1]
-        return (expected + anneal * self.ponder_cost * (num_steps + remainder)).mean()
+        return expected + anneal * self.ponder_cost * (num_steps + remainder)

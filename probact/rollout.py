@@ -41,7 +41,10 @@ class Rollout(NamedTuple):
 
     def finite(self) -> Rollout:
         """The problems that did not diverge."""
-        kept = self.nll.isfinite().all(0)
+        return self.select(self.nll.isfinite().all(0))
+
+    def select(self, kept: Tensor) -> Rollout:
+        """The problems in ``kept (L,)`` bool."""
         if bool(kept.all()):
             return self
         horizon, optimum = (None if values is None else values[kept] for values in (self.horizon, self.optimum))
@@ -73,14 +76,14 @@ def unroll(
     if recompute and weights:
         nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
         params = dict(zip(optimizee.init, tensors, strict=True))
-        return _rollout(nll, of_rule, signals, params, optimizee, drawn)
+        return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
     if compiled and weights:
         table, params = compiled_rows(start, num_steps + 1)
     else:
         walk = start()
         table, params = list(rows(walk, num_steps + 1)), walk.params
     nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
-    return _rollout(nll, of_rule, signals, params, optimizee, drawn)
+    return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
 
 
 def segments(
@@ -95,11 +98,11 @@ def segments(
         walk = Walk(rule, optimizee, carry, step, through_path=through_path)
         table = list(rows(walk, min(length, num_steps - step) + 1))
         nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
-        yield _rollout(nll, of_rule, signals, walk.params, optimizee)
+        yield rollout_of(nll, of_rule, signals, walk.params, optimizee)
         carry = map_state(Tensor.detach, walk.carry)
 
 
-def _rollout(
+def rollout_of(
     nll: Tensor, of_rule: Tensor, signals: Tensor, params: Params, optimizee: Optimizee, drawn: Tensor | None = None
 ) -> Rollout:
     """From the rows of a walk, ``(K + 1, L)``, ``(K + 1, L, F')`` and ``(K + 1, 4, L)``."""

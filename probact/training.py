@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from probact import exact
+from probact.copies import trained
 from probact.curriculum import horizon_at
+from probact.evolution import evolve, perturbations
 from probact.experiment import Experiment, generator
 from probact.imitation import imitate, teacher_of, weight_at
 from probact.optimizees.base import Optimizee, OptimizeeFamily
@@ -104,6 +106,8 @@ class MetaTraining:
             raise ValueError(
                 f"nothing to train: rule {experiment.rule!r} has no weights and halting is {experiment.halting!r}"
             )
+        if experiment.gradient == "pes" and not trained(self.objective.rule):
+            raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
         self.teacher = teacher_of(experiment) if experiment.imitate else None
         self.optimizer = torch.optim.Adam(self.objective.parameters(), lr=experiment.lr)
         self.step = 0
@@ -177,9 +181,17 @@ class MetaTraining:
 
     def _parts(self, optimizee: Optimizee, anneal: float) -> Iterator[tuple[Tensor, Rollout]]:
         """What the updates of this meta-step minimise, and their unrolls."""
+        if self.experiment.gradient == "pes":
+            return iter([self._evolve(optimizee, anneal)])
         if self.teacher is not None and (weight := weight_at(self.step, self.experiment)):
             return imitate(self.objective, self.teacher, weight, optimizee, anneal, self._draws())
         return self.objective.parts(optimizee, anneal, self._draws())
+
+    def _evolve(self, optimizee: Optimizee, anneal: float) -> tuple[Tensor, Rollout]:
+        settings = self.experiment
+        random = generator("perturbations", settings.seed, self.step)
+        noise = perturbations(self.objective.rule, settings.batch, self.ranks.part(settings.batch), random)
+        return evolve(self.objective, optimizee, noise, settings.pes_sigma, settings.truncate or None, anneal)
 
     def validate(self) -> Validation:
         """The objective on a fixed set of problems, the same for every seed: of a mixture the mean over its parts."""

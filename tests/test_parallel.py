@@ -30,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "sample": {"estimator": "sample", "horizon": 8},
     "none": {"halting": "none"},
+    "pes": {"gradient": "pes", "truncate": 4},
     **{name: {} for name in BROKEN},
 }
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from probact import printing
 from probact.beliefs import NO_HALTING
-from probact.experiment import Experiment
+from probact.experiment import GRADIENTS, Experiment
 from probact.interrupts import asked_to_stop
 from probact.options import check_device, choice, data_directory_option, key_values, read_config, setting
 from probact.parallel import ProcessLostError, Ranks
@@ -64,7 +64,9 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("imitation_steps", int, "Meta-steps until then.")
 @setting("imitation_lr", float, "The teacher's learning rate; 0: the one tuned for step H.")
 @setting("curriculum", int, "Meta-steps over which the unrolls of training grow from H/10 to H steps.")
-@setting("truncate", int, "Steps of truncated backpropagation; 0 keeps the whole graph.")
+@setting("gradient", click.Choice(GRADIENTS), "Of the rule's weights: by backpropagation, or by evolution strategies.")
+@setting("pes_sigma", float, "Standard deviation of their perturbations; --batch is the number of pairs.")
+@setting("truncate", int, "Steps of truncated backpropagation, or between perturbations; 0: all.")
 @click.option(
     "--through-path/--cut-path",
     default=None,

@@ -29,12 +29,19 @@ RECOMPUTED_ABOVE = 2**15
 """Columns above which the backward pass works the gates out again, in place of keeping four fifths of the memory."""
 
 
+def _stack(weight: Tensor, bias: Tensor) -> Tensor:
+    """Weight beside bias, the candidate's rows twice, ``(4H, I + H + 1)``."""
+    stacked = torch.cat([weight, bias], 1)
+    stacked[3 * (len(weight) // 4) :] *= 2
+    return stacked
+
+
 def _activate(inputs: Tensor, hidden: Tensor, cell: Tensor, stacked: Tensor) -> tuple[Tensor, ...]:
     """Inputs over hidden over 1 ``(I + H + 1, n)``, the activated gates ``(4H, n)``, the new cell and its tanh.
 
     tanh x = 2 sigmoid(2 x) - 1, as the sigmoid takes a third of the time on a CPU.
 
-    :param stacked: ``(4H, I + H + 1)``, weight beside bias, the candidate's rows twice.
+    :param stacked: see ``_stack``.
     """
     size, columns = cell.shape
     both = torch.cat([inputs, hidden, cell.new_ones(1, columns)])
@@ -59,8 +66,7 @@ class _FusedCell(torch.autograd.Function):
         context: Any, inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor]:
         size, columns = cell.shape
-        stacked = torch.cat([weight, bias], 1)
-        stacked[3 * size :] *= 2
+        stacked = _stack(weight, bias)
         both, gates, new_cell, squashed = _activate(inputs, hidden, cell, stacked)
         kept = (both, gates, squashed) if columns <= RECOMPUTED_ABOVE else (inputs, hidden, stacked)
         context.save_for_backward(cell, weight, *kept)
@@ -103,6 +109,9 @@ def fused_cell(inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bia
         let_in, keep, let_out = torch.sigmoid(gates[: 3 * size]).chunk(3)
         new_cell = keep * cell + let_in * (2 * torch.sigmoid(2 * gates[3 * size :]) - 1)
         return let_out * (2 * torch.sigmoid(2 * new_cell) - 1), new_cell
+    if not torch.is_grad_enabled():  # the same without the function that ``torch.vmap`` cannot take
+        _, gates, new_cell, squashed = _activate(inputs, hidden, cell, _stack(weight, bias))
+        return gates[2 * len(hidden) : 3 * len(hidden)] * squashed, new_cell
     return _FusedCell.apply(inputs, hidden, cell, weight, bias)
 
 
