@@ -19,6 +19,7 @@ from torch import Tensor
 from probact import exact
 from probact.experiment import Experiment, generator
 from probact.optimizees.base import Optimizee, OptimizeeFamily
+from probact.optimizees.scaled import Scaled
 from probact.parallel import ProcessLostError, Ranks
 from probact.rollout import Rollout
 
@@ -117,7 +118,8 @@ class MetaTraining:
     def _meta_step(self) -> Record:
         begun = time.perf_counter()
         settings, k = self.experiment, self.step
-        optimizee = self._sample(self.family, settings.batch, generator("train", settings.seed, k))
+        random = generator("train", settings.seed, k)
+        optimizee = self._sample(self.family, settings.batch, random, settings.random_scaling)
         draws = generator("horizon", settings.seed, k)
         if before := self.ranks.part(settings.batch).start:  # skips what the ranks before this one draw
             self.objective.prior.horizon_distribution().draw((before,), draws)
@@ -186,9 +188,13 @@ class MetaTraining:
             sum(halting) / len(halting) if halting else None,
         )
 
-    def _sample(self, family: OptimizeeFamily, num: int, random: torch.Generator) -> Optimizee:
+    def _sample(
+        self, family: OptimizeeFamily, num: int, random: torch.Generator, random_scaling: float = 0.0
+    ) -> Optimizee:
         """The part of this rank of ``num`` problems of ``family``, which depend on ``random`` alone."""
         problems = family.sample(num, random)
+        if random_scaling:
+            problems = Scaled.random(problems, random_scaling, random)
         if not self.ranks.alone:
             problems = problems.select(torch.tensor(self.ranks.part(num)))
         return problems.to(self.experiment.device)
