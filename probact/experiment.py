@@ -63,6 +63,7 @@ class Experiment:
     :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
     :ivar compiled: fuse steps by ``torch.compile``.
     :ivar batch: L, problems of a meta-step.
+    :ivar random_scaling: standard deviation of the log of the factors on the coordinates of training problems.
     :ivar lr: meta learning rate, falling to 0 on a cosine.
     :ivar clip: largest norm of the meta-gradient.
     :ivar validate_every: meta-steps between validations, each on ``validation_problems`` problems.
@@ -98,6 +99,7 @@ class Experiment:
     compiled: bool = False
     meta_steps: int = 600
     batch: int = 64
+    random_scaling: float = 0.0
     lr: float = 0.02
     clip: float = 1.0
     validate_every: int = 25
@@ -114,7 +116,7 @@ class Experiment:
         for name in ("log_loss_weight", "imitation_weight", "imitation_lr"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
-        for name in ("meta_steps", "imitation_steps", "curriculum", "truncate", "kl_warmup", "seed"):
+        for name in ("random_scaling", "meta_steps", "imitation_steps", "curriculum", "truncate", "kl_warmup", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
         for name in ("kl_scale", "lr", "clip", "pes_sigma"):

@@ -23,6 +23,7 @@ from probact.evolution import evolve, perturbations
 from probact.experiment import Experiment, generator
 from probact.imitation import imitate, teacher_of, weight_at
 from probact.optimizees.base import Optimizee, OptimizeeFamily
+from probact.optimizees.scaled import Scaled
 from probact.parallel import ProcessLostError, Ranks
 from probact.rollout import Rollout
 
@@ -124,7 +125,8 @@ class MetaTraining:
     def _meta_step(self) -> Record:
         begun = time.perf_counter()
         settings, k = self.experiment, self.step
-        optimizee = self._sample(self.family, settings.batch, generator("train", settings.seed, k))
+        random = generator("train", settings.seed, k)
+        optimizee = self._sample(self.family, settings.batch, random, settings.random_scaling)
         anneal = min(1.0, (k + 1) / settings.kl_warmup) if settings.kl_warmup else 1.0
         lr = settings.lr * 0.5 * (1 + math.cos(math.pi * k / settings.meta_steps))
         validates = (k + 1) % settings.validate_every == 0 or k + 1 == settings.meta_steps
@@ -210,9 +212,13 @@ class MetaTraining:
             sum(halting) / len(halting) if halting else None,
         )
 
-    def _sample(self, family: OptimizeeFamily, num: int, random: torch.Generator) -> Optimizee:
+    def _sample(
+        self, family: OptimizeeFamily, num: int, random: torch.Generator, random_scaling: float = 0.0
+    ) -> Optimizee:
         """The part of this rank of ``num`` problems of ``family``, which depend on ``random`` alone."""
         problems = family.sample(num, random)
+        if random_scaling:
+            problems = Scaled.random(problems, random_scaling, random)
         if not self.ranks.alone:
             problems = problems.select(torch.tensor(self.ranks.part(num)))
         return problems.to(self.experiment.device)

@@ -57,6 +57,9 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("ponder_cost", float, "tau of Graves' objective, in nats.")
 @setting("meta_steps", int, "Updates of the optimizer's weights.")
 @setting("batch", int, "L: problems of one meta-step.")
+@setting(
+    "random_scaling", float, "Spread of the log of random factors on the coordinates of training problems; 0: none."
+)
 @setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
 @setting("clip", float, "Largest norm of the meta-gradient.")
 @setting("imitate", choice(RULES), "Hand-designed rule that the learned one imitates at first.")

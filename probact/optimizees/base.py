@@ -52,15 +52,18 @@ class Optimizee(ABC):
     """A batch of L problems, each with its own parameters theta.
 
     Every tensor field (and every tensor of ``init``) has L as its first dimension, and problem l reads row l
-    of each only: no leak between problems.  A field that all problems share is wrapped in ``Shared``.
+    of each only: no leak between problems.  A field that all problems share is wrapped in ``Shared``; a field can be an
+    ``Optimizee`` itself.
 
     :ivar init: theta_0.
     """
 
     init: Params
 
-    stochastic: ClassVar[bool] = False
-    """True where ``loss`` is not ``nll``: a minibatch, another data set."""
+    @property
+    def stochastic(self) -> bool:
+        """True where ``loss`` is not ``nll``: a minibatch, another data set."""
+        return False
 
     @property
     def quadratic(self) -> bool:
@@ -107,6 +110,8 @@ class Optimizee(ABC):
             value = getattr(self, entry.name)
             if isinstance(value, Shared):
                 changed[entry.name] = of_shared(value)
+            elif isinstance(value, Optimizee):
+                changed[entry.name] = value._map(function, of_shared)
             elif isinstance(value, Tensor):
                 changed[entry.name] = function(value)
             elif isinstance(value, dict):
