@@ -118,7 +118,7 @@ class ACT(Objective):
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) p(t|T) p(x|t)."""
-        pyro.module("act", self)
+        self._register()
         log_likelihood = rollout.log_likelihood
         num_steps, num = log_likelihood.shape
         problem = torch.arange(num, device=log_likelihood.device)
@@ -141,7 +141,7 @@ class ACT(Objective):
 
     def guide(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) or q(T|x), and q(t|x,T)."""
-        pyro.module("act", self)
+        self._register()
         num = rollout.nll.shape[1]
         problem = torch.arange(num, device=rollout.nll.device)
         kl_scale = self.kl_scale * anneal
@@ -162,6 +162,12 @@ class ACT(Objective):
             T = pyro.sample("T", horizon, infer={} if self.estimator.draws_horizon else infer)
             if not self.estimator.collapses_halting:
                 pyro.sample("t", Steps(q.log_prob()[T - 1, problem], validate_args=False), infer=infer)
+
+    def _register(self) -> None:
+        """Name the weights that train to Pyro, which warns of others."""
+        assert self.posterior is not None
+        frozen = any(not weight.requires_grad for weight in self.rule.parameters())
+        pyro.module("act", self.posterior if frozen else self)
 
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """-ELBO per problem, differentiable; leaves Pyro's global parameter store alone.
