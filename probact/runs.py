@@ -84,7 +84,14 @@ class Chain:
         """What ``load`` gives, apart from all that training needs and on the CPU."""
         settings = self.experiment
         trained = replace(self, experiment=replace(settings, device="cpu")).load()
-        return Pretrained(trained.rule, settings.rule_options, trained.posterior, settings.prior_nu, settings.horizon)
+        return Pretrained(
+            rule=trained.rule,
+            options=settings.rule_options,
+            posterior=trained.posterior,
+            nu=settings.prior_nu,
+            horizon=settings.horizon,
+            kl_scale=settings.kl_scale,
+        )
 
     @property
     def validation(self) -> tuple[int, float]:

@@ -31,6 +31,6 @@ def export(folder: Path | None, out: Path, seed: int | None) -> None:
         raise ValueError(
             f"{run.folder}: expected --seed {choices.replace(', ', ' or ')}, got {'none' if seed is None else seed}"
         )
-    settings = run.experiment
-    chains[seed].pretrained().save(out)
-    click.echo(f"{out}: rule {settings.rule}, halting {settings.halting}, trained on {settings.horizon} steps")
+    pretrained = chains[seed].pretrained()
+    pretrained.save(out)
+    click.echo(f"{out}: {pretrained.describe()}")

@@ -38,7 +38,11 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("prior_nu", float, "Probability to continue, in (0, 1): the halting step has prior mean 1 / (1 - nu).")
 @setting("family", choice(FAMILIES), "What the optimizer is trained on; see `list`.")
 @setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
-@setting("begin_with", str, "Begin with a trained optimizer: a run's folder (its best weights), or a file of `export`.")
+@setting(
+    "begin_with",
+    str,
+    "Begin with a trained optimizer: a run's folder (its best weights), a file of `export`, or a shipped one.",
+)
 @click.option(
     "--freeze-rule/--train-rule",
     default=None,
