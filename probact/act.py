@@ -120,7 +120,7 @@ class ACT(Objective):
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) p(t|T) p(x|t)."""
-        pyro.module("act", self)
+        self._register()
         log_likelihood = rollout.log_likelihood
         num_steps, num = log_likelihood.shape
         problem = torch.arange(num, device=log_likelihood.device)
@@ -143,7 +143,7 @@ class ACT(Objective):
 
     def guide(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) or q(T|x), and q(t|x,T)."""
-        pyro.module("act", self)
+        self._register()
         num = rollout.nll.shape[1]
         problem = torch.arange(num, device=rollout.nll.device)
         kl_scale = self.kl_scale * anneal
@@ -170,6 +170,12 @@ class ACT(Objective):
         q, kl_scale, log_likelihood = self.halting(rollout), self.kl_scale * anneal, rollout.log_likelihood
         log_horizon = self.log_horizon(q, self.prior, log_likelihood, kl_scale)
         return -exact.elbo(q, self.prior, log_likelihood, kl_scale, log_horizon)
+
+    def _register(self) -> None:
+        """Name the weights that train to Pyro, which warns of others."""
+        assert self.posterior is not None
+        frozen = any(not weight.requires_grad for weight in self.rule.parameters())
+        pyro.module("act", self.posterior if frozen else self)
 
     def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """-ELBO per problem, differentiable; leaves Pyro's global parameter store alone.

@@ -44,6 +44,9 @@ class Experiment:
     """Settings of one run; ``Experiment.create`` fills what is not given from the family's recommendations.
 
     :ivar family, rule: names in ``FAMILIES`` and ``RULES``, with the keyword options of each.
+    :ivar begin_with: what the run began with in place of a rule's initial weights, as it was named: a run's folder, an
+        exported file, or a shipped optimizer.  ``build`` does not read it: ``MetaTraining.begin_with`` does.
+    :ivar freeze_rule: train the halting posterior alone.
     :ivar halting: a name in ``POSTERIORS``, or ``none``.
     :ivar objective: a name in ``OBJECTIVES``; empty: the posterior's own.
     :ivar log_loss_weight: how much of ``objectives.log_loss`` is added to it.
@@ -74,6 +77,8 @@ class Experiment:
     family_options: Mapping[str, Any] = field(default_factory=dict)
     rule: str = "lstm"
     rule_options: Mapping[str, Any] = field(default_factory=dict)
+    begin_with: str = ""
+    freeze_rule: bool = False
     halting: str = "stick-breaking"
     objective: str = ""
     log_loss_weight: float = 0.0
@@ -133,6 +138,8 @@ class Experiment:
             raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
         if not 0 < self.prior_nu < 1:
             raise ValueError(f"expected prior-nu, the probability to continue, inside (0, 1), got {self.prior_nu}")
+        if self.freeze_rule and not self.begin_with:
+            raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
 
     @classmethod
     def create(cls, **given: Any) -> Self:
@@ -172,7 +179,7 @@ class Experiment:
         """The objective with rule and halting posterior in their initial state, a function of ``seed``."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator("weights", self.seed).initial_seed())
-            rule = RULES.build(self.rule, dict(self.rule_options))
+            rule = RULES.build(self.rule, dict(self.rule_options)).requires_grad_(not self.freeze_rule)
             prior = Prior(self.prior_nu, self.horizon, self.device)
             unrolling = Unrolling(
                 self.truncate or None, self.through_path, self.recompute, self.compiled, self.by_segment

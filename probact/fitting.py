@@ -101,7 +101,9 @@ def report(run: Run) -> dict[str, Any]:
     data = beliefs.tables(tree)
     steps = reported_steps(experiment.horizon)
     finite = data.loss_path.where(abs(data.loss_path) != math.inf).mean(("chain", "optimizee"))
-    start = loss_curve(experiment.build().rule, problems, experiment.horizon)
+    untrained = MetaTraining(experiment)
+    run.chains[0].begin(untrained)
+    start = loss_curve(untrained.objective.rule, problems, experiment.horizon)
     adam_lr = tuned_rates("adam", experiment, [experiment.horizon])[experiment.horizon]
     adam = loss_curve(RULES["adam"](lr=adam_lr), problems, experiment.horizon)
     known = [record["seconds"] for records in run.records().values() for record in records]

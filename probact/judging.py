@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -17,7 +16,7 @@ from probact.evaluation import Contestant, compare, follow, held_out_problems
 from probact.experiment import Experiment
 from probact.files import finite_numbers, write_atomically
 from probact.registry import STOP_RULES
-from probact.runs import Run
+from probact.sources import Source
 from probact.tuning import NOTHING, tuning_problems
 from probact.verdicts import calibration, frontier, rank_correlation, shares, stopped_baselines, verdicts
 
@@ -27,22 +26,21 @@ HINDSIGHT = ("oracle", "exact MAP")
 """Kinds of verdicts that need the whole path."""
 
 
-def contestants(runs: Sequence[Run]) -> list[Contestant]:
-    """Every chain of every run, labelled by rule and halting, or by folder where that is not enough."""
-    short = [f"{run.experiment.rule}, {run.experiment.halting}" for run in runs]
+def contestants(sources: Sequence[Source], device: str) -> list[Contestant]:
+    """Every seed of every source, labelled by rule and halting, or by folder where that is not enough."""
+    short = [f"{source.experiment.rule}, {source.experiment.halting}" for source in sources]
     unique = len(set(short)) == len(short)
     found = []
-    for run, label in zip(runs, short, strict=True):
-        for chain in run.chains:
-            objective = chain.load().eval()
-            name = label if unique else run.folder.name
-            found.append(Contestant(name, chain.experiment.seed, objective.rule, objective.posterior))
+    for source, label in zip(sources, short, strict=True):
+        for seed, one in source.trained.items():
+            posterior = None if one.posterior is None else one.posterior.to(device)
+            found.append(Contestant(label if unique else source.folder.name, seed, one.rule.to(device), posterior))
     return found
 
 
 def evaluate(
     experiment: Experiment,
-    runs: Sequence[Run],
+    sources: Sequence[Source],
     baselines: Sequence[str],
     at: Sequence[int],
     *,
@@ -59,7 +57,7 @@ def evaluate(
     """
     cost = experiment.step_cost if cost is None else cost
     test = held_out_problems(experiment, num, seed)
-    trained = contestants(runs)
+    trained = contestants(sources, experiment.device)
     data = compare(experiment, trained, baselines, at, test)
     tuning = tuning_problems(experiment)
 
@@ -101,7 +99,9 @@ def evaluate(
             "num_tuning": tuning.num,
             "seed": seed,
             "threads": torch.get_num_threads(),
-            "runs": [{"folder": run.folder.name, "seeds": run.seeds, **asdict(run.experiment)} for run in runs],
+            "runs": [
+                {"folder": source.folder.name, "seeds": [*source.trained], **source.settings} for source in sources
+            ],
             "start_loss": float(data.curve_mean.isel(step=0)[0]),
             "optimum": float(data.optimum.mean()) if "optimum" in data else None,
             "losses": losses(data),

@@ -71,11 +71,14 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     @classmethod
     def from_pretrained(
-        cls, params: Iterable[Any], path: str | Path, *, stop: StopRule | None = None, safeguard: bool = True
+        cls, params: Iterable[Any], source: str | Path, *, stop: StopRule | None = None, safeguard: bool = True
     ) -> Self:
-        """With rule and halting posterior from a file that ``python cli.py export RUN --out FILE`` wrote."""
+        """With rule and halting posterior by the name of a shipped optimizer (``python cli.py list``), or from a file.
+
+        :param source: that name, or a file that ``python cli.py export RUN --out FILE`` wrote.
+        """
         params = list(params)
-        loaded = Pretrained.load(Path(path))
+        loaded = Pretrained.find(source)
         made = cls(params, loaded.rule, loaded.posterior, stop=stop, nu=loaded.nu, safeguard=safeguard)
         for module in (loaded.rule, loaded.posterior):
             if module is not None:

@@ -293,6 +293,11 @@ class HaltingPosterior(nn.Module):
             self.output.weight.mul_(0.1)
             self.output.bias.fill_(self.distribution.initial_bias(nu))
 
+    def fits(self, other: HaltingPosterior) -> bool:
+        """Whether the weights of ``other`` mean the same here: of one kind, one shape."""
+        shapes, others = ([weight.shape for weight in head.parameters()] for head in (self, other))
+        return self.distribution is other.distribution and shapes == others
+
     def forward(self, features: Tensor) -> HaltingDistribution:
         """``features (K, L, F)`` -> q(t | x, T) for all T."""
         hidden, _ = self.memory(features)

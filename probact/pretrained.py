@@ -15,6 +15,13 @@ from probact.registry import RULES
 from probact.rules.base import UpdateRule
 
 FORMAT = "probact optimizer 1"
+WEIGHTS = Path(__file__).with_name("weights")
+"""Where the optimizers lie that come with the package, ``NAME.pt`` and its card ``NAME.md``."""
+
+
+def shipped() -> list[str]:
+    """Names of the optimizers that come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.pt"))
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,7 @@ class Pretrained:
     :ivar options: of the rule, as ``RULES.build`` takes them.
     :ivar nu: the prior's probability to continue.
     :ivar horizon: H, the steps of the unrolls that it was trained on.
+    :ivar kl_scale: what training multiplied the price of a step, -log nu, by.
     """
 
     rule: UpdateRule
@@ -31,18 +39,29 @@ class Pretrained:
     posterior: HaltingPosterior | None
     nu: float
     horizon: int
+    kl_scale: float = 1.0
+
+    @property
+    def halting(self) -> str | None:
+        """Kind of the halting posterior, or None."""
+        return None if self.posterior is None else self.posterior.distribution.name
+
+    def describe(self) -> str:
+        """One line."""
+        return f"rule {self.rule.name}, halting {self.halting or 'none'}, trained on {self.horizon} steps"
 
     def save(self, path: Path) -> None:
         """One file, which ``load`` reads back."""
         halting = None
         if self.posterior is not None:
-            halting = {"name": self.posterior.distribution.name, "weights": self.posterior.state_dict()}
+            halting = {"name": self.halting, "weights": self.posterior.state_dict()}
         content = {
             "format": FORMAT,
             "rule": {"name": self.rule.name, "options": dict(self.options), "weights": self.rule.state_dict()},
             "halting": halting,
             "nu": self.nu,
             "horizon": self.horizon,
+            "kl_scale": self.kl_scale,
         }
         save_tensors(path, content)
 
@@ -65,7 +84,25 @@ class Pretrained:
             if halting is not None:
                 posterior = HaltingPosterior(halting["name"], rule.num_features + NUM_FEATURES, nu)
                 posterior.load_state_dict(halting["weights"])
-            return cls(rule, saved["options"], posterior, nu, content["horizon"])
+            return cls(rule, saved["options"], posterior, nu, content["horizon"], content.get("kl_scale", 1.0))
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{path}: not a {what} that this version can read ({reason})") from None
+
+    @classmethod
+    def load_named(cls, name: str) -> Self:
+        """One that comes with the package.
+
+        :raises ValueError: if there is none of that name.
+        """
+        if name not in shipped():
+            choices = ", ".join(shipped()) or "none is shipped"
+            raise ValueError(f"unknown optimizer {name!r}: expected a file, or one that is shipped ({choices})")
+        return cls.load(WEIGHTS / f"{name}.pt")
+
+    @classmethod
+    def find(cls, source: str | Path) -> Self:
+        """By the name of a shipped one, or else from a file."""
+        if str(source) in shipped() or not Path(source).exists():
+            return cls.load_named(str(source))
+        return cls.load(Path(source))

@@ -6,6 +6,7 @@
     RUN/checkpoint.pt     weights and training state  RUN/summary.json    losses, halting statistics
     RUN/metrics.jsonl     one record a meta-step      RUN/figures/*.png
 
+A run that began with a trained optimizer keeps a copy of it, ``RUN/begin.pt``, so that it does not need it again.
 With several seeds, checkpoint and metrics lie in ``RUN/seed-<s>/`` and each seed is a chain of ``posterior.nc``.
 """
 
@@ -22,6 +23,7 @@ from probact.checkpoints import load_tensors, save_tensors
 from probact.experiment import Experiment
 from probact.files import write_atomically
 from probact.objectives import Objective
+from probact.pretrained import Pretrained
 from probact.training import MetaTraining, Record
 
 FORMAT = "probact checkpoint 1"
@@ -31,10 +33,14 @@ LATEST = RUNS / "latest"
 
 @dataclass(frozen=True)
 class Chain:
-    """One training: its experiment (with its seed) and the folder of its checkpoint and metrics."""
+    """One training: its experiment (with its seed) and the folder of its checkpoint and metrics.
+
+    :ivar begun: the file of the optimizer that it began with, or None.
+    """
 
     experiment: Experiment
     folder: Path
+    begun: Path | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -49,10 +55,17 @@ class Chain:
         content = {"format": FORMAT, "experiment": self.experiment.to_json(), **training.state_dict()}
         save_tensors(self.checkpoint, content)
 
+    def begin(self, training: MetaTraining) -> None:
+        """Put ``training`` where this one was before its first meta-step."""
+        if self.begun is not None:
+            training.begin_with(Pretrained.load(self.begun))
+
     def restore(self, training: MetaTraining) -> None:
-        """Continue ``training`` from the checkpoint, and cut the metrics back to it; nothing if there is none."""
+        """Continue ``training`` from the checkpoint, or begin it if there is none; cut the metrics back to it."""
         if self.checkpoint.exists():
             self._load(training)
+        else:
+            self.begin(training)
         kept = [line for line in self._metric_lines() if json.loads(line)["step"] <= training.step]
         if self.metrics.exists():
             write_atomically(self.metrics, "".join(kept))
@@ -62,17 +75,40 @@ class Chain:
 
         :raises ValueError: if there is no checkpoint or it is damaged.
         """
-        if not self.checkpoint.exists():
-            raise ValueError(f"{self.folder}: no checkpoint.pt; train one with: python cli.py fit --out {self.folder}")
         training = MetaTraining(self.experiment)
         self._load(training)
         training.objective.load_state_dict(training.best_weights)
         return training.objective.eval()
 
-    def _load(self, training: MetaTraining) -> None:
+    def pretrained(self) -> Pretrained:
+        """What ``load`` gives, apart from all that training needs and on the CPU."""
+        settings = self.experiment
+        trained = replace(self, experiment=replace(settings, device="cpu")).load()
+        return Pretrained(
+            rule=trained.rule,
+            options=settings.rule_options,
+            posterior=trained.posterior,
+            nu=settings.prior_nu,
+            horizon=settings.horizon,
+            kl_scale=settings.kl_scale,
+        )
+
+    @property
+    def validation(self) -> tuple[int, float]:
+        """Of the weights that validated best: how many problems diverged, and the objective on the others."""
+        content = self._content()
+        return content["best_diverged"], content["best_validation"]
+
+    def _content(self) -> dict[str, Any]:
+        if not self.checkpoint.exists():
+            raise ValueError(f"{self.folder}: no checkpoint.pt; train one with: python cli.py fit --out {self.folder}")
         content = load_tensors(self.checkpoint, "probact checkpoint")
         if content.get("format") != FORMAT:
             raise ValueError(f"{self.checkpoint}: expected format {FORMAT!r}, got {content.get('format')!r}")
+        return content
+
+    def _load(self, training: MetaTraining) -> None:
+        content = self._content()
         try:
             training.load_state_dict(content)
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -104,9 +140,12 @@ class Run:
     seeds: tuple[int, ...]
 
     @classmethod
-    def create(cls, folder: Path, experiment: Experiment, seeds: Sequence[int]) -> Run:
+    def create(
+        cls, folder: Path, experiment: Experiment, seeds: Sequence[int], source: Pretrained | None = None
+    ) -> Run:
         """Make the folder and write ``experiment.json``.
 
+        :param source: what ``experiment.begin_with`` names.
         :raises ValueError: if the folder already holds a run.
         """
         run = cls(folder, replace(experiment, seed=seeds[0]), tuple(seeds))
@@ -116,6 +155,8 @@ class Run:
             )
         for chain in run.chains:
             chain.folder.mkdir(parents=True, exist_ok=True)
+        if source is not None:
+            source.save(run.begun)
         settings = {**asdict(run.experiment), "seed": list(run.seeds)}
         write_atomically(folder / "experiment.json", json.dumps(settings, indent=2) + "\n")
         run.mark_latest()
@@ -154,14 +195,23 @@ class Run:
     def chains(self) -> list[Chain]:
         """One training for each seed."""
         alone = len(self.seeds) == 1
+        begun = self.begun if self.experiment.begin_with else None
         return [
-            Chain(replace(self.experiment, seed=seed), self.folder if alone else self.folder / f"seed-{seed}")
+            Chain(replace(self.experiment, seed=seed), self.folder if alone else self.folder / f"seed-{seed}", begun)
             for seed in self.seeds
         ]
+
+    def best(self) -> Chain:
+        """The training that validated best; all validate on the same problems."""
+        return min(self.chains, key=lambda chain: chain.validation)
 
     def records(self) -> dict[str, list[dict[str, Any]]]:
         """Each chain's metrics, by seed."""
         return {f"seed {chain.experiment.seed}": chain.records() for chain in self.chains}
+
+    @property
+    def begun(self) -> Path:
+        return self.folder / "begin.pt"
 
     @property
     def posterior(self) -> Path:

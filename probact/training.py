@@ -25,6 +25,7 @@ from probact.imitation import imitate, teacher_of, weight_at
 from probact.optimizees.base import Optimizee, OptimizeeFamily
 from probact.optimizees.scaled import Scaled
 from probact.parallel import ProcessLostError, Ranks
+from probact.pretrained import Pretrained
 from probact.rollout import Rollout
 
 
@@ -103,22 +104,43 @@ class MetaTraining:
             )
         self.family = experiment.build_family()
         self.objective = experiment.build()
-        if not any(weight.requires_grad for weight in self.objective.parameters()):
-            raise ValueError(
-                f"nothing to train: rule {experiment.rule!r} has no weights and halting is {experiment.halting!r}"
-            )
+        weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
+        if not weights:
+            why = "is frozen" if experiment.freeze_rule else "has no weights"
+            raise ValueError(f"nothing to train: rule {experiment.rule!r} {why} and halting is {experiment.halting!r}")
         if experiment.gradient == "pes" and not trained(self.objective.rule):
             raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
         self.teacher = teacher_of(experiment) if experiment.imitate else None
-        self.optimizer = torch.optim.Adam(self.objective.parameters(), lr=experiment.lr)
+        self.optimizer = torch.optim.Adam(weights, lr=experiment.lr)
         self.step = 0
         self.skipped = 0
         self.best_diverged = experiment.validation_problems * len(self.family.parts)
         self.best_validation = math.inf
         self.best_weights = copy.deepcopy(self.objective.state_dict())
+        self._has_begun = not experiment.begin_with
         self._validation_sets: list[Optimizee] = []
 
+    def begin_with(self, source: Pretrained) -> None:
+        """Take over the rule's weights, and those of a halting posterior of the same kind and shape.
+
+        :raises ValueError: if ``source`` holds another rule, or the same with other options.
+        """
+        ours, theirs = self.objective.posterior, source.posterior
+        try:
+            self.objective.rule.load_state_dict(source.rule.state_dict())
+        except RuntimeError:
+            raise ValueError(
+                f"begin-with: expected the weights of rule {self.experiment.rule!r} with options "
+                f"{dict(self.experiment.rule_options)}, got {source.rule.name!r} with {dict(source.options)}"
+            ) from None
+        if ours is not None and theirs is not None and ours.fits(theirs):
+            ours.load_state_dict(theirs.state_dict())
+        self.best_weights = copy.deepcopy(self.objective.state_dict())
+        self._has_begun = True
+
     def __iter__(self) -> Iterator[Record]:
+        if not self._has_begun:
+            raise ValueError(f"expected begin_with, the weights of {self.experiment.begin_with!r}, before training")
         while self.step < self.experiment.meta_steps:
             yield self._meta_step()
 
@@ -292,3 +314,4 @@ class MetaTraining:
         self.best_weights = state["best_weights"]
         self.best_diverged, self.best_validation = state["best_diverged"], state["best_validation"]
         self.step, self.skipped = state["step"], state["skipped"]
+        self._has_begun = True

@@ -26,7 +26,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 @click.command()
-@click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--family", type=choice(FAMILIES), help="Evaluate on this family.  [default: the first run's]")
 @key_values("family-option", "Option of that family: a wider network, another dimension.")
 @click.option(
@@ -52,7 +52,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the tables.")
 def evaluate(
-    folders: tuple[Path, ...],
+    names: tuple[str, ...],
     family: str | None,
     family_options: dict[str, str],
     baselines: str,
@@ -67,8 +67,9 @@ def evaluate(
     """Judge runs against tuned baselines on held-out problems, and every way to stop them.
 
     RUNs are folders that `fit` wrote; the latest one when neither a run nor --family is named; baselines alone with
-    --family alone.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned on
-    problems of their own.
+    --family alone.  Files of `export` and shipped optimizers, which `list` names, stand for runs where --family says
+    what to judge them on.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned
+    on problems of their own.
     """
     from dataclasses import replace
 
@@ -76,29 +77,31 @@ def evaluate(
     from probact.judging import best_stops
     from probact.judging import evaluate as judge
     from probact.runs import RUNS, Run
+    from probact.sources import Source
 
-    runs = [Run.open(folder) for folder in folders] or ([] if family else [Run.latest()])
+    sources = [Source.open(name, family) for name in names]
+    if not sources and family is None:
+        sources = [Source.of_run(Run.latest())]
     check_device(device)
-    first = runs[0].experiment if runs else Experiment.create(family=family)
-    families = {run.experiment.family for run in runs}
+    first = sources[0].experiment if sources else Experiment.create(family=family)
+    families = {source.experiment.family for source in sources}
     if family is None and len(families) > 1:
         raise click.UsageError(f"the runs are of different families: choose one of {', '.join(sorted(families))}")
     experiment = replace(retarget(first, family or first.family, family_options).judged, device=device)
     known = baseline_names(held_out_problems(experiment, 2))
-    names = {"all": known, "none": []}.get(baselines) if baselines in ("all", "none") else baselines.split(",")
-    assert names is not None
-    for name in names:
+    chosen = {"all": known, "none": []}.get(baselines, baselines.split(","))
+    for name in chosen:
         if name not in known:
             raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, all or none")
-    if not runs and not names:
+    if not sources and not chosen:
         raise click.UsageError("nothing to evaluate: expected a run or baselines")
     shifted = "" if not family_options else "-" + "-".join(f"{key}={value}" for key, value in family_options.items())
-    base = runs[0].folder if runs else RUNS
+    base = sources[0].folder if sources else RUNS
     folder = out or base / f"evaluation-{experiment.family}{shifted}"
     result = judge(
         experiment,
-        runs,
-        names,
+        sources,
+        chosen,
         at or reported_steps(experiment.horizon),
         num=num_optimizees,
         seed=seed,

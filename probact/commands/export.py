@@ -20,7 +20,6 @@ def export(folder: Path | None, out: Path, seed: int | None) -> None:
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
     """
-    from probact.pretrained import Pretrained
     from probact.runs import Run
 
     run = Run.latest() if folder is None else Run.open(folder)
@@ -32,7 +31,6 @@ def export(folder: Path | None, out: Path, seed: int | None) -> None:
         raise ValueError(
             f"{run.folder}: expected --seed {choices.replace(', ', ' or ')}, got {'none' if seed is None else seed}"
         )
-    settings, trained = run.experiment, chains[seed].load()
-    pretrained = Pretrained(trained.rule, settings.rule_options, trained.posterior, settings.prior_nu, settings.horizon)
+    pretrained = chains[seed].pretrained()
     pretrained.save(out)
-    click.echo(f"{out}: rule {settings.rule}, halting {settings.halting}, trained on {settings.horizon} steps")
+    click.echo(f"{out}: {pretrained.describe()}")

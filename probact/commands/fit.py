@@ -20,6 +20,7 @@ from probact.progress import progress
 from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
 
 if TYPE_CHECKING:
+    from probact.pretrained import Pretrained
     from probact.runs import Chain, Run
 
 HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
@@ -37,6 +38,16 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("prior_nu", float, "Probability to continue, in (0, 1): the halting step has prior mean 1 / (1 - nu).")
 @setting("family", choice(FAMILIES), "What the optimizer is trained on; see `list`.")
 @setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
+@setting(
+    "begin_with",
+    str,
+    "Begin with a trained optimizer: a run's folder (its best weights), a file of `export`, or a shipped one.",
+)
+@click.option(
+    "--freeze-rule/--train-rule",
+    default=None,
+    help="Keep the weights that it began with, and learn only when to stop.  [default: train]",
+)
 @setting("halting", click.Choice(HALTING_CHOICES), "Halting posterior q(t|x,T); `none` learns to optimize only.")
 @setting("objective", choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
 @setting("log_loss_weight", float, "Weight of the mean log loss added to it, which teaches every step alike.")
@@ -168,7 +179,7 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     from probact.runs import Run, new_folder
     from probact.training import MetaTraining
 
-    experiment = Experiment.create(**{name: value for name, value in given.items() if value not in (None, {})})
+    experiment, source = asked_for(given)
     check_device(experiment.device)
     ranks.use_device(experiment.device)
     tuned = with_tuned_rate(experiment)
@@ -177,7 +188,23 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
     MetaTraining(tuned, ranks)  # refuses what cannot be trained before anything is written
-    return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains))
+    return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
+
+
+def asked_for(given: dict[str, Any]) -> tuple[Experiment, Pretrained | None]:
+    """The experiment that the options ask for, and what it begins with: rule and rule options are that one's."""
+    chosen = {name: value for name, value in given.items() if value not in (None, {})}
+    if "begin_with" not in chosen:
+        return Experiment.create(**chosen), None
+    from probact.sources import best_of
+
+    source, text = best_of(chosen["begin_with"]), chosen["begin_with"]
+    if chosen.get("rule", source.rule.name) != source.rule.name:
+        raise click.UsageError(f"--rule {chosen['rule']}: expected {source.rule.name}, the rule of {text}")
+    if "rule_options" in chosen:
+        raise click.UsageError(f"--rule-option: {text} has its own: drop {', '.join(chosen['rule_options'])}")
+    chosen |= {"rule": source.rule.name, "rule_options": dict(source.options)}
+    return Experiment.create(**chosen), source
 
 
 def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:

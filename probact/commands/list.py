@@ -14,8 +14,9 @@ from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES
 
 @click.command("list")
 def list_() -> None:
-    """Name every family, rule, halting posterior, objective, estimator and stop rule."""
+    """Name every family, rule, halting posterior, objective, estimator, stop rule and shipped optimizer."""
     import probact.stopping  # noqa: F401 - fills STOP_RULES
+    from probact.pretrained import Pretrained, shipped
 
     for title, registry in (
         ("families (--family)", FAMILIES),
@@ -34,6 +35,12 @@ def list_() -> None:
         if registry is POSTERIORS:
             click.echo(f"  {NO_HALTING:20}No halting: learning to optimize alone, by the sum of losses.")
         click.echo()
+    if names := shipped():
+        click.echo(
+            click.style("shipped optimizers (LearnedOptimizer.from_pretrained, fit --begin-with, evaluate)", bold=True)
+        )
+        for name in names:
+            click.echo(f"  {name:16}{Pretrained.load_named(name).describe()}")
 
 
 def _setting(name: str, value: Any) -> str:
