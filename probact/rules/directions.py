@@ -9,7 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probact.rules import trust
 from probact.rules.lbfgs import Curvature
+from probact.rules.trust import Trust
+from probact.rules.whitening import whiten
 
 DECAYS = (0.5, 0.9, 0.98)
 """Decays of the running means of the gradient."""
@@ -23,82 +26,73 @@ _MEANS = slice(1, 1 + len(DECAYS))
 _ADAM, _WHITENED, _NEWTON, _STEP = range(_MEANS.stop, NUM_DIRECTIONS - len(PATHS) - 1)
 _TO_MEANS = slice(_STEP + 1, -1)
 _BETA2 = 0.98
-_DAMPING = 1e-3
-LONGEST = 10.0
-"""The longest step allowed, in units of the longest before it."""
 _SMALL = 1e-30
-NUM_SIGNALS = 11
+NUM_SIGNALS = 12
 
 
 class Memory(NamedTuple):
     """What the directions are made of, without graph; K tensors a problem, d coordinates in all.
 
     :ivar basis: the directions at the last theta, ``(L, B, d)``; the means without their correction for the start.
-    :ivar update, to_best: the last step, and theta_best - theta after it, each ``(L, d)``.
+    :ivar update: the last step, ``(L, d)``.
     :ivar to_means: the running means of theta less theta, ``(L, 2, d)``.
     :ivar square: running mean of g^2, ``(L, d)``.
     :ivar curvature: the pairs of L-BFGS.
     :ivar log_rate: log of the Barzilai-Borwein step, ``(L, K)``.
     :ivar sizes: length of theta_k, ``(L, K)``.
-    :ivar radius: length of the longest step so far, ``(L,)``.
-    :ivar first_loss, best_loss, last_loss, mean_loss, num_seen: ``(L,)``; ``num_seen`` counts gradients.
+    :ivar mean_loss: running mean of the loss, ``(L,)``.
+    :ivar trust: what keeps from harm.
     """
 
     basis: Tensor
     update: Tensor
-    to_best: Tensor
     to_means: Tensor
     square: Tensor
     curvature: Curvature
     log_rate: Tensor
     sizes: Tensor
-    radius: Tensor
-    first_loss: Tensor
-    best_loss: Tensor
-    last_loss: Tensor
     mean_loss: Tensor
-    num_seen: Tensor
+    trust: Trust
 
 
 def start(flat: Tensor, num_tensors: int, pairs: int) -> Memory:
     """Before the first gradient, at parameters ``flat (L, d)``."""
     num, dimension = flat.shape
-    zero = flat.new_zeros(num)
     return Memory(
         basis=flat.new_zeros(num, NUM_DIRECTIONS, dimension),
         update=torch.zeros_like(flat),
-        to_best=torch.zeros_like(flat),
         to_means=flat.new_zeros(num, len(PATHS), dimension),
         square=torch.zeros_like(flat),
         curvature=Curvature.empty(flat, pairs),
         log_rate=flat.new_zeros(num, num_tensors),
         sizes=flat.new_zeros(num, num_tensors),
-        radius=zero,
-        first_loss=zero + math.inf,
-        best_loss=zero + math.inf,
-        last_loss=zero,
-        mean_loss=zero,
-        num_seen=zero,
+        mean_loss=flat.new_zeros(num),
+        trust=trust.begin(flat),
     )
 
 
 def moved(memory: Memory, update: Tensor) -> Memory:
     """After the step ``update (L, d)``."""
-    radius = torch.maximum(memory.radius, update.norm(dim=-1))
     decays = update.new_tensor(PATHS).view(1, -1, 1)
     to_means = (memory.to_means - update.unsqueeze(1)) * decays
-    return memory._replace(update=update, to_best=memory.to_best - update, to_means=to_means, radius=radius)
+    return memory._replace(update=update, to_means=to_means, trust=memory.trust.moved(update))
 
 
 def observe(
-    memory: Memory, grad: Tensor, loss: Tensor, flat: Tensor, shapes: Sequence[torch.Size], first_share: float
+    memory: Memory,
+    grad: Tensor,
+    loss: Tensor,
+    flat: Tensor,
+    shapes: Sequence[torch.Size],
+    first_share: float,
+    backtrack: float,
 ) -> tuple[Memory, Tensor]:
-    """The memory with loss ``(L,)`` and gradient ``(L, d)`` at ``flat`` taken in, and signals ``(L, K, 11)``.
+    """The memory with loss ``(L,)`` and gradient ``(L, d)`` at ``flat`` taken in, and signals ``(L, K, 12)``.
 
     The signals: cosine of the last step and the change of the gradient; log growth of the gradient's length; change of
-    the rate, and its step's length beside theta_k; the loss' drop beside what the gradient promised; whether this is
-    the best loss; logs of the loss beside the first and beside its running mean; length of the last step beside
-    theta_k; log of the steps made; share of the whole gradient.
+    the rate, and its step's length beside theta_k; length of the last step beside theta_k; share of the whole gradient;
+    the loss' drop beside what the gradient promised; whether the loss is the best, and whether it has risen; logs of the
+    loss beside the first, and its share above its running mean; log of the steps made.
 
     :param shapes: of the K tensors.
     """
@@ -106,8 +100,9 @@ def observe(
     step, last = memory.update, memory.basis[:, 0]
     change = grad - last
     step_change, change_change = dots(step, change, split), dots(change, change, split)
-    count = memory.num_seen + 1
-    begins = memory.num_seen == 0
+    now = memory.trust.look(loss, backtrack)
+    count = now.num_seen
+    begins = count == 1
     first = begins.unsqueeze(-1)
     old = memory.log_rate
     measured = torch.log(step_change.abs() + _SMALL) - torch.log(change_change + _SMALL)
@@ -117,8 +112,6 @@ def observe(
     polyak = torch.log((loss.abs() + _SMALL) / (whole + _SMALL)).unsqueeze(-1) + math.log(first_share)
     log_rate = torch.where(first, polyak, torch.where(step_change == 0, old, followed))
 
-    best = loss < memory.best_loss
-    first_loss = torch.where(begins, loss, memory.first_loss)
     mean_loss = torch.where(begins, loss, memory.mean_loss.lerp(loss, 0.1))
     step_size = dots(step, step, split).sqrt()
     sizes = dots(flat, flat, split).sqrt()
@@ -135,11 +128,11 @@ def observe(
         torch.log(step_size / sizes + 1e-6) / 3,
         torch.log((grown + _SMALL) / (whole.unsqueeze(-1) + _SMALL)).clamp(-10, 0) / 3,
     ]
-    scale = first_loss.abs() + _SMALL
     of_problem = [
-        ((memory.last_loss - loss) / (promised.abs() + _SMALL)).clamp(-3, 3),
-        best.to(loss.dtype),
-        torch.log(loss.abs() / scale + 1e-6) / 3,
+        ((memory.trust.last - loss) / (promised.abs() + _SMALL)).clamp(-3, 3),
+        now.is_best.to(loss.dtype),
+        now.risen.to(loss.dtype),
+        torch.log(loss.abs() / (now.first.abs() + _SMALL) + 1e-6) / 3,
         ((loss - mean_loss) / (mean_loss.abs() + _SMALL)).clamp(-3, 3),
         count.log() / 4,
     ]
@@ -157,25 +150,18 @@ def observe(
     torch.div(momentum, root + 1e-12, out=basis[:, _ADAM])
     for shape, part, out in zip(shapes, momentum.split(split, -1), basis[:, _WHITENED].split(split, -1), strict=True):
         out.copy_(whiten(part.unflatten(-1, shape)).flatten(1))
-    newton = curvature.solve(grad)
-    newton *= (LONGEST * memory.radius / (newton.norm(dim=-1) + _SMALL)).clamp_max(1).unsqueeze(-1)
-    basis[:, _NEWTON] = torch.where(known.unsqueeze(-1), newton, grad)
+    basis[:, _NEWTON] = torch.where(known.unsqueeze(-1), now.cap(curvature.solve(grad)), grad)
     basis[:, _STEP] = step
     basis[:, _TO_MEANS] = memory.to_means
-    to_best = torch.where(best.unsqueeze(-1), 0.0, memory.to_best)
-    basis[:, -1] = to_best
+    basis[:, -1] = now.to_best
     taken_in = memory._replace(
         basis=basis,
-        to_best=to_best,
         square=square,
         curvature=curvature,
         log_rate=log_rate,
         sizes=sizes,
-        first_loss=first_loss,
-        best_loss=torch.minimum(loss, memory.best_loss),
-        last_loss=loss,
         mean_loss=mean_loss,
-        num_seen=count,
+        trust=now,
     )
     return taken_in, torch.where(first.unsqueeze(-1), 0.0, torch.stack(signals, -1))
 
@@ -189,7 +175,7 @@ def units(memory: Memory, length: Tensor) -> tuple[Tensor, Tensor]:
     gradient = length[..., :NUM_GRADIENTS]
     rate = memory.log_rate.exp().unsqueeze(-1) * (gradient[..., :1] / (gradient + _SMALL))
     decays = length.new_tensor((0.0, *DECAYS))
-    correction = 1 / (1 - decays ** memory.num_seen.view(-1, 1, 1))
+    correction = 1 / (1 - decays ** memory.trust.num_seen.view(-1, 1, 1))
     natural = memory.log_rate.exp().unsqueeze(-1) * correction
     rate = torch.cat([natural, rate[..., correction.shape[-1] :]], -1)
     rate = torch.where(gradient > 0, rate, 0.0)
@@ -197,29 +183,6 @@ def units(memory: Memory, length: Tensor) -> tuple[Tensor, Tensor]:
     newton = torch.where((memory.curvature.scale > 0).view(-1, 1, 1), one, rate[..., :1])
     relative = torch.where(gradient > 0, 0.1 * memory.sizes.unsqueeze(-1) / (gradient + _SMALL), 0.0)
     return torch.cat([rate, newton, *[one] * (2 + len(PATHS))], -1), relative
-
-
-def whiten(matrix: Tensor) -> Tensor:
-    """(M M^T + e I)^(-1/2) M over the shorter side of each matrix ``(L, m, ...)``: one-sided, damped.
-
-    All directions of M count alike (Carlson et al. 2015; Gupta, Koren and Singer 2018; Jordan et al. 2024), so that
-    only the longest ones of a minibatch's gradient do not set the pace.  What is not a matrix comes back as it is.  The
-    square root is Newton's coupled iteration (Higham 2008, eq 6.35).
-    """
-    if matrix.dim() < 3:
-        return matrix
-    rows = matrix.flatten(2)
-    rows = rows if rows.shape[1] <= rows.shape[2] else rows.mT
-    product = rows @ rows.mT
-    identity = torch.eye(product.shape[-1], dtype=product.dtype, device=product.device)
-    trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-    left, inverse = product / (trace + _SMALL) + _DAMPING / len(identity) * identity, identity
-    for _ in range(10):
-        middle = 1.5 * identity - 0.5 * inverse @ left
-        left, inverse = left @ middle, middle @ inverse
-    white = inverse @ rows
-    white = white if white.shape[1:] == matrix.flatten(2).shape[1:] else white.mT
-    return white.reshape(matrix.shape)
 
 
 def dots(a: Tensor, b: Tensor, split: list[int]) -> Tensor:

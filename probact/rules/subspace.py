@@ -14,7 +14,6 @@ from probact.rules.base import State, Step, UpdateRule
 from probact.rules.directions import (
     DIRECTIONS,
     GRADIENTS,
-    LONGEST,
     NUM_DIRECTIONS,
     NUM_GRADIENTS,
     NUM_SIGNALS,
@@ -44,8 +43,9 @@ class Subspace(UpdateRule):
     share its weights and see their mean hidden state (the Tensor and Global RNN of Wichrowska et al. 2017, over
     directions in place of coordinates).
 
-    Safeguards: no step is longer than ten times the longest before it, and from a loss well above the first one the
-    rule goes back to the best iterate (but for the first step, which may overshoot to learn the curvature).
+    Safeguards (``trust``): no step is longer than ten times the longest before it; from a loss well above the first one
+    the rule goes back to the best iterate, and then takes shorter steps; with ``backtrack``, for exact gradients, it
+    goes partway back from any loss that has risen, which is a line search by backtracking.
 
     Features for halting: the mean hidden state over the tensors, F = ``hidden_size``.
 
@@ -54,6 +54,7 @@ class Subspace(UpdateRule):
         ``DIRECTIONS`` that is a gradient, then by a tenth of the tensor's length.
     :param first_share: above 1 the first step overshoots; what it learns of the largest curvatures pays on
         deterministic convex problems (10 there), since the second step leads back.
+    :param backtrack: how much of the way to the best iterate it goes where the loss has risen; 0: it goes on.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Subspace(UpdateRule):
         memory: int = 10,
         start: str = "l-bfgs",
         first_share: float = 1.0,
+        backtrack: float = 0.0,
     ) -> None:
         super().__init__()
         if hidden_size < 1 or num_layers < 1 or memory < 0 or not first_share > 0:
@@ -70,6 +72,8 @@ class Subspace(UpdateRule):
                 "rule 'subspace': expected hidden_size and num_layers >= 1, memory >= 0 and first_share > 0, "
                 f"got {hidden_size}, {num_layers}, {memory} and {first_share}"
             )
+        if not 0 <= backtrack <= 1:
+            raise ValueError(f"rule 'subspace': expected backtrack from 0 to 1, got {backtrack}")
         if start not in (starts := ("l-bfgs", *GRADIENTS)):
             raise ValueError(f"rule 'subspace': expected start to be one of {', '.join(starts)}, got {start!r}")
         self.hidden_size = hidden_size
@@ -79,6 +83,7 @@ class Subspace(UpdateRule):
         self.cells = nn.ModuleList(nn.LSTMCell(size, hidden_size) for size in sizes)
         self.output = nn.Linear(hidden_size, 2 * (NUM_DIRECTIONS + NUM_GRADIENTS))
         self.first_share = first_share
+        self.backtrack = backtrack
         with torch.no_grad():
             self.output.weight.zero_()  # unit L-BFGS steps end a quadratic early, and a small error spoils that
             self.output.bias.zero_()
@@ -98,7 +103,7 @@ class Subspace(UpdateRule):
         split = [shape.numel() for shape in shapes]
         with torch.no_grad():
             memory, signals = directions.observe(
-                state.memory, flatten(grads), loss, flatten(params), shapes, self.first_share
+                state.memory, flatten(grads), loss, flatten(params), shapes, self.first_share, self.backtrack
             )
             basis = memory.basis.split(split, -1)  # K x (L, B, d_k)
             gram = torch.stack([part @ part.mT for part in basis], 1)  # (L, K, B, B)
@@ -112,7 +117,7 @@ class Subspace(UpdateRule):
             -1,
         )
         update = torch.cat([(weight[:, k, None] @ part).squeeze(1) for k, part in enumerate(basis)], 1)
-        update = _guard(update, memory)
+        update = memory.trust.guard(update)
         memory = directions.moved(memory, update.detach())
         return Step(unflatten(update, params), SubspaceState(hidden, memory), hidden[-1][0].mean(1))
 
@@ -128,17 +133,6 @@ class Subspace(UpdateRule):
         weight, log_scale = self.output(value.unflatten(0, shape)).chunk(2, -1)
         scaled = weight * log_scale.clamp(-4, 4).exp()
         return *scaled.split([NUM_DIRECTIONS, NUM_GRADIENTS], -1), tuple(states)
-
-
-def _guard(update: Tensor, memory: Memory) -> Tensor:
-    """No step longer than ten times the longest before it; back to the best iterate from a loss well above the first.
-
-    Not so after the first step, which may overshoot: its curvature leads back without losing a step.
-    """
-    length = update.detach().norm(dim=-1)
-    limit = torch.where(memory.radius > 0, LONGEST * memory.radius / length.clamp_min(_SMALL), 1.0).clamp_max(1.0)
-    lost = (memory.last_loss > memory.first_loss + 0.2 * memory.first_loss.abs()) & (memory.num_seen > 2)
-    return torch.where(lost.unsqueeze(-1), memory.to_best, update * limit.unsqueeze(-1))
 
 
 def _scale_free(gram: Tensor, length: Tensor, unit: Tensor) -> Tensor:
