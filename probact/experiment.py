@@ -159,6 +159,15 @@ class Experiment:
             recommended.pop("rule_options", None)  # they are the default rule's
         return cls(**{**recommended, **given})
 
+    def given(self) -> dict[str, Any]:
+        """What ``create`` has to be given to make this: all that neither a default nor the family says."""
+        given: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value != getattr(type(self).create(**given), entry.name):
+                given[entry.name] = value
+        return given
+
     @property
     def step_cost(self) -> float:
         """The price of a step that training charged, -kl_scale log nu, in nats."""

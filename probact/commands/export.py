@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from probact.commands.fit import command_line
 from probact.options import run_argument
 
 
@@ -15,11 +16,14 @@ from probact.options import run_argument
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write, such as nag.pt."
 )
 @click.option("--seed", type=int, help="Which training, of a run with several.")
-def export(folder: Path | None, out: Path, seed: int | None) -> None:
+@click.option("--card", is_flag=True, help="Write a card beside the file: how it was trained, and what it reaches.")
+@click.option("--limits", default="", help="What the card says of its limits.  [default: a gap to be filled]")
+def export(folder: Path | None, out: Path, seed: int | None, card: bool, limits: str) -> None:
     """Write a run's optimizer and halting posterior to one file, for LearnedOptimizer.from_pretrained.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
     """
+    from probact.cards import summary_of, write_card
     from probact.runs import Run
 
     run = Run.latest() if folder is None else Run.open(folder)
@@ -31,6 +35,12 @@ def export(folder: Path | None, out: Path, seed: int | None) -> None:
         raise ValueError(
             f"{run.folder}: expected --seed {choices.replace(', ', ' or ')}, got {'none' if seed is None else seed}"
         )
+    if limits and not card:
+        raise click.UsageError("--limits: expected --card, to write them in")
+    summary = summary_of(run) if card else {}
     pretrained = chains[seed].pretrained()
     pretrained.save(out)
     click.echo(f"{out}: {pretrained.describe()}")
+    if card:
+        written = write_card(out, pretrained, chains[seed], summary, command_line(chains[seed].experiment), limits)
+        click.echo(f"{written}: the card{'' if limits else ', whose section on limits is to be written'}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,6 +206,28 @@ def asked_for(given: dict[str, Any]) -> tuple[Experiment, Pretrained | None]:
         raise click.UsageError(f"--rule-option: {text} has its own: drop {', '.join(chosen['rule_options'])}")
     chosen |= {"rule": source.rule.name, "rule_options": dict(source.options)}
     return Experiment.create(**chosen), source
+
+
+def command_line(experiment: Experiment) -> str:
+    """The ``fit`` that makes ``experiment``, with the settings that neither a default nor the family says."""
+    options = {option.name: option for option in fit.params}
+    begins = ("rule", "rule_options") if experiment.begin_with else ()
+    words = ["python", "cli.py", "fit"]
+    for name, value in experiment.given().items():
+        option = options["seeds" if name == "seed" else name]
+        if name in begins:
+            continue
+        if isinstance(value, bool):
+            words += option.opts if value else option.secondary_opts
+        elif isinstance(value, Mapping):
+            words += [word for key, entry in value.items() for word in (option.opts[0], f"{key}={_text(entry)}")]
+        else:
+            words += [option.opts[0], str(value)]
+    return shlex.join(words)
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probact.commands.fit import asked_for, command_line, fit
+from probact.experiment import Experiment
+from probact.fitting import train
+from probact.pretrained import Pretrained
+from probact.registry import FAMILIES, RULES
+from probact.runs import Run
+from tests.test_cli import refused
+from tests.test_cli import run as run  # the fixture
+from tests.test_training import TINY, tiny
+
+OF_A_SOURCE = ("begin_with", "freeze_rule")
+NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs"}
+CHANGED: dict[str, Any] = {
+    "prior_nu": 0.123,
+    "objective": "sum-of-losses",
+    "halting": "softmax",
+    "estimator": "enumerate",
+    "infer_horizon": True,
+    "through_path": True,
+    "recompute": True,
+    "kl_scale": 1e-05,
+    "meta_steps": 10_000,
+    "seed": 3,
+    "device": "cuda",
+}
+
+
+def parsed(command: str) -> Experiment:
+    """What click and ``fit`` make of the line."""
+    python, cli, name, *arguments = shlex.split(command)
+    assert (python, cli, name) == ("python", "cli.py", "fit")
+    params = fit.make_context("fit", arguments).params
+    experiment, _ = asked_for({key: value for key, value in params.items() if key not in NOT_SETTINGS})
+    return replace(experiment, seed=next(iter(params["seeds"]), 0))
+
+
+def plain(experiment: Experiment) -> Experiment:
+    """With the options as text, as the command line has them."""
+
+    def texts(options: Mapping[str, Any]) -> dict[str, str]:
+        return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in options.items()}
+
+    return replace(
+        experiment, family_options=texts(experiment.family_options), rule_options=texts(experiment.rule_options)
+    )
+
+
+def assert_reproduced(experiment: Experiment) -> None:
+    assert plain(parsed(command_line(experiment))) == plain(experiment)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_the_command_of_a_family_is_short_and_makes_the_same(family: str) -> None:
+    """Also where the family's recommendations are overruled."""
+    recommended = Experiment.create(family=family)
+    assert_reproduced(recommended)
+    assert command_line(recommended) in ("python cli.py fit", f"python cli.py fit --family {family}")
+    assert_reproduced(Experiment(family=family, rule_options=recommended.rule_options))
+    for guide in ("infer_horizon", "halting_first"):
+        assert_reproduced(Experiment.create(family=family, **{guide: True}))
+    assert_reproduced(Experiment.create(family=family, rule="adam", rule_options={"lr": 0.3}))
+
+
+@pytest.mark.parametrize("setting", [entry.name for entry in fields(Experiment) if entry.name not in OF_A_SOURCE])
+def test_every_setting_is_on_the_command_line(setting: str) -> None:
+    """One at a time, away from its default."""
+    default = getattr(Experiment(), setting)
+    given = CHANGED.get(setting, default)
+    if setting in ("family", "rule"):
+        given = next(name for name in (FAMILIES if setting == "family" else RULES) if name != default)
+    elif setting == "family_options":
+        given = {"dim": 3}
+    elif setting == "rule_options":
+        given = {"hidden_size": 4, "scale": 0.5}
+    elif setting not in CHANGED:
+        given = not default if isinstance(default, bool) else 2 * default + 4
+    assert given != default
+    experiment = Experiment.create(**{setting: given})
+    assert_reproduced(experiment)
+
+
+def test_lists_spaces_and_files() -> None:
+    assert_reproduced(
+        Experiment.create(
+            family="mnist",
+            family_options={"hidden": [20, 20], "activation": "relu", "mixed": True},
+            rule="subspace",
+            meta_steps=7,
+            truncate=0,
+        )
+    )
+
+
+def test_the_command_of_a_training_that_began_with_another(elsewhere: Path) -> None:
+    """Rule and options are the source's, and so are not on the line."""
+    built = tiny(rule="subspace", rule_options={"hidden_size": 4}).build()
+    Pretrained(built.rule, {"hidden_size": 4}, built.posterior, 0.9, 6).save(Path("the first.pt"))
+    experiment = tiny(
+        rule="subspace", rule_options={"hidden_size": 4}, begin_with="the first.pt", freeze_rule=True, batch=5
+    )
+    assert "--rule" not in command_line(experiment)
+    assert_reproduced(experiment)
+
+
+def test_export_with_a_card(elsewhere: Path, run: Any) -> None:
+    settings = {**TINY, "rule_options": {"hidden_size": 4}, "meta_steps": 2}
+    one = Run.create(Path("run"), Experiment.create(**settings), [3, 4])
+    for chain in one.chains:
+        train(chain, lambda record: None, lambda: False)
+    export = ("export", "run", "--seed", "4", "--out", "small.pt")
+    refused(run(*export, "--limits", "none"), "--limits: expected --card")
+    refused(run(*export, "--card"), "run: no summary.json; finish it with: python cli.py fit --resume run")
+    assert not Path("small.pt").exists()
+    assert run("fit", "--resume", "run")[0] == 0
+    code, out, err = run(*export, "--card", "--limits", "Never beyond 6 steps.")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "small.md: the card"
+    card, summary = Path("small.md").read_text(), json.loads(Path("run/summary.json").read_text())
+    found = Pretrained.load(Path("small.pt"))
+    assert found.posterior is not None
+    assert f"{sum(w.numel() for w in found.rule.state_dict().values()):,} weights of the rule" in card
+    assert f"{sum(w.numel() for w in found.posterior.state_dict().values()):,} of the halting posterior" in card
+    assert f"{Path('small.pt').stat().st_size:,} bytes" in card
+    (command,) = [line for line in card.splitlines() if line.startswith("python")]
+    assert plain(parsed(command)) == plain(one.chains[1].experiment)
+    (trained,) = [line for line in card.splitlines() if line.startswith("| lstm, trained")]
+    cells = [f"{value:.4g}" for value in (summary["initial_loss"], *summary["loss_at"].values())]
+    assert [cell.strip() for cell in trained.split("|")[2:-1]] == cells
+    assert "Seed 4: 2 meta-steps of 4 problems" in card
+    assert "over training seeds 3, 4" in card
+    assert "rank correlation" in card
+    assert "## Limits\n\nNever beyond 6 steps.\n\n## Licence\n\nApache-2.0\n" in card
+    assert "to be written" in run(*export, "--card")[1]
+    assert "To be written" in Path("small.md").read_text()
