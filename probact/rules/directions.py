@@ -91,7 +91,7 @@ def observe(
 
     The signals: cosine of the last step and the change of the gradient; log growth of the gradient's length; change of
     the rate, and its step's length beside theta_k; length of the last step beside theta_k; share of the whole gradient;
-    the loss' drop beside what the gradient promised; whether the loss is the best, and whether it has risen; logs of the
+    the loss' drop beside what the gradient promised; whether the loss is the best, and whether it has risen; log of the
     loss beside the first, and its share above its running mean; log of the steps made.
 
     :param shapes: of the K tensors.

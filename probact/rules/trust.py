@@ -45,8 +45,7 @@ class Trust(NamedTuple):
     def look(self, loss: Tensor, backtrack: float) -> Trust:
         """With ``loss (L,)`` at theta taken in.
 
-        The second loss has not risen: the first step may overshoot to learn the curvature, which then leads back without
-        losing a step.
+        The second loss has not risen: the first step may overshoot to learn the curvature, which then leads back.
 
         :param backtrack: how much of the way back to go from any loss that has risen, for exact gradients; 0 to go back
             from where the problem is lost only, as noise makes losses rise.

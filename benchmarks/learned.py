@@ -1,0 +1,182 @@
+"""The optimizers that are shipped: trained, judged beside tuned baselines, exported with a card.
+
+    export PROBACT_DATA_DIR=...
+    python benchmarks/learned.py train subspace-mlp      # three seeds of the rule, then the halting of the best
+    python benchmarks/learned.py judge mnist             # or others of PROBLEMS: results/learned-<problem>.json
+    python benchmarks/learned.py export subspace-mlp     # probact/pretrained/<name>.pt and its card
+
+``judge`` walks 500 steps on new problems, learned rules (three seeds) and baselines, each baseline at the rate that was
+tuned for the step (``probact/tuned_rates.json``; beyond the last one tuned for, at that one's).  Networks are scored on
+the whole test set, other problems by their own loss.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probact.evaluation import held_out_problems
+from probact.experiment import Experiment, generator
+from probact.files import write_atomically
+from probact.optimizees.base import Optimizee
+from probact.registry import RULES
+from probact.rules.base import UpdateRule
+from probact.rules.handcrafted import HandDesigned
+from probact.runs import Run
+from probact.tuning import TUNED_RATES, family_key, sweep
+from probact.walk import Walk
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "runs"
+RESULTS = Path(__file__).resolve().parent / "results"
+PRETRAINED = ROOT / "probact" / "pretrained"
+STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
+
+LEARN = "--halting none --objective log-loss --through-path --by-segment --truncate 20"
+DETERMINISTIC = "general --family-option members=regression,quadratic,student-t,mixed"
+MLPS = "members=mnist:held_out=false,mnist:held_out=false,mnist:hidden=20/20:held_out=false,"
+MLPS += "mnist:hidden=40:activation=relu:held_out=false"
+RULE = {
+    "subspace-mlp": f"--family general --family-option {MLPS} --rule subspace --rule-option memory=0 --rule-option "
+    f"start=adam {LEARN} --horizon 200 --curriculum 100 --batch 8 --lr 1e-3 --meta-steps 200 --validate-every 20 "
+    "--validation-problems 4 --test-problems 8",
+}
+"""How the rule is trained, three seeds."""
+HALTING = {
+    "subspace-mlp": "--family mnist --family-option held_out=false --horizon 200 --batch 16 --meta-steps 100 --lr 5e-3 "
+    "--validate-every 20 --validation-problems 16 --test-problems 32",
+}
+"""How its halting is, for the seed that validated best."""
+TRAINED_ON = "trained on: the family and widths in the command above; nothing was tuned on other problems."
+SEEDS = 3
+
+Problem = tuple[str, dict[str, str], int]
+PROBLEMS: dict[str, Problem] = {
+    "quadratic": ("quadratic", {}, 1024),
+    "regression": ("regression", {}, 1024),
+    "student-t": ("student-t", {}, 1024),
+    "digits": ("digits", {}, 32),
+    "mnist": ("mnist", {}, 16),
+    "mnist-20-20": ("mnist", {"hidden": "20,20"}, 16),
+    "fashion-mnist": ("fashion-mnist", {}, 16),
+    "cifar10": ("cifar10", {}, 8),
+    "breast-cancer": ("breast-cancer", {}, 256),
+    "digits-autoencoder": ("digits-autoencoder", {}, 16),
+    "mnist-100": ("mnist", {"hidden": "100"}, 8),
+    "mnist-20-20-20": ("mnist", {"hidden": "20,20,20"}, 8),
+}
+"""Name -> family, its options, number of problems.  The last four are held out of all training."""
+FEW = ("sgd", "momentum", "nag", "rmsprop", "adam")
+"""Baselines where no rates are tuned yet: they are tuned here, for the steps of ``TUNED``."""
+TUNED = (10, 20, 50, 100, 200)
+
+
+def cli(*arguments: str) -> None:
+    subprocess.run([sys.executable, str(ROOT / "cli.py"), *arguments], cwd=ROOT, check=True)
+
+
+def fit(out: Path, settings: str) -> None:
+    if (out / "summary.json").exists():
+        return
+    if (out / "experiment.json").exists():
+        cli("fit", "--resume", str(out), "--jobs", "2")
+    else:
+        cli("fit", *settings.split(), "--jobs", "2", "--out", str(out))
+
+
+def train(name: str) -> None:
+    fit(RUNS / name, f"{RULE[name]} --chains {SEEDS}")
+    fit(RUNS / f"{name}-halting", f"--begin-with {RUNS / name} --freeze-rule {HALTING[name]}")
+
+
+def export(name: str) -> None:
+    PRETRAINED.mkdir(exist_ok=True)
+    cli("export", str(RUNS / f"{name}-halting"), "--out", str(PRETRAINED / f"{name}.pt"), "--card")
+
+
+def rates(experiment: Experiment) -> dict[str, dict[int, float]]:
+    """Baseline -> step of ``STEPS`` -> tuned rate."""
+    known: dict[str, dict[str, dict[str, float]]] = json.loads(TUNED_RATES.read_text())
+    if (key := family_key(experiment)) not in known:
+        known[key] = {name: {str(step): rate for step, rate in sweep(name, experiment, TUNED).items()} for name in FEW}
+        write_atomically(TUNED_RATES, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    found = {}
+    for name, of_step in known[key].items():
+        if name in RULES and issubclass(RULES[name], HandDesigned):
+            tuned = sorted(int(step) for step in of_step)
+            nearest = {step: max([t for t in tuned if t <= step] or tuned[:1]) for step in STEPS}
+            found[name] = {step: of_step[str(at)] for step, at in nearest.items()}
+    return found
+
+
+def walk(rule: UpdateRule, problems: Optimizee, steps: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
+    """Loss and accuracy of every problem at ``steps``: on the test set where there is one."""
+    found = {}
+    with torch.no_grad():
+        going = Walk(rule, problems)
+        for step in steps:
+            while going.step < step:
+                going.move()
+            score = problems.test_score(going.params) if problems.stochastic else None
+            if score is None:
+                loss = going.observe().double()
+                found[step] = loss, torch.full_like(loss, torch.nan)
+            else:
+                found[step] = score.loss.double(), score.accuracy.double()
+    return found
+
+
+def summary(values: Sequence[Tensor]) -> dict[str, float | None]:
+    """Mean over problems, then seeds; standard error over seeds, or over problems of a rule that has none."""
+    means = torch.stack([value.mean() for value in values])
+    spread = means if len(means) > 1 else values[0]
+    return {"mean": float(means.mean()), "sem": float(spread.std() / len(spread) ** 0.5)}
+
+
+def row(paths: Sequence[Mapping[int, tuple[Tensor, Tensor]]]) -> dict[str, Any]:
+    at = sorted(paths[0])
+    loss = {str(step): summary([path[step][0] for path in paths]) for step in at}
+    accuracy = {str(step): summary([path[step][1] for path in paths]) for step in at}
+    return {"loss": loss, "accuracy": accuracy, "worst": {str(s): max(float(p[s][0].max()) for p in paths) for s in at}}
+
+
+def judge(problem: str) -> None:
+    family, options, num = PROBLEMS[problem]
+    experiment = Experiment.create(family=family, family_options=options)
+    problems = held_out_problems(experiment, num)
+    result: dict[str, Any] = {"family": family, "options": options, "num": num, "learned": {}, "baselines": {}}
+    for name in RULE:
+        if not (RUNS / name / "summary.json").exists():
+            continue
+        chains = Run.open(RUNS / name).chains
+        begun = time.perf_counter()
+        paths = [walk(chain.load().rule.eval(), problems, STEPS) for chain in chains]
+        result["learned"][name] = {"seeds": len(chains), **row(paths)}
+        print(problem, name, f"{time.perf_counter() - begun:.0f} s", flush=True)
+    for name, of_step in rates(experiment).items():
+        path: dict[int, tuple[Tensor, Tensor]] = {}
+        for lr in set(of_step.values()):
+            path |= walk(RULES.build(name, {"lr": lr}), problems, [step for step in STEPS if of_step[step] == lr])
+        result["baselines"][name] = {"rates": {str(step): lr for step, lr in of_step.items()}, **row([path])}
+        print(problem, name, flush=True)
+    if (optimum := problems.optimum()) is not None:
+        result["optimum"] = float(optimum.double().mean())
+    write_atomically(RESULTS / f"learned-{problem}.json", json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    tasks = {"train": (train, RULE), "judge": (judge, PROBLEMS), "export": (export, RULE)}
+    match sys.argv[1:]:
+        case [task, *names] if task in tasks and set(names) <= set(tasks[task][1]):
+            for each in names or tasks[task][1]:
+                tasks[task][0](each)
+        case _:
+            sys.exit(f"Error: expected train or export with {', '.join(RULE)}; or judge with {', '.join(PROBLEMS)}")
