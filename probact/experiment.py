@@ -22,6 +22,7 @@ from probact.optimizees.base import OptimizeeFamily
 from probact.posteriors import HaltingPosterior
 from probact.priors import Prior
 from probact.registry import FAMILIES, OBJECTIVES, POSTERIORS, RULES
+from probact.rules.safeguarded import Safeguarded
 
 _STREAMS = ("weights", "train", "horizon", "validation", "test", "tuning", "draws", "perturbations")
 
@@ -44,6 +45,7 @@ class Experiment:
     """Settings of one run; ``Experiment.create`` fills what is not given from the family's recommendations.
 
     :ivar family, rule: names in ``FAMILIES`` and ``RULES``, with the keyword options of each.
+    :ivar safeguard: let the rule wear ``rules.safeguarded.Safeguarded``, in training and afterwards.
     :ivar begin_with: what the run began with in place of a rule's initial weights, as it was named: a run's folder, an
         exported file, or a shipped optimizer.  ``build`` does not read it: ``MetaTraining.begin_with`` does.
     :ivar freeze_rule: train the halting posterior alone.
@@ -77,6 +79,7 @@ class Experiment:
     family_options: Mapping[str, Any] = field(default_factory=dict)
     rule: str = "lstm"
     rule_options: Mapping[str, Any] = field(default_factory=dict)
+    safeguard: bool = False
     begin_with: str = ""
     freeze_rule: bool = False
     halting: str = "stick-breaking"
@@ -138,6 +141,8 @@ class Experiment:
             raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
         if not 0 < self.prior_nu < 1:
             raise ValueError(f"expected prior-nu, the probability to continue, inside (0, 1), got {self.prior_nu}")
+        if self.safeguard and self.compiled:
+            raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
         if self.freeze_rule and not self.begin_with:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
 
@@ -189,6 +194,8 @@ class Experiment:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator("weights", self.seed).initial_seed())
             rule = RULES.build(self.rule, dict(self.rule_options)).requires_grad_(not self.freeze_rule)
+            if self.safeguard:
+                rule = Safeguarded(rule)
             prior = Prior(self.prior_nu, self.horizon, self.device)
             unrolling = Unrolling(
                 self.truncate or None, self.through_path, self.recompute, self.compiled, self.by_segment

@@ -16,6 +16,7 @@ from probact.evaluation import Contestant, compare, follow, held_out_problems
 from probact.experiment import Experiment
 from probact.files import finite_numbers, write_atomically
 from probact.registry import STOP_RULES
+from probact.rules.safeguarded import Safeguarded
 from probact.sources import Source
 from probact.tuning import NOTHING, tuning_problems
 from probact.verdicts import calibration, frontier, rank_correlation, shares, stopped_baselines, verdicts
@@ -26,15 +27,19 @@ HINDSIGHT = ("oracle", "exact MAP")
 """Kinds of verdicts that need the whole path."""
 
 
-def contestants(sources: Sequence[Source], device: str) -> list[Contestant]:
-    """Every seed of every source, labelled by rule and halting, or by folder where that is not enough."""
+def contestants(sources: Sequence[Source], device: str, safeguard: bool = False) -> list[Contestant]:
+    """Every seed of every source, labelled by rule and halting, or by folder where that is not enough.
+
+    :param safeguard: let them all wear ``Safeguarded``, also those trained without.
+    """
     short = [f"{source.experiment.rule}, {source.experiment.halting}" for source in sources]
     unique = len(set(short)) == len(short)
     found = []
     for source, label in zip(sources, short, strict=True):
         for seed, one in source.trained.items():
             posterior = None if one.posterior is None else one.posterior.to(device)
-            found.append(Contestant(label if unique else source.folder.name, seed, one.rule.to(device), posterior))
+            rule = Safeguarded(one.rule) if safeguard or one.safeguard else one.rule
+            found.append(Contestant(label if unique else source.folder.name, seed, rule.to(device), posterior))
     return found
 
 
@@ -47,6 +52,7 @@ def evaluate(
     num: int | None = None,
     seed: int = 0,
     cost: float | None = None,
+    safeguard: bool = False,
     out: FilePath,
 ) -> dict[str, Any]:
     """Write ``evaluation.nc``, ``evaluation.json`` and ``figures`` to ``out``; returns what is in the JSON.
@@ -54,10 +60,11 @@ def evaluate(
     :param experiment: family, horizon (the cap on stopping) and sizes of the problem sets.
     :param baselines: names in ``RULES``, or ``cg``.
     :param cost: price of a step in nats; by default the experiment's.
+    :param safeguard: let all but the baselines wear ``Safeguarded``.
     """
     cost = experiment.step_cost if cost is None else cost
     test = held_out_problems(experiment, num, seed)
-    trained = contestants(sources, experiment.device)
+    trained = contestants(sources, experiment.device, safeguard)
     data = compare(experiment, trained, baselines, at, test)
     tuning = tuning_problems(experiment)
 
@@ -98,6 +105,7 @@ def evaluate(
             "num_optimizees": test.num,
             "num_tuning": tuning.num,
             "seed": seed,
+            "safeguard": safeguard,
             "threads": torch.get_num_threads(),
             "runs": [
                 {"folder": source.folder.name, "seeds": [*source.trained], **source.settings} for source in sources

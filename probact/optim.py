@@ -13,7 +13,7 @@ from probact.optimizees.base import Params
 from probact.posteriors import HaltingPosterior
 from probact.pretrained import Pretrained
 from probact.rules.base import State, UpdateRule, map_state
-from probact.rules.safeguarded import Safeguarded
+from probact.rules.safeguarded import Safeguarded, bare
 from probact.stopping import Following, Hazard, Known, StopRule
 from probact.walk import Carry, advance, begin, see
 
@@ -55,7 +55,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         safeguard: bool = True,
     ) -> None:
         super().__init__(params, {})
-        self.rule = Safeguarded(rule) if safeguard else rule
+        self.rule = Safeguarded(bare(rule)) if safeguard else rule
         if stop is None and posterior is not None:
             stop = Hazard(HAZARD_SHARE * (1 - nu))
         if stop is not None and stop.needs_posterior and posterior is None:
@@ -76,10 +76,12 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """With rule and halting posterior by the name of a shipped optimizer (``python cli.py list``), or from a file.
 
         :param source: that name, or a file that ``python cli.py export RUN --out FILE`` wrote.
+        :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
         params = list(params)
         loaded = Pretrained.find(source)
-        made = cls(params, loaded.rule, loaded.posterior, stop=stop, nu=loaded.nu, safeguard=safeguard)
+        worn = safeguard or loaded.safeguard
+        made = cls(params, loaded.rule, loaded.posterior, stop=stop, nu=loaded.nu, safeguard=worn)
         for module in (loaded.rule, loaded.posterior):
             if module is not None:
                 module.to(made._all[0])

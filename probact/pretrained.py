@@ -28,10 +28,12 @@ def shipped() -> list[str]:
 class Pretrained:
     """A rule and its halting posterior as training left them.
 
+    :ivar rule: without the safeguard.
     :ivar options: of the rule, as ``RULES.build`` takes them.
     :ivar nu: the prior's probability to continue.
     :ivar horizon: H, the steps of the unrolls that it was trained on.
     :ivar kl_scale: what training multiplied the price of a step, -log nu, by.
+    :ivar safeguard: whether the rule wore ``Safeguarded`` in training.
     """
 
     rule: UpdateRule
@@ -40,6 +42,7 @@ class Pretrained:
     nu: float
     horizon: int
     kl_scale: float = 1.0
+    safeguard: bool = False
 
     @property
     def halting(self) -> str | None:
@@ -48,7 +51,8 @@ class Pretrained:
 
     def describe(self) -> str:
         """One line."""
-        return f"rule {self.rule.name}, halting {self.halting or 'none'}, trained on {self.horizon} steps"
+        worn = " in the safeguard" if self.safeguard else ""
+        return f"rule {self.rule.name}{worn}, halting {self.halting or 'none'}, trained on {self.horizon} steps"
 
     def save(self, path: Path) -> None:
         """One file, which ``load`` reads back."""
@@ -62,6 +66,7 @@ class Pretrained:
             "nu": self.nu,
             "horizon": self.horizon,
             "kl_scale": self.kl_scale,
+            "safeguard": self.safeguard,
         }
         save_tensors(path, content)
 
@@ -84,7 +89,8 @@ class Pretrained:
             if halting is not None:
                 posterior = HaltingPosterior(halting["name"], rule.num_features + NUM_FEATURES, nu)
                 posterior.load_state_dict(halting["weights"])
-            return cls(rule, saved["options"], posterior, nu, content["horizon"], content.get("kl_scale", 1.0))
+            later = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
+            return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{path}: not a {what} that this version can read ({reason})") from None

@@ -24,6 +24,7 @@ from probact.experiment import Experiment
 from probact.files import write_atomically
 from probact.objectives import Objective
 from probact.pretrained import Pretrained
+from probact.rules.safeguarded import bare
 from probact.training import MetaTraining, Record
 
 FORMAT = "probact checkpoint 1"
@@ -85,12 +86,13 @@ class Chain:
         settings = self.experiment
         trained = replace(self, experiment=replace(settings, device="cpu")).load()
         return Pretrained(
-            rule=trained.rule,
+            rule=bare(trained.rule),
             options=settings.rule_options,
             posterior=trained.posterior,
             nu=settings.prior_nu,
             horizon=settings.horizon,
             kl_scale=settings.kl_scale,
+            safeguard=settings.safeguard,
         )
 
     @property

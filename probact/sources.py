@@ -61,6 +61,7 @@ class Source:
             "prior_nu": one.nu,
             "horizon": one.horizon,
             "kl_scale": one.kl_scale,
+            "safeguard": one.safeguard,
         }
         return cls(RUNS / Path(source).stem, Experiment.create(family=family, **settings), settings, {0: one})
 

@@ -27,6 +27,7 @@ from probact.optimizees.scaled import Scaled
 from probact.parallel import ProcessLostError, Ranks
 from probact.pretrained import Pretrained
 from probact.rollout import Rollout
+from probact.rules.safeguarded import bare
 
 
 class Record(NamedTuple):
@@ -127,7 +128,7 @@ class MetaTraining:
         """
         ours, theirs = self.objective.posterior, source.posterior
         try:
-            self.objective.rule.load_state_dict(source.rule.state_dict())
+            bare(self.objective.rule).load_state_dict(source.rule.state_dict())
         except RuntimeError:
             raise ValueError(
                 f"begin-with: expected the weights of rule {self.experiment.rule!r} with options "

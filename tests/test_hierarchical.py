@@ -255,7 +255,7 @@ def test_a_short_training_lowers_the_loss() -> None:
     before = training.validate().loss
     for _ in training:
         pass
-    assert training.best_validation < 0.8 * before
+    assert training.best_validation < 0.9 * before
 
 
 @pytest.mark.parametrize("bad", [{"parameter_size": 0}, {"tensor_size": 0}, {"global_size": 0}, {"rate": 0.0}])

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from probact.optimizees.base import Optimizee
+from probact.optimizees.base import Optimizee, Params
 from probact.optimizees.linear import LinearModel, gaussian_nll
 from probact.registry import RULES
 from probact.rollout import Rollout, unroll
+from probact.rules.base import State, Step, UpdateRule
 from probact.rules.safeguarded import Safeguarded
 from probact.stopping import GradientNorm, run_until_stopped
 from tests.checks import assert_no_leak, problems
@@ -116,6 +117,45 @@ def test_gradients_reach_the_wrapped_rule(double: None) -> None:
     torch.testing.assert_close(gradient(recompute=True)[1], whole)
     assert not torch.equal(rollout.nll, unroll(lstm, optimizee, 12).nll)
     assert rollout.features.shape == unroll(lstm, optimizee, 12).features.shape
+
+
+class Jump(UpdateRule):
+    """Some steps down, then one far up, w times a constant each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(0.1))
+
+    def init(self, params: Params) -> State:
+        return params["theta"].new_zeros(len(params["theta"]), dtype=torch.long)
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        factor = torch.tensor([-1.0, -2.0, -4.0, 5000.0, -1.0])[state % 5]
+        return Step({"theta": self.w * factor.unsqueeze(-1)}, state + 1, loss.new_empty(len(loss), 0))
+
+
+def test_the_gradient_is_the_derivative(double: None) -> None:
+    """By differences, through ways back and shortened steps, of losses whose own gradient is constant."""
+
+    def linear(residual: Tensor) -> Tensor:
+        return 10 + residual.sum(-1)
+
+    one = torch.ones(1, 1)
+    optimizee = LinearModel({"theta": 0 * one}, one.unsqueeze(0), 0 * one, torch.zeros(1), linear)
+    jump = Jump()
+    rule = Safeguarded(jump)
+
+    def total(w: float) -> float:
+        with torch.no_grad():
+            jump.w.fill_(w)
+            return float(unroll(rule, optimizee, 14).nll.sum())
+
+    difference = (total(0.1 + 1e-6) - total(0.1 - 1e-6)) / 2e-6
+    total(0.1)
+    rollout = unroll(rule, optimizee, 14)
+    assert int((rollout.nll.diff(dim=0) < -100).sum()) >= 2, "it is to go back more than once"
+    (gradient,) = torch.autograd.grad(rollout.nll.sum(), [jump.w])
+    assert float(gradient) == pytest.approx(difference, rel=1e-6)
 
 
 def test_problems_may_leave_the_batch(double: None) -> None:

@@ -54,11 +54,12 @@ def test_by_name(named: Pretrained, elsewhere: Path) -> None:
             find("larger-lstm")
 
 
-def test_a_file_without_a_kl_scale(named: Pretrained, tmp_path: Path) -> None:
+def test_an_older_file(named: Pretrained, tmp_path: Path) -> None:
     content = torch.load(pretrained.WEIGHTS / "other.pt", weights_only=True)
-    del content["kl_scale"]
+    del content["kl_scale"], content["safeguard"]
     torch.save(content, tmp_path / "older.pt")
-    assert Pretrained.load(tmp_path / "older.pt").kl_scale == 1.0
+    older = Pretrained.load(tmp_path / "older.pt")
+    assert (older.kl_scale, older.safeguard) == (1.0, False)
 
 
 def test_list_names_them(named: Pretrained, run: Any) -> None:
@@ -98,6 +99,7 @@ def test_evaluated_by_name_and_as_a_file(named: Pretrained, elsewhere: Path, run
             "prior_nu": 0.8,
             "horizon": 7,
             "kl_scale": 0.5,
+            "safeguard": False,
         }
     ]
     assert (elsewhere / "runs" / "mine" / "evaluation-quadratic" / "evaluation.json").exists()

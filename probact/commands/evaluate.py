@@ -45,6 +45,9 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--cost", type=click.FloatRange(0, min_open=True), help="Price of a step in nats.  [default: the run's -log nu]"
 )
+@click.option(
+    "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
+)
 @data_directory_option
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
@@ -60,6 +63,7 @@ def evaluate(
     num_optimizees: int | None,
     seed: int,
     cost: float | None,
+    safeguard: bool,
     device: str,
     out: Path | None,
     as_json: bool,
@@ -106,6 +110,7 @@ def evaluate(
         num=num_optimizees,
         seed=seed,
         cost=cost,
+        safeguard=safeguard,
         out=folder,
     )
     if as_json:

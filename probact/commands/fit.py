@@ -39,6 +39,11 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("prior_nu", float, "Probability to continue, in (0, 1): the halting step has prior mean 1 / (1 - nu).")
 @setting("family", choice(FAMILIES), "What the optimizer is trained on; see `list`.")
 @setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
+@click.option(
+    "--safeguard/--no-safeguard",
+    default=None,
+    help="Let the rule go back to its best iterate, with shorter steps, when the loss gets lost.  [default: no]",
+)
 @setting(
     "begin_with",
     str,
@@ -193,7 +198,10 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
 
 
 def asked_for(given: dict[str, Any]) -> tuple[Experiment, Pretrained | None]:
-    """The experiment that the options ask for, and what it begins with: rule and rule options are that one's."""
+    """The experiment that the options ask for, and what it begins with.
+
+    Rule and rule options are that one's, and so is the safeguard unless it is asked for or declined.
+    """
     chosen = {name: value for name, value in given.items() if value not in (None, {})}
     if "begin_with" not in chosen:
         return Experiment.create(**chosen), None
@@ -204,19 +212,21 @@ def asked_for(given: dict[str, Any]) -> tuple[Experiment, Pretrained | None]:
         raise click.UsageError(f"--rule {chosen['rule']}: expected {source.rule.name}, the rule of {text}")
     if "rule_options" in chosen:
         raise click.UsageError(f"--rule-option: {text} has its own: drop {', '.join(chosen['rule_options'])}")
-    chosen |= {"rule": source.rule.name, "rule_options": dict(source.options)}
+    chosen = {"safeguard": source.safeguard, **chosen, "rule": source.rule.name, "rule_options": dict(source.options)}
     return Experiment.create(**chosen), source
 
 
 def command_line(experiment: Experiment) -> str:
     """The ``fit`` that makes ``experiment``, with the settings that neither a default nor the family says."""
     options = {option.name: option for option in fit.params}
-    begins = ("rule", "rule_options") if experiment.begin_with else ()
+    given = experiment.given()
+    if experiment.begin_with:
+        of_source = ("rule", "rule_options", "safeguard")
+        given = {name: value for name, value in given.items() if name not in of_source}
+        given["safeguard"] = experiment.safeguard
     words = ["python", "cli.py", "fit"]
-    for name, value in experiment.given().items():
+    for name, value in given.items():
         option = options["seeds" if name == "seed" else name]
-        if name in begins:
-            continue
         if isinstance(value, bool):
             words += option.opts if value else option.secondary_opts
         elif isinstance(value, Mapping):

@@ -67,7 +67,7 @@ class Safeguarded(UpdateRule):
 
     def __init__(self, rule: UpdateRule) -> None:
         super().__init__()
-        self.rule = rule
+        self.rule: UpdateRule = rule
         self.num_features = rule.num_features
 
     def init(self, params: Params) -> State:
@@ -98,6 +98,11 @@ class Safeguarded(UpdateRule):
         parts = iter(fresh)
         restarted = map_state(lambda tensor: choose(next(parts), tensor), proposed.state)
         return proposed._replace(update=update, state=restarted)
+
+
+def bare(rule: UpdateRule) -> UpdateRule:
+    """``rule`` without the safeguard, if it wears one."""
+    return rule.rule if isinstance(rule, Safeguarded) else rule
 
 
 def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[Guard, Tensor]:
