@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from probact.evaluation import held_out_problems
-from probact.experiment import Experiment, generator
+from probact.experiment import Experiment
 from probact.files import write_atomically
 from probact.optimizees.base import Optimizee
 from probact.registry import RULES
