@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,11 @@ STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
 
 LEARN = "--halting none --objective log-loss --through-path --by-segment --truncate 20"
 DETERMINISTIC = "general --family-option members=regression,quadratic,student-t,mixed"
-MLPS = "members=mnist:held_out=false,mnist:held_out=false,mnist:hidden=20/20:held_out=false,"
-MLPS += "mnist:hidden=40:activation=relu:held_out=false"
+MLPS = "members=mnist:held_out=false,mnist:hidden=20/20:held_out=false"
 RULE = {
     "subspace-mlp": f"--family general --family-option {MLPS} --rule subspace --rule-option memory=0 --rule-option "
-    f"start=adam {LEARN} --horizon 200 --curriculum 100 --batch 8 --lr 1e-3 --meta-steps 200 --validate-every 20 "
-    "--validation-problems 4 --test-problems 8",
+    f"start=adam {LEARN} --horizon 200 --curriculum 80 --batch 8 --lr 1e-3 --meta-steps 160 --validate-every 40 "
+    "--validation-problems 8 --test-problems 8",
 }
 """How the rule is trained, three seeds."""
 HALTING = {
@@ -87,9 +86,9 @@ def fit(out: Path, settings: str) -> None:
     if (out / "summary.json").exists():
         return
     if (out / "experiment.json").exists():
-        cli("fit", "--resume", str(out), "--jobs", "2")
+        cli("fit", "--resume", str(out), "--jobs", "3")
     else:
-        cli("fit", *settings.split(), "--jobs", "2", "--out", str(out))
+        cli("fit", *settings.split(), "--jobs", "3", "--out", str(out))
 
 
 def train(name: str) -> None:
@@ -173,7 +172,11 @@ def judge(problem: str) -> None:
 
 
 if __name__ == "__main__":
-    tasks = {"train": (train, RULE), "judge": (judge, PROBLEMS), "export": (export, RULE)}
+    tasks: dict[str, tuple[Callable[[str], None], Sequence[str]]] = {
+        "train": (train, list(RULE)),
+        "judge": (judge, list(PROBLEMS)),
+        "export": (export, list(RULE)),
+    }
     match sys.argv[1:]:
         case [task, *names] if task in tasks and set(names) <= set(tasks[task][1]):
             for each in names or tasks[task][1]:
