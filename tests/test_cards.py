@@ -7,13 +7,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from probact.commands.fit import asked_for, command_line, fit
 from probact.experiment import Experiment
 from probact.fitting import train
 from probact.pretrained import Pretrained
-from probact.registry import FAMILIES, RULES
+from probact.registry import FAMILIES
 from probact.runs import Run
 from tests.test_cli import refused
 from tests.test_cli import run as run  # the fixture
@@ -22,18 +23,22 @@ from tests.test_training import TINY, tiny
 OF_A_SOURCE = ("begin_with", "freeze_rule")
 NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs"}
 CHANGED: dict[str, Any] = {
+    "family_options": {"dim": 3},
+    "rule_options": {"hidden_size": 4, "scale": 0.5},
     "prior_nu": 0.123,
-    "objective": "sum-of-losses",
-    "halting": "softmax",
-    "estimator": "enumerate",
-    "infer_horizon": True,
-    "through_path": True,
-    "recompute": True,
     "kl_scale": 1e-05,
-    "meta_steps": 10_000,
-    "seed": 3,
     "device": "cuda",
 }
+"""Where one more or another one would not do, or would prove less."""
+
+
+def away_from(default: Any, setting: str) -> Any:
+    if setting in CHANGED:
+        return CHANGED[setting]
+    (option,) = [option for option in fit.params if option.name == ("seeds" if setting == "seed" else setting)]
+    if isinstance(option.type, click.Choice):
+        return next(name for name in option.type.choices if name != default)
+    return not default if isinstance(default, bool) else 2 * default + 4
 
 
 def parsed(command: str) -> Experiment:
@@ -76,15 +81,7 @@ def test_the_command_of_a_family_is_short_and_makes_the_same(family: str) -> Non
 def test_every_setting_is_on_the_command_line(setting: str) -> None:
     """One at a time, away from its default."""
     default = getattr(Experiment(), setting)
-    given = CHANGED.get(setting, default)
-    if setting in ("family", "rule"):
-        given = next(name for name in (FAMILIES if setting == "family" else RULES) if name != default)
-    elif setting == "family_options":
-        given = {"dim": 3}
-    elif setting == "rule_options":
-        given = {"hidden_size": 4, "scale": 0.5}
-    elif setting not in CHANGED:
-        given = not default if isinstance(default, bool) else 2 * default + 4
+    given = away_from(default, setting)
     assert given != default
     experiment = Experiment.create(**{setting: given})
     assert_reproduced(experiment)
