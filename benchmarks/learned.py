@@ -3,7 +3,7 @@
     export PROBACT_DATA_DIR=...
     python benchmarks/learned.py train subspace-mlp      # three seeds of the rule, then the halting of the best
     python benchmarks/learned.py judge mnist             # or others of PROBLEMS: results/learned-<problem>.json
-    python benchmarks/learned.py export subspace-mlp     # probact/pretrained/<name>.pt and its card
+    python benchmarks/learned.py export subspace-mlp     # probact/weights/<name>.pt and its card
 
 ``judge`` walks 500 steps on new problems, learned rules (three seeds) and baselines, each baseline at the rate that was
 tuned for the step (``probact/tuned_rates.json``; beyond the last one tuned for, at that one's).  Networks are scored on
@@ -37,7 +37,7 @@ from probact.walk import Walk
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs"
 RESULTS = Path(__file__).resolve().parent / "results"
-PRETRAINED = ROOT / "probact" / "pretrained"
+WEIGHTS = ROOT / "probact" / "weights"
 STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
 
 LEARN = "--halting none --objective log-loss --through-path --by-segment --truncate 20"
@@ -97,8 +97,8 @@ def train(name: str) -> None:
 
 
 def export(name: str) -> None:
-    PRETRAINED.mkdir(exist_ok=True)
-    cli("export", str(RUNS / f"{name}-halting"), "--out", str(PRETRAINED / f"{name}.pt"), "--card")
+    WEIGHTS.mkdir(exist_ok=True)
+    cli("export", str(RUNS / f"{name}-halting"), "--out", str(WEIGHTS / f"{name}.pt"), "--card")
 
 
 def rates(experiment: Experiment) -> dict[str, dict[int, float]]:

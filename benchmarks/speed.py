@@ -5,6 +5,7 @@
     python benchmarks/speed.py peak       # arithmetic of the LSTM on MNIST networks, against torch.mm
     python benchmarks/speed.py growth     # time a step as d, L and H grow
     python benchmarks/speed.py compiled   # the hand-fused LSTM cell, against autograd's and torch.compile's
+    python benchmarks/speed.py cost       # a step of each rule on MNIST networks, against Adam's
     python benchmarks/speed.py processes  # torchrun with 2 processes, against 1; and weights and gradient alike
 
 Each writes ``benchmarks/results/speed-<question>.json``.  Ways are timed in turn, so that a busy machine slows all of
@@ -27,11 +28,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from probact.experiment import Experiment, generator
 from probact.files import write_atomically
 from probact.objectives import Objective
-from probact.optimizees.base import Optimizee
+from probact.optimizees.base import Optimizee, flatten, value_and_grad
 from probact.registry import RULES
 from probact.rollout import unroll
 from probact.rules.lstm import LSTMCell, fused_cell, log_and_sign
@@ -257,6 +259,44 @@ def compiled() -> dict[str, Any]:
     return result
 
 
+def cost() -> dict[str, Any]:
+    """A step of 16 MNIST networks: milliseconds with and without the gradient; multiplications in matrix products."""
+    optimizee = problems("mnist", 16)
+    rules: dict[str, dict[str, Any]] = {
+        "adam": {"lr": 0.02},
+        "nag": {"lr": 0.3},
+        "lbfgs": {},
+        "subspace": {"memory": 0, "start": "adam"},
+        "hierarchical": {},
+        "lstm": {},
+    }
+    start = optimizee.init
+    gradient = partial(value_and_grad, partial(optimizee.loss, step=0), start)
+    loss, grads = gradient()
+    with torch.no_grad():
+        ways: dict[str, Callable[[], Any]] = {"gradient": gradient}
+        weights, products = {}, {}
+        for name, options in rules.items():
+            rule = RULES.build(name, options)
+            weights[name] = sum(weight.numel() for weight in rule.parameters())
+            state = rule.step(grads, rule.init(start), start, loss).state
+            ways[name] = partial(rule.step, grads, state, start, loss)
+            with FlopCounterMode(display=False) as counter:
+                ways[name]()
+            products[name] = counter.get_total_flops() / 2 / flatten(start).numel()
+        seconds = timed(ways)
+    least = {way: min(found) for way, found in seconds.items()}
+    adam = least["gradient"] + least["adam"]
+    return {
+        "problem": "16 MNIST networks of 15,910 parameters, minibatches of 128; least of the rounds",
+        "weights": weights,
+        "multiplications_a_coordinate": products,
+        "ms_a_step": {way: 1000 * value for way, value in least.items()},
+        "update_times_adam": {name: least[name] / least["adam"] for name in rules},
+        "gradient_and_update_times_adam": {name: (least["gradient"] + least[name]) / adam for name in rules},
+    }
+
+
 def processes() -> dict[str, Any]:
     """Both train alone on the machine, in turn, one thread a process; seconds a meta-step from metrics.jsonl."""
     return {
@@ -288,7 +328,15 @@ def _processes(batch: int) -> dict[str, Any]:
     }
 
 
-QUESTIONS = {"loop": loop, "elbo": elbo, "peak": peak, "growth": growth, "compiled": compiled, "processes": processes}
+QUESTIONS = {
+    "loop": loop,
+    "elbo": elbo,
+    "peak": peak,
+    "growth": growth,
+    "compiled": compiled,
+    "cost": cost,
+    "processes": processes,
+}
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or list(QUESTIONS)
