@@ -142,6 +142,8 @@ class MetaTraining:
     def __iter__(self) -> Iterator[Record]:
         if not self._has_begun:
             raise ValueError(f"expected begin_with, the weights of {self.experiment.begin_with!r}, before training")
+        if self.step == 0 and self.experiment.meta_steps:
+            self._keep_best(self.validate())  # a training that only does harm leaves what it began with
         while self.step < self.experiment.meta_steps:
             yield self._meta_step()
 
@@ -166,9 +168,8 @@ class MetaTraining:
             if whole is not None:
                 self.load_state_dict(whole)
             raise
-        if validation is not None and validation[:2] < (self.best_diverged, self.best_validation):
-            self.best_diverged, self.best_validation, _ = validation
-            self.best_weights = copy.deepcopy(self.objective.state_dict())
+        if validation is not None:
+            self._keep_best(validation)
         return Record(
             step=self.step,
             loss=sum(part.loss for part in found) / len(found),
