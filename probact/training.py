@@ -236,6 +236,11 @@ class MetaTraining:
             sum(halting) / len(halting) if halting else None,
         )
 
+    def _keep_best(self, validation: Validation) -> None:
+        if validation[:2] < (self.best_diverged, self.best_validation):
+            self.best_diverged, self.best_validation, _ = validation
+            self.best_weights = copy.deepcopy(self.objective.state_dict())
+
     def _sample(
         self, family: OptimizeeFamily, num: int, random: torch.Generator, random_scaling: float = 0.0
     ) -> Optimizee:
