@@ -107,13 +107,22 @@ def test_the_best_weights_are_kept() -> None:
 
 
 def test_one_diverging_problem_does_not_keep_the_untrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer diverged problems win first, then the smaller loss."""
-    outcomes = iter([(1, 5.0, None), (1, 4.0, None), (2, 1.0, None)])
+    """Fewer diverged problems win first, then the smaller loss; the untrained weights are validated before all."""
+    outcomes = iter([(2, 0.5, None), (1, 5.0, None), (1, 4.0, None), (2, 1.0, None)])
     training = MetaTraining(tiny())
     monkeypatch.setattr(training, "validate", lambda: Validation(*next(outcomes)))
     weights = {record.step: {n: w.clone() for n, w in training.objective.state_dict().items()} for record in training}
     assert (training.best_diverged, training.best_validation) == (1, 4.0)
     assert same(training.best_weights, weights[4])
+
+
+def test_a_training_that_only_does_harm_leaves_what_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = iter([(0, 1.0, None), *[(0, 2.0, None)] * 3])
+    training = MetaTraining(tiny())
+    untrained = {n: w.clone() for n, w in training.objective.state_dict().items()}
+    monkeypatch.setattr(training, "validate", lambda: Validation(*next(outcomes)))
+    list(training)
+    assert same(training.best_weights, untrained)
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
@@ -123,7 +132,7 @@ def test_non_finite_gradients_are_skipped_and_counted(monkeypatch: pytest.Monkey
 
     def sometimes_nan(*args: Any) -> torch.Tensor:
         calls.append(1)
-        return original(*args) * (math.nan if len(calls) == 2 else 1.0)
+        return original(*args) * (math.nan if len(calls) == 3 else 1.0)  # the first validates the untrained weights
 
     monkeypatch.setattr(training.objective, "loss", sometimes_nan)
     steps = iter(training)
