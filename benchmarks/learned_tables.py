@@ -131,8 +131,8 @@ All optimizers:
 ### Training levers
 
 `python benchmarks/levers.py`: the subspace rule on 64-20-10 networks on digits, 60 meta-steps of 8 networks and 50
-steps, two seeds; the base (`--objective log-loss --through-path --by-segment --truncate 10`) and a change at a time; nats
-summed over the 64 held-out images of 64 new networks.
+steps, two seeds; the base (`log-loss`, `--through-path`, `--by-segment`, `--truncate 10`) and one change at a
+time; nats summed over the 64 held-out images of 64 new networks.
 
 {levers()}"""
 
