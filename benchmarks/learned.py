@@ -1,13 +1,13 @@
 """The optimizers that are shipped: trained, judged beside tuned baselines, exported with a card.
 
     export PROBACT_DATA_DIR=...
-    python benchmarks/learned.py train subspace-mlp      # the rule, three seeds (lstm: one), then the halting of the best
+    python benchmarks/learned.py train subspace-mlp      # three seeds (lstm: one), then the halting of the best
     python benchmarks/learned.py judge mnist             # or others of PROBLEMS: results/learned-<problem>.json
     python benchmarks/learned.py export subspace-mlp     # probact/weights/<name>.pt and its card
 
 ``judge`` walks 500 steps on new problems, learned rules (three seeds) and baselines, each baseline at the rate that was
 tuned for the step (``probact/tuned_rates.json``; beyond the last one tuned for, at that one's).  Networks are scored on
-the whole test set, other problems by their own loss.
+the whole test set, other problems by their own loss.  What a file holds already is not judged again.
 """
 
 from __future__ import annotations
@@ -178,9 +178,12 @@ def judge(problem: str) -> None:
     family, options, num = PROBLEMS[problem]
     experiment = Experiment.create(family=family, family_options=options)
     problems = held_out_problems(experiment, num)
+    path_of_result = RESULTS / f"learned-{problem}.json"
     result: dict[str, Any] = {"family": family, "options": options, "num": num, "learned": {}, "baselines": {}}
+    if path_of_result.exists() and (before := json.loads(path_of_result.read_text()))["num"] == num:
+        result = before
     for name in RULE:
-        if not (RUNS / name / "summary.json").exists():
+        if name in result["learned"] or not (RUNS / name / "summary.json").exists():
             continue
         chains = Run.open(RUNS / name).chains
         begun = time.perf_counter()
@@ -188,6 +191,8 @@ def judge(problem: str) -> None:
         result["learned"][name] = {"seeds": len(chains), **row(paths)}
         print(problem, name, f"{time.perf_counter() - begun:.0f} s", flush=True)
     for name, of_step in rates(experiment).items():
+        if name in result["baselines"]:
+            continue
         path: dict[int, tuple[Tensor, Tensor]] = {}
         for lr in set(of_step.values()):
             path |= walk(RULES.build(name, {"lr": lr}), problems, [step for step in STEPS if of_step[step] == lr])
@@ -195,7 +200,7 @@ def judge(problem: str) -> None:
         print(problem, name, flush=True)
     if (optimum := problems.optimum()) is not None:
         result["optimum"] = float(optimum.double().mean())
-    write_atomically(RESULTS / f"learned-{problem}.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(path_of_result, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
