@@ -22,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(folder.cleanup)
     write_all(Path(folder.name))
     os.environ[VARIABLE] = folder.name
+    if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: one thread each, also in the processes that tests start
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
