@@ -13,6 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from pages import RESULTS, number, read, table
 
+from probact.files import write_atomically
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
 STEPS = ("10", "20", "50", "100", "200", "500")
 ORDER = (
     "quadratic", "regression", "student-t", "digits", "mnist", "mnist-20-20", "fashion-mnist", "cifar10",
@@ -137,5 +141,13 @@ time; nats summed over the 64 held-out images of 64 new networks.
 {levers()}"""
 
 
+def main() -> None:
+    before, begin, rest = README.read_text().partition("<!-- learned -->\n")
+    _, end, after = rest.partition("<!-- /learned -->\n")
+    if not begin or not end:
+        sys.exit(f"Error: {README}: expected the marks <!-- learned --> and <!-- /learned -->")
+    write_atomically(README, f"{before}{begin}{readme()}\n{end}{after}")
+
+
 if __name__ == "__main__":
-    print(readme())
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from learned_tables import section as shipped
 from network_tables import sections
 from pages import FOLDER, number, read, table, with_error
 
@@ -245,6 +246,8 @@ Adam on 10 parameters is overhead alone, and nothing is saved there.
 {compaction()}
 
 {sections(stopping("mnist", "mnist"))}
+
+{shipped()}
 ## The prior code's faults, one at a time
 
 `python benchmarks/ablations.py`.
