@@ -63,8 +63,8 @@ RULE = {
 SEEDS = {"lstm-regression": 1, "lstm-mlp": 1, "lstm-general": 1}
 """Where it is not three."""
 HALTING = {
-    "subspace-mlp": "--family mnist --family-option held_out=false --horizon 200 --batch 16 --meta-steps 60 --lr 5e-3 "
-    "--validate-every 20 --validation-problems 16 --test-problems 16",
+    "subspace-mlp": "--family mnist --family-option held_out=false --horizon 200 --batch 4 --meta-steps 200 --lr 1e-2 "
+    "--validate-every 40 --validation-problems 16 --test-problems 16",
     "subspace-regression": "--family mixed --horizon 60 --batch 64 --meta-steps 300 --lr 5e-3",
     "subspace-general": "--family digits --horizon 100 --batch 16 --meta-steps 80 --lr 5e-3",
     "lstm-general": "--family digits --horizon 50 --batch 8 --meta-steps 60 --lr 5e-3",

@@ -25,17 +25,27 @@ def summary_of(run: Run) -> dict[str, Any]:
     return summary
 
 
-def write_card(
-    out: Path, one: Pretrained, chain: Chain, summary: Mapping[str, Any], command: str, limits: str = ""
-) -> Path:
-    """The card of the file ``out``, which holds ``one``, the optimizer that ``chain`` trained.
+def trainings_of(chain: Chain) -> list[Chain]:
+    """``chain`` behind the trainings that it began with, as far as their runs are there."""
+    source = chain.experiment.begin_with
+    before = trainings_of(Run.open(Path(source)).best()) if source and Path(source).is_dir() else []
+    return [*before, chain]
 
-    :param summary: of its run.
-    :param command: what trains it again.
+
+def write_card(
+    out: Path,
+    one: Pretrained,
+    trainings: Sequence[tuple[Chain, str]],
+    summary: Mapping[str, Any],
+    limits: str = "",
+) -> Path:
+    """The card of the file ``out``, which holds ``one``, the optimizer that the last of ``trainings`` made.
+
+    :param trainings: what it was trained by, in turn, and the command for each.
+    :param summary: of the last one's run.
     :returns: where it is written, beside ``out``.
     """
-    settings = chain.experiment
-    minutes = sum(record["seconds"] for record in chain.records()) / 60
+    settings = trainings[-1][0].experiment
     rule, head = (
         sum(weight.numel() for weight in module.parameters()) if module is not None else 0
         for module in (one.rule, one.posterior)
@@ -45,9 +55,7 @@ def write_card(
         f"An optimizer for `probact.LearnedOptimizer`: {one.describe()}.\n"
         f"{rule:,} weights of the rule and {head:,} of the halting posterior; {out.stat().st_size:,} bytes.",
         "## Training",
-        f"```sh\n{command}\n```",
-        f"Seed {settings.seed}: {settings.meta_steps:,} meta-steps of {settings.batch} problems, {minutes:.3g} minutes "
-        f"on {settings.device}.",
+        *(f"```sh\n{command}\n```\n\n{_effort(chain)}" for chain, command in trainings),
         "## What it reaches",
         f"Mean over {summary['num_optimizees']:,} held-out problems of `{settings.family}` and over training seeds "
         f"{', '.join(map(str, summary['seeds']))}; losses and gaps in nats.",
@@ -61,6 +69,15 @@ def write_card(
     path = out.with_suffix(".md")
     write_atomically(path, "\n\n".join(parts) + "\n")
     return path
+
+
+def _effort(chain: Chain) -> str:
+    settings = chain.experiment
+    minutes = sum(record["seconds"] for record in chain.records()) / 60
+    return (
+        f"Seed {settings.seed}: {settings.meta_steps:,} meta-steps of {settings.batch} problems, {minutes:.3g} minutes "
+        f"on {settings.device}."
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -140,3 +140,16 @@ def test_export_with_a_card(elsewhere: Path, run: Any) -> None:
     assert "## Limits\n\nNever beyond 6 steps.\n\n## Licence\n\nApache-2.0\n" in card
     assert "to be written" in run(*export, "--card")[1]
     assert "To be written" in Path("small.md").read_text()
+
+
+def test_a_card_names_the_trainings_that_came_before(elsewhere: Path, run: Any) -> None:
+    settings = {**TINY, "rule_options": {"hidden_size": 4}, "meta_steps": 2}
+    first = Run.create(Path("first"), Experiment.create(**settings), [3])
+    train(first.chains[0], lambda record: None, lambda: False)
+    assert run("fit", "--begin-with", "first", "--freeze-rule", "--meta-steps", "1", "--batch", "4", "--horizon", "6",
+               "--validation-problems", "4", "--test-problems", "4", "--out", "second")[0] == 0  # fmt: skip
+    code, _, err = run("export", "second", "--out", "both.pt", "--card")
+    assert code == 0, err
+    commands = [line for line in Path("both.md").read_text().splitlines() if line.startswith("python")]
+    assert plain(parsed(commands[0])) == plain(first.chains[0].experiment)
+    assert "--begin-with first" in commands[1]

@@ -23,7 +23,7 @@ def export(folder: Path | None, out: Path, seed: int | None, card: bool, limits:
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
     """
-    from probact.cards import summary_of, write_card
+    from probact.cards import summary_of, trainings_of, write_card
     from probact.runs import Run
 
     run = Run.latest() if folder is None else Run.open(folder)
@@ -42,5 +42,6 @@ def export(folder: Path | None, out: Path, seed: int | None, card: bool, limits:
     pretrained.save(out)
     click.echo(f"{out}: {pretrained.describe()}")
     if card:
-        written = write_card(out, pretrained, chains[seed], summary, command_line(chains[seed].experiment), limits)
+        trainings = [(chain, command_line(chain.experiment)) for chain in trainings_of(chains[seed])]
+        written = write_card(out, pretrained, trainings, summary, limits)
         click.echo(f"{written}: the card{'' if limits else ', whose section on limits is to be written'}")
