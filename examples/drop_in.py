@@ -4,8 +4,9 @@
 
 First a halting posterior is meta-trained for Nesterov's accelerated gradient, on smaller networks than the one trained
 afterwards and on the same split of the images (under a minute); then it decides, from the losses and gradients of the
-loop alone, beside tuned torch.optim.Adam, which has to be told when to stop.  The price of a step is 1 nat of the loss
-summed over 64 held-out images.
+loop alone, beside the shipped optimizer subspace-mlp, which was trained on MNIST and has its own stop, and beside tuned
+torch.optim.Adam, which has to be told when to stop.  The price of a step is 1 nat of the loss summed over 64 held-out
+images.
 """
 
 from __future__ import annotations
@@ -96,7 +97,15 @@ def with_adam(seed: int, rate: float, steps: int) -> Result:
 def with_learned_stop(seed: int, trained: Objective) -> Result:
     loop = Loop(seed)
     stop = Cumulative(0.5)  # where half of q(t|x) is spent
-    optimizer = LearnedOptimizer(loop.model.parameters(), trained.rule, trained.posterior, stop=stop)
+    return until_it_stops(loop, LearnedOptimizer(loop.model.parameters(), trained.rule, trained.posterior, stop=stop))
+
+
+def with_shipped(seed: int) -> Result:
+    loop = Loop(seed)
+    return until_it_stops(loop, LearnedOptimizer.from_pretrained(loop.model.parameters(), "subspace-mlp"))
+
+
+def until_it_stops(loop: Loop, optimizer: LearnedOptimizer) -> Result:
     while not optimizer.should_stop() and optimizer.num_steps < BUDGET:
         optimizer.step(loop.closure)
     return loop.test(optimizer.num_steps)
@@ -110,6 +119,7 @@ def main(meta_steps: int = 60, num_networks: int = 5) -> dict[str, list[Result]]
     trained = meta_train(meta_steps).objective.eval()
     seeds = range(num_networks)
     results = {"NAG, learned stop": [with_learned_stop(seed, trained) for seed in seeds]}
+    results["subspace-mlp"] = [with_shipped(seed) for seed in seeds]
     same = round(sum(steps for steps, _, _ in results["NAG, learned stop"]) / num_networks)
     for steps in (same, BUDGET):
         rate = min(RATES, key=lambda rate, steps=steps: cost(with_adam(1000, rate, steps)))  # tuned on another network

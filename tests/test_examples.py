@@ -32,8 +32,9 @@ def test_svi(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
     results = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))["main"](meta_steps=30, num_networks=2)
-    learned, adam, whole = results.values()
-    assert all(5 < steps < 100 and accuracy > 0.7 for steps, _, accuracy in learned)
+    learned, shipped, adam, whole = results.values()
+    assert all(5 < steps < 100 and accuracy > 0.7 for steps, _, accuracy in [*learned, *shipped])
+    assert sum(loss for _, loss, _ in shipped) < sum(loss for _, loss, _ in adam)
     assert len({steps for steps, _, _ in adam}) == 1
     assert whole[0][0] == 100
     printed = capsys.readouterr().out
