@@ -22,6 +22,7 @@ ORDER = (
     "quadratic", "regression", "student-t", "digits", "mnist", "mnist-20-20", "fashion-mnist", "cifar10",
     "breast-cancer", "digits-autoencoder", "mnist-100", "mnist-20-20-20",
 )  # fmt: skip
+EXACT = {"quadratic", "regression", "student-t", "breast-cancer"}
 HELD_OUT = {"fashion-mnist", "cifar10", "breast-cancer", "digits-autoencoder", "mnist-100", "mnist-20-20-20"}
 
 
@@ -33,19 +34,19 @@ def best_baseline(result: dict[str, Any], step: str) -> tuple[float, str]:
     return min((row["loss"][step]["mean"], name) for name, row in result["baselines"].items())
 
 
-def cell(entry: dict[str, float | None], bold: bool = False) -> str:
+def cell(entry: dict[str, float], best: float | None = None) -> str:
     mean, sem = entry["mean"], entry["sem"]
-    text = number(mean, 4) + ("" if not sem else f" ± {sem:.1g}")
-    return f"**{text}**" if bold else text
+    text = number(mean) + (f" ± {sem:.1g}" if sem > 1e-9 * abs(mean) else "")
+    return f"**{text}**" if best is not None and (mean <= best or number(mean) == number(best)) else text
 
 
 def rows(name: str, result: dict[str, Any]) -> list[list[str]]:
     best = {step: best_baseline(result, step) for step in STEPS}
     title = name + (" (held out)" if name in HELD_OUT else "")
     found = [[title, "best tuned of each step", *(f"{number(loss, 4)} {rule}" for loss, rule in best.values())]]
-    for learned, row in result["learned"].items():
-        cells = [cell(row["loss"][step], row["loss"][step]["mean"] <= best[step][0]) for step in STEPS]
-        found.append(["", learned, *cells])
+    for learned in ("subspace-regression" if name in EXACT else "subspace-mlp", "subspace-general"):
+        if (row := result["learned"].get(learned)) is not None:
+            found.append(["", learned, *(cell(row["loss"][step], best[step][0]) for step in STEPS)])
     return found
 
 
