@@ -44,9 +44,13 @@ def rows(name: str, result: dict[str, Any]) -> list[list[str]]:
     best = {step: best_baseline(result, step) for step in STEPS}
     title = name + (" (held out)" if name in HELD_OUT else "")
     found = [[title, "best tuned of each step", *(f"{number(loss, 4)} {rule}" for loss, rule in best.values())]]
-    for learned in ("subspace-regression" if name in EXACT else "subspace-mlp", "subspace-general"):
-        if (row := result["learned"].get(learned)) is not None:
-            found.append(["", learned, *(cell(row["loss"][step], best[step][0]) for step in STEPS)])
+    own = "subspace-regression" if name in EXACT else "subspace-mlp"
+    shown = {
+        learned: result["learned"][learned] for learned in (own, "subspace-general") if learned in result["learned"]
+    }
+    found += [
+        ["", learned, *(cell(row["loss"][step], best[step][0]) for step in STEPS)] for learned, row in shown.items()
+    ]
     return found
 
 

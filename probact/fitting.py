@@ -17,10 +17,11 @@ from probact.experiment import Experiment
 from probact.files import finite_numbers, write_atomically
 from probact.imitation import teacher_of
 from probact.parallel import ProcessLostError, Ranks
+from probact.records import Record
 from probact.registry import RULES
 from probact.rules.handcrafted import HandDesigned
 from probact.runs import Chain, Run
-from probact.training import MetaTraining, Record
+from probact.training import MetaTraining
 from probact.tuning import loss_curve, tuned_rates
 
 SECONDS_BETWEEN_SAVES = 10.0

@@ -17,7 +17,7 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
     """A progress bar on a terminal, a line a validation elsewhere and without ``bar``."""
     from tqdm import tqdm
 
-    from probact.training import Record
+    from probact.records import Record
 
     terminal = bar and sys.stderr.isatty()
     label = f"seed {experiment.seed}"

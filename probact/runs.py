@@ -24,8 +24,9 @@ from probact.experiment import Experiment
 from probact.files import write_atomically
 from probact.objectives import Objective
 from probact.pretrained import Pretrained
+from probact.records import Record
 from probact.rules.safeguarded import bare
-from probact.training import MetaTraining, Record
+from probact.training import MetaTraining
 
 FORMAT = "probact checkpoint 1"
 RUNS = Path("runs")

@@ -15,8 +15,8 @@ from probact.experiment import Experiment
 from probact.fitting import train
 from probact.interrupts import asked_to_stop
 from probact.parallel import ProcessLostError
+from probact.records import Record
 from probact.runs import Chain
-from probact.training import Record
 
 Show = Callable[[Experiment], AbstractContextManager[Callable[[Record], None]]]
 POLL_SECONDS = 0.2

@@ -19,9 +19,10 @@ from probact.cli import cli
 from probact.experiment import Experiment
 from probact.fitting import train
 from probact.parallel import ProcessLostError, Ranks
+from probact.records import Record
 from probact.runs import Run
 from probact.side_by_side import train_side_by_side
-from probact.training import MetaTraining, Record
+from probact.training import MetaTraining
 from tests.test_training import CLI, FIT, final_weights, lines, same, start, tiny, wait_for
 
 FIVE = {"batch": 5, "validation_problems": 5}

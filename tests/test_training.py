@@ -16,8 +16,9 @@ import torch
 
 from probact.experiment import Experiment, generator
 from probact.fitting import train, with_tuned_rate
+from probact.records import Validation
 from probact.runs import Run
-from probact.training import MetaTraining, Validation
+from probact.training import MetaTraining
 
 CLI = Path(__file__).parent.parent / "cli.py"
 TINY = {
