@@ -40,7 +40,7 @@ def list_() -> None:
             click.style("shipped optimizers (LearnedOptimizer.from_pretrained, fit --begin-with, evaluate)", bold=True)
         )
         for name in names:
-            click.echo(f"  {name:16}{Pretrained.load_named(name).describe()}")
+            click.echo(f"  {name:22}{Pretrained.load_named(name).describe()}")
 
 
 def _setting(name: str, value: Any) -> str:
