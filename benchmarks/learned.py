@@ -55,9 +55,9 @@ RULE = {
     f"start=adam {LEARN} --horizon 100 --curriculum 80 --batch 8 --lr 1e-3 --meta-steps 200 --validate-every 40 "
     "--validation-problems 8 --test-problems 256",
     "lstm-regression": "--family regression",
-    "lstm-mlp": "--family mnist --family-option held_out=false",
+    "lstm-mlp": "--family mnist --family-option held_out=false --meta-steps 150",
     "lstm-general": "--family general --family-option members=regression,quadratic,digits --halting none --objective "
-    "log-loss --horizon 50 --batch 4 --lr 5e-3 --meta-steps 300 --validate-every 50 --validation-problems 16",
+    "log-loss --horizon 50 --batch 4 --lr 5e-3 --meta-steps 150 --validate-every 50 --validation-problems 16",
 }
 """How the rule is trained; where it halts already, its halting too."""
 SEEDS = {"lstm-regression": 1, "lstm-mlp": 1, "lstm-general": 1}
