@@ -73,7 +73,7 @@ HALTING = {
 LIMITS = {
     "subspace-mlp": "trained on sigmoid networks 784-20-10 and 784-20-20-10 on MNIST, minibatches of 128; other data, "
     "widths, depths and activations are in the table of benchmarks/README.md. For minibatch gradients: on exact ones "
-    "subspace-regression is far better.",
+    "subspace-regression is far better. The losses above are of training images: meta-training saw no test image.",
     "subspace-regression": "for exact gradients: on minibatches a line search by backtracking goes astray. Its rule is "
     "as it starts: evolution strategies found nothing better in 120 meta-steps (three seeds); its halting is learned.",
     "subspace-general": "a compromise: subspace-regression is better on exact gradients, subspace-mlp on networks.",
