@@ -20,10 +20,10 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 STEPS = ("10", "20", "50", "100", "200", "500")
 ORDER = (
     "quadratic", "regression", "student-t", "digits", "mnist", "mnist-20-20", "fashion-mnist", "cifar10",
-    "breast-cancer", "digits-autoencoder", "mnist-100", "mnist-20-20-20",
+    "breast-cancer", "digits-autoencoder",
 )  # fmt: skip
 EXACT = {"quadratic", "regression", "student-t", "breast-cancer"}
-HELD_OUT = {"fashion-mnist", "cifar10", "breast-cancer", "digits-autoencoder", "mnist-100", "mnist-20-20-20"}
+HELD_OUT = {"fashion-mnist", "cifar10", "breast-cancer", "digits-autoencoder"}
 
 
 def problems() -> dict[str, dict[str, Any]]:

@@ -39,11 +39,11 @@ def test_training_unrolls_so_far_and_validation_to_the_end(
     monkeypatch.setattr(training.objective, "unroll", counting)
     records = list(training)
     caps = [cap for cap, _ in unrolled]
-    assert caps == [2, 4, 20, 6, 11, 20, 20, 20, 20]  # every second is followed by a validation
+    assert caps == [20, 2, 4, 20, 6, 11, 20, 20, 20, 20]  # validated first, and after every second
     lengths = [length for _, length in unrolled]
     if settings.get("estimator") == "sample":
         assert all(length <= cap for cap, length in unrolled)
-        assert lengths[2] == lengths[5] == 20
+        assert lengths[3] == lengths[6] == 20
     else:
         assert lengths == caps
     assert all(record.skipped == 0 for record in records)

@@ -71,16 +71,13 @@ def test_training_problems_alone_are_scaled_and_by_the_seed(monkeypatch: pytest.
         training = MetaTraining(tiny(random_scaling=spread))
         untrained = training.validate()
         seen: list[Optimizee] = []
-        objective = training.objective.forward
-        monkeypatch.setattr(
-            training.objective, "forward", lambda one, *a, f=objective, s=seen: s.append(one) or f(one, *a)
-        )
+        unroll = training.objective.unroll
+        monkeypatch.setattr(training.objective, "unroll", lambda one, *a, f=unroll, s=seen: s.append(one) or f(one, *a))
         list(training)
-        assert [type(one) is Scaled for one in seen] == (
-            [bool(spread)] * 2 + [False]
-        ) * 3  # validated every 2 meta-steps
+        # Validated first, and every 2 meta-steps.
+        assert [type(one) is Scaled for one in seen] == [False, *([bool(spread)] * 2 + [False]) * 3]
         weights[run] = training.objective.state_dict(), untrained
-        for k, one in enumerate(seen[:2]):  # each batch has its own problems and factors
+        for k, one in enumerate(seen[1:3]):  # each batch has its own problems and factors
             random = generator("train", 0, k)
             drawn = training.family.sample(4, random)
             drawn = Scaled.random(drawn, spread, random) if spread else drawn
