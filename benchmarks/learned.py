@@ -6,7 +6,7 @@
     python benchmarks/learned.py export subspace-mlp     # probact/weights/<name>.pt and its card
 
 ``judge`` walks 500 steps on new problems, learned rules (three seeds) and baselines, each baseline at the rate that was
-tuned for the step (``probact/tuned_rates.json``; beyond the last one tuned for, at that one's).  Networks are scored on
+tuned for the step (``probact/tuned_rates.json``, else tuned here: ``results/learned-rates.json``; beyond the last one tuned for, at that one's).  Networks are scored on
 the whole test set, other problems by their own loss.  What a file holds already is not judged again.
 """
 
@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs"
 RESULTS = Path(__file__).resolve().parent / "results"
 WEIGHTS = ROOT / "probact" / "weights"
+OUR_RATES = RESULTS / "learned-rates.json"
 STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
 
 LEARN = "--halting none --objective log-loss --through-path --by-segment --truncate 20"
@@ -66,8 +67,10 @@ HALTING = {
     "subspace-mlp": "--family mnist --family-option held_out=false --horizon 200 --batch 4 --meta-steps 200 --lr 1e-2 "
     "--validate-every 40 --validation-problems 16 --test-problems 16",
     "subspace-regression": "--family mixed --horizon 60 --batch 64 --meta-steps 300 --lr 5e-3",
-    "subspace-general": "--family digits --horizon 100 --batch 16 --meta-steps 80 --lr 5e-3",
-    "lstm-general": "--family digits --horizon 50 --batch 8 --meta-steps 60 --lr 5e-3",
+    "subspace-general": "--family digits --halting stick-breaking --halting-first --horizon 100 --batch 16 "
+    "--meta-steps 80 --lr 5e-3",
+    "lstm-general": "--family digits --halting stick-breaking --halting-first --horizon 50 --batch 8 "
+    "--meta-steps 60 --lr 5e-3",
 }
 """How its halting is, for the seed that validated best."""
 LIMITS = {
@@ -129,9 +132,13 @@ def export(name: str) -> None:
 def rates(experiment: Experiment) -> dict[str, dict[int, float]]:
     """Baseline -> step of ``STEPS`` -> tuned rate."""
     known: dict[str, dict[str, dict[str, float]]] = json.loads(TUNED_RATES.read_text())
+    ours = json.loads(OUR_RATES.read_text()) if OUR_RATES.exists() else {}
     if (key := family_key(experiment)) not in known:
-        known[key] = {name: {str(step): rate for step, rate in sweep(name, experiment, TUNED).items()} for name in FEW}
-        write_atomically(TUNED_RATES, json.dumps(known, indent=1, sort_keys=True) + "\n")
+        if key not in ours:
+            tuned_here = {name: sweep(name, experiment, TUNED) for name in FEW}
+            ours[key] = {name: {str(step): rate for step, rate in of.items()} for name, of in tuned_here.items()}
+            write_atomically(OUR_RATES, json.dumps(ours, indent=1, sort_keys=True) + "\n")
+        known[key] = ours[key]
     found = {}
     for name, of_step in known[key].items():
         if experiment.family == "cifar10" and name not in FEW:
