@@ -69,9 +69,9 @@ HALTING = {
     "--validate-every 40 --validation-problems 16 --test-problems 16",
     "subspace-regression": "--family mixed --horizon 60 --batch 64 --meta-steps 300 --lr 5e-3",
     "subspace-general": "--family digits --halting stick-breaking --halting-first --horizon 100 --batch 16 "
-    "--meta-steps 80 --lr 5e-3",
+    "--kl-scale 20 --meta-steps 80 --lr 1e-2",
     "lstm-general": "--family digits --halting stick-breaking --halting-first --horizon 50 --batch 8 "
-    "--meta-steps 60 --lr 5e-3",
+    "--kl-scale 20 --meta-steps 60 --lr 1e-2",
 }
 """How its halting is, for the seed that validated best."""
 LIMITS = {
