@@ -20,10 +20,10 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 STEPS = ("10", "20", "50", "100", "200", "500")
 ORDER = (
     "quadratic", "regression", "student-t", "digits", "mnist", "mnist-20-20", "fashion-mnist", "cifar10",
-    "breast-cancer", "digits-autoencoder",
+    "breast-cancer", "digits-autoencoder", "digits-40-40-relu",
 )  # fmt: skip
 EXACT = {"quadratic", "regression", "student-t", "breast-cancer"}
-HELD_OUT = {"fashion-mnist", "cifar10", "breast-cancer", "digits-autoencoder"}
+HELD_OUT = {*ORDER[6:]}
 
 
 def problems() -> dict[str, dict[str, Any]]:
