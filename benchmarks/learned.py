@@ -82,8 +82,8 @@ LIMITS = {
     "as it starts: evolution strategies found nothing better in 120 meta-steps (three seeds); its halting is learned.",
     "subspace-general": "a compromise: subspace-regression is better on exact gradients, subspace-mlp on networks.",
     "lstm-regression": "coordinate-wise LSTM that sees the size of gradients: for regressions of this scale alone.",
-    "lstm-mlp": "behind tuned NAG from step 10 on, and drifts after the 50 steps that it was trained for.",
-    "lstm-general": "for comparison; diverges where gradients are larger than in training.",
+    "lstm-mlp": "behind tuned NAG on MNIST, and not judged there beyond the 50 steps that it was trained for.",
+    "lstm-general": "for comparison: behind the tuned baselines nearly everywhere.",
 }
 
 Problem = tuple[str, dict[str, str], int]

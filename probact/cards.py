@@ -98,6 +98,7 @@ def _losses(summary: Mapping[str, Any]) -> str:
             (f"{rule}, before training", "start_loss_at"),
             (f"adam, learning rate {summary['adam_lr']:g}, tuned for the last step", "adam_loss_at"),
         )
+        if key != "start_loss_at" or summary[key] != summary["loss_at"]  # a frozen rule is what it was
     ]
     return _table(["after step", "0", *summary["loss_at"]], rows)
 

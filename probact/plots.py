@@ -74,7 +74,7 @@ def halting_heat_map(tree: xr.DataTree) -> Figure:
     )
     axes.plot(mode.values[order], np.arange(len(order)), ".", color="white", ms=3, label="mode of the exact posterior")
     axes.set(xlabel="halting step t (steps)", ylabel="problem (sorted by exact mode)")
-    axes.legend(loc="lower right", labelcolor="white")
+    axes.legend(loc="upper right", labelcolor="white")
     figure.colorbar(image, label=f"probability of halting, {_guide(tree)}")
     axes.set_title(_title(tree))
     return figure
@@ -174,7 +174,7 @@ def learning_curve(records: Records) -> Figure:
     if len(losses) > 50:  # the first meta-steps would leave the rest a flat line
         panels[0].set_ylim(top=1.05 * np.nanquantile(losses, 0.97))
     panels[2].set_yscale("log")
-    labels = ("objective (nats)", "mean halting step E[t] (steps)", "norm of the meta-gradient")
+    labels = ("objective (nats; log-loss: log nats)", "mean halting step E[t] (steps)", "norm of the meta-gradient")
     for axes, ylabel in zip(panels, labels, strict=True):
         axes.set(xlabel="meta-step", ylabel=ylabel)
     panels[0].legend(loc="upper right", fontsize="small")

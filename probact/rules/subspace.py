@@ -11,14 +11,7 @@ from probact.optimizees.base import Params, flatten, unflatten
 from probact.registry import RULES
 from probact.rules import directions
 from probact.rules.base import State, Step, UpdateRule
-from probact.rules.directions import (
-    DIRECTIONS,
-    GRADIENTS,
-    NUM_DIRECTIONS,
-    NUM_GRADIENTS,
-    NUM_SIGNALS,
-    Memory,
-)
+from probact.rules.directions import DIRECTIONS, GRADIENTS, NUM_DIRECTIONS, NUM_GRADIENTS, NUM_SIGNALS, Memory
 
 _NUM_INPUTS = NUM_DIRECTIONS * (NUM_DIRECTIONS + 1) // 2 + NUM_SIGNALS
 _SMALL = 1e-30
@@ -49,7 +42,7 @@ class Subspace(UpdateRule):
 
     Features for halting: the mean hidden state over the tensors, F = ``hidden_size``.
 
-    :param memory: pairs of L-BFGS; 0 leaves that direction out.
+    :param memory: pairs of L-BFGS; with 0 that direction is the gradient.
     :param start: the direction that it follows before training: ``l-bfgs`` (without pairs: the gradient), or another of
         ``DIRECTIONS`` that is a gradient, then by a tenth of the tensor's length.
     :param first_share: above 1 the first step overshoots; what it learns of the largest curvatures pays on
@@ -112,10 +105,7 @@ class Subspace(UpdateRule):
             inputs = torch.cat([_scale_free(gram, length, unit), signals], -1)
         weight, of_length, hidden = self._weigh(inputs, state.hidden)
         weight = weight * unit
-        weight = torch.cat(
-            [weight[..., :NUM_GRADIENTS] + of_length * relative, weight[..., NUM_GRADIENTS:]],
-            -1,
-        )
+        weight = torch.cat([weight[..., :NUM_GRADIENTS] + of_length * relative, weight[..., NUM_GRADIENTS:]], -1)
         update = torch.cat([(weight[:, k, None] @ part).squeeze(1) for k, part in enumerate(basis)], 1)
         update = memory.trust.guard(update)
         memory = directions.moved(memory, update.detach())
