@@ -108,8 +108,9 @@ class MetaTraining:
         self.objective.train()
         try:
             with self.objective.capped(horizon_at(k, settings.horizon, settings.curriculum)):
-                parts = self._parts(optimizee, anneal)
-                found, norms = zip(*(self._update(loss, rollout, lr) for loss, rollout in parts), strict=True)
+                parts = enumerate(self._parts(optimizee, anneal))
+                updates = [self._update(*part, lr, begins=place == 0) for place, part in parts]
+            found, norms = zip(*updates, strict=True)
             self.step = k + 1
             validation = self.validate() if validates else None
         except ProcessLostError:
@@ -122,7 +123,7 @@ class MetaTraining:
             step=self.step,
             loss=sum(part.loss for part in found) / len(found),
             mean_halting=found[-1].mean_halting,
-            grad_norm=max(norms),
+            grad_norm=next(filter(math.isnan, norms), max(norms)),
             lr=lr,
             anneal=anneal,
             skipped=self.skipped,
@@ -132,14 +133,17 @@ class MetaTraining:
             validation_halting=None if validation is None else validation.mean_halting,
         )
 
-    def _update(self, loss: Tensor, rollout: Rollout, lr: float) -> tuple[Tally, float]:
-        """One update of the weights; what was found, and the gradient's norm before clipping."""
+    def _update(self, loss: Tensor, rollout: Rollout, lr: float, *, begins: bool) -> tuple[Tally, float]:
+        """One update of the weights; what was found, and the gradient's norm before clipping.
+
+        :param begins: whether ``rollout`` starts at theta_0.
+        """
         self.optimizer.zero_grad()
         if loss.requires_grad:
             loss.backward()
         weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
         found = self._of_all_ranks(self._tally(loss, rollout), weights)
-        if found.finite == 0 and found.unstarted == found.diverged:
+        if begins and found.finite == 0 and found.unstarted == found.diverged:
             raise ValueError(
                 f"family {self.experiment.family!r}: expected a finite loss at theta_0, "
                 f"got none in {found.diverged} problems"

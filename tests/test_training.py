@@ -310,6 +310,22 @@ def test_by_segment_updates_after_each_segment() -> None:
     assert steps == {2}
 
 
+def test_a_batch_that_diverges_on_the_way_is_no_bad_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By segment the later parts begin where all problems are lost already: an update is skipped, no more."""
+    training = MetaTraining(by_segment(meta_steps=1))
+    parts = training.objective.parts
+
+    def then_lost(*arguments: Any) -> Any:
+        for place, (loss, rollout) in enumerate(parts(*arguments)):
+            lost = rollout._replace(nll=torch.full_like(rollout.nll, math.inf))
+            yield (loss * math.nan, lost) if place else (loss, rollout)
+
+    monkeypatch.setattr(training.objective, "parts", then_lost)
+    record = next(iter(training))
+    assert (record.skipped, record.diverged) == (1, 4)
+    assert math.isnan(record.grad_norm)
+
+
 def test_by_segment_is_for_losses_that_add_up() -> None:
     with pytest.raises(ValueError, match="expected an objective that adds up over steps"):
         by_segment(halting="stick-breaking").build()
