@@ -17,14 +17,15 @@ from typing import Any
 
 import torch
 
-from probact import exact
-from probact.evaluation import follow, held_out_problems
-from probact.experiment import Experiment
-from probact.files import write_atomically
-from probact.priors import Prior
-from probact.training import MetaTraining
-from probact.tuning import loss_curve, tuning_problems
-from probact.verdicts import oracle, rank_correlation, shares, verdicts
+from probact.inference import exact
+from probact.inference.priors import Prior
+from probact.judging.calibration import rank_correlation
+from probact.judging.problem_sets import held_out_problems, tuning_problems
+from probact.judging.stops import oracle, shares, verdicts
+from probact.judging.trajectory import follow, loss_curve
+from probact.runs.experiment import Experiment
+from probact.support.files import write_atomically
+from probact.training.meta_training import MetaTraining
 
 RESULT = Path(__file__).resolve().parent / "results" / "ablations.json"
 STEPS = 300

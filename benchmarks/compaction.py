@@ -16,12 +16,15 @@ from pathlib import Path
 
 import torch
 
-from probact.experiment import Experiment, generator
-from probact.features import NUM_FEATURES
-from probact.files import write_atomically
-from probact.posteriors import HaltingPosterior
-from probact.registry import RULES
-from probact.stopping import Budget, Stochastic, run_until_stopped
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.rules.base import RULES
+from probact.runs.assembly import build_family
+from probact.runs.experiment import Experiment
+from probact.stopping.online import run_until_stopped
+from probact.stopping.rules import Budget, Stochastic
+from probact.support.files import write_atomically
+from probact.support.randomness import generator
+from probact.unrolling.progress import NUM_FEATURES
 
 RESULT = Path(__file__).resolve().parent / "results" / "compaction.json"
 NUM, HORIZON, MEAN, ROUNDS = 1000, 100, 20, 5
@@ -34,7 +37,7 @@ def measure(name: str, family: str) -> dict[str, object]:
     with torch.no_grad():  # a constant hazard of 1 / MEAN
         posterior.output.weight.zero_()
         posterior.output.bias.fill_(-math.log(MEAN - 1))
-    problems = Experiment.create(family=family).build_family().sample(NUM, generator("test", 0))
+    problems = build_family(Experiment.create(family=family)).sample(NUM, generator("test", 0))
     ways = {
         "to H": lambda: run_until_stopped(rule, problems, HORIZON, Budget(HORIZON)),
         "stopped, kept": lambda: run_until_stopped(rule, problems, HORIZON, Stochastic(), posterior, compact=False),

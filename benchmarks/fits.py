@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from probact import beliefs
-from probact.evaluation import reported_steps
-from probact.files import write_atomically
-from probact.runs import Run
+from probact.judging.problem_sets import reported_steps
+from probact.reports import posterior_file
+from probact.runs.run import Run
+from probact.support.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -48,7 +48,7 @@ def fit(name: str) -> None:
         label: {record["step"]: record["mean_halting"] for record in records[:20] + records[20::20]}
         for label, records in run.records().items()
     }
-    data = beliefs.tables(beliefs.load(run.posterior))
+    data = posterior_file.tables(posterior_file.load(run.posterior))
     by_seed = {
         "loss_at": {
             str(step): data.loss_path.sel(step=step).mean("optimizee").values.tolist()

@@ -24,16 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probact.evaluation import held_out_problems
-from probact.experiment import Experiment
-from probact.files import write_atomically
-from probact.optimizees.base import Optimizee
-from probact.registry import RULES
-from probact.rules.base import UpdateRule
-from probact.rules.handcrafted import HandDesigned
-from probact.runs import Run
-from probact.tuning import TUNED_RATES, family_key, sweep
-from probact.walk import Walk
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.tuning import TUNED_RATES, family_key, sweep
+from probact.problems.base import Optimizee
+from probact.rules.base import RULES, UpdateRule
+from probact.rules.hand_designed import HandDesigned
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.support.files import write_atomically
+from probact.unrolling.walk import Walk
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs"

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from pages import RESULTS, number, read, table
 
-from probact.files import write_atomically
+from probact.support.files import write_atomically
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from probact.evaluation import held_out_problems
-from probact.experiment import Experiment
-from probact.files import write_atomically
-from probact.training import MetaTraining
-from probact.tuning import losses_after
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.trajectory import losses_after
+from probact.runs.experiment import Experiment
+from probact.support.files import write_atomically
+from probact.training.meta_training import MetaTraining
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BASE: dict[str, Any] = {

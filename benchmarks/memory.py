@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from probact.experiment import Experiment
-from probact.files import write_atomically
-from probact.training import MetaTraining
+from probact.runs.experiment import Experiment
+from probact.support.files import write_atomically
+from probact.training.meta_training import MetaTraining
 
 RESULT = Path(__file__).resolve().parent / "results" / "memory.json"
 MNIST = {"family": "mnist", "halting": "stick-breaking", "rule_options": {"scale": 0.1}}

@@ -30,13 +30,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from probact.experiment import Experiment, generator
-from probact.files import write_atomically
-from probact.objectives import Objective
-from probact.optimizees.base import Optimizee, flatten, value_and_grad
-from probact.registry import RULES
-from probact.rollout import unroll
+from probact.inference.objectives.base import Objective
+from probact.problems.base import Optimizee, value_and_grad
+from probact.rules.base import RULES
 from probact.rules.lstm import LSTMCell, fused_cell, log_and_sign
+from probact.runs.assembly import build_family, build_objective
+from probact.runs.experiment import Experiment
+from probact.support.files import write_atomically
+from probact.support.randomness import generator
+from probact.support.trees import flatten
+from probact.unrolling.rollout import unroll
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -61,7 +64,7 @@ def ratio(reference: list[float], other: list[float]) -> float:
 
 
 def problems(family: str, num: int, **options: Any) -> Optimizee:
-    return Experiment.create(family=family, family_options=options).build_family().sample(num, generator("test", 0))
+    return build_family(Experiment.create(family=family, family_options=options)).sample(num, generator("test", 0))
 
 
 class PlainLSTM(nn.Module):
@@ -134,7 +137,7 @@ def elbo() -> dict[str, Any]:
         "sample": {"estimator": "sample"},
     }.items():
         experiment = Experiment.create(family="quadratic", horizon=100, batch=128, **settings)
-        objective, optimizee = experiment.build().train(), problems("quadratic", 128)
+        objective, optimizee = build_objective(experiment).train(), problems("quadratic", 128)
         rollout = objective.unroll(optimizee, generator("horizon", 0))
         nll, features = rollout.nll.detach().requires_grad_(), rollout.features.detach().requires_grad_()
         tables = rollout._replace(nll=nll, features=features)

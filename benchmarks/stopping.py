@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from probact.files import write_atomically
+from probact.support.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"

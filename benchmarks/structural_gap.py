@@ -14,14 +14,13 @@ from pathlib import Path
 import torch
 from fits import RESULTS, ROOT
 
-from probact import exact
-from probact.diagnostics import infer
-from probact.evaluation import held_out_problems
-from probact.files import write_atomically
-from probact.posteriors import HaltingDistribution
-from probact.priors import Prior
-from probact.registry import POSTERIORS
-from probact.runs import Run
+from probact.inference import exact
+from probact.inference.belief import infer
+from probact.inference.posteriors.base import POSTERIORS, HaltingDistribution
+from probact.inference.priors import Prior
+from probact.judging.problem_sets import held_out_problems
+from probact.runs.run import Run
+from probact.support.files import write_atomically
 
 RUNS = ("regression", "mixed")
 NAMES = ("stick-breaking", "truncated", "softmax")

@@ -8,8 +8,8 @@ from learned_tables import section as shipped
 from network_tables import sections
 from pages import FOLDER, number, read, table, with_error
 
-from probact.files import write_atomically
-from probact.judging import best_stops
+from probact.judging.evaluation import best_stops
+from probact.support.files import write_atomically
 
 # ---------------------------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from probact.files import write_atomically
-from probact.runs import Run
+from probact.runs.run import Run
+from probact.support.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).resolve().parent / "results" / "thesis.json"

@@ -13,12 +13,13 @@ import json
 import sys
 import time
 
-from probact.experiment import Experiment
-from probact.files import write_atomically
-from probact.optimizees.mixture import Mixture
-from probact.registry import FAMILIES, RULES
-from probact.rules.handcrafted import HandDesigned
-from probact.tuning import TUNED_RATES, family_key, sweep
+from probact.judging.tuning import TUNED_RATES, family_key, sweep
+from probact.problems.base import FAMILIES
+from probact.problems.mixture import Mixture
+from probact.rules.base import RULES
+from probact.rules.hand_designed import HandDesigned
+from probact.runs.experiment import Experiment
+from probact.support.files import write_atomically
 
 STEPS = (1, 5, 10, 20, 50, 100, 200, 500)
 LAST_STEP = {"cifar10": 100, "breast-cancer": 500, "digits-autoencoder": 500}

@@ -19,9 +19,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from probact import Experiment, LearnedOptimizer
-from probact.objectives import Objective
-from probact.stopping import Cumulative
-from probact.training import MetaTraining
+from probact.inference.objectives.base import Objective
+from probact.stopping.rules import Cumulative
+from probact.training.meta_training import MetaTraining
 
 NU = math.exp(-1)  # -log nu, the price of a step, is 1
 BUDGET = 100

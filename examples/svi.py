@@ -7,15 +7,17 @@ import pyro
 import torch
 from pyro.infer import SVI, TraceEnum_ELBO
 
-from probact import ACT, Experiment, Prior, exact
-from probact.features import NUM_FEATURES
-from probact.posteriors import HaltingPosterior
+from probact import ACT, Experiment, Prior
+from probact.inference import exact
+from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.lstm import CoordinatewiseLSTM
+from probact.runs.assembly import build_family
+from probact.unrolling.progress import NUM_FEATURES
 
 
 def main(meta_steps: int = 60) -> None:
     pyro.set_rng_seed(0)
-    family = Experiment.create(family="quadratic").build_family()
+    family = build_family(Experiment.create(family="quadratic"))
     rule = CoordinatewiseLSTM()
     posterior = HaltingPosterior("truncated", rule.num_features + NUM_FEATURES, nu=0.9)
     act = ACT(rule, posterior, Prior(nu=0.9, horizon=20))

@@ -7,22 +7,22 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "ACT": "act",
-    "Experiment": "experiment",
-    "HaltingPosterior": "posteriors",
-    "LearnedOptimizer": "optim",
-    "MetaTraining": "training",
-    "NetworkFamily": "optimizees",
-    "Optimizee": "optimizees",
-    "OptimizeeFamily": "optimizees",
-    "PonderCost": "objectives",
-    "Prior": "priors",
-    "Rollout": "rollout",
-    "Run": "runs",
-    "SumOfLosses": "objectives",
-    "UpdateRule": "rules",
-    "to_datatree": "diagnostics",
-    "unroll": "rollout",
+    "ACT": "inference.objectives.act",
+    "Experiment": "runs.experiment",
+    "HaltingPosterior": "inference.posteriors.base",
+    "LearnedOptimizer": "drop_in.learned_optimizer",
+    "MetaTraining": "training.meta_training",
+    "NetworkFamily": "problems.network",
+    "Optimizee": "problems.base",
+    "OptimizeeFamily": "problems.base",
+    "PonderCost": "inference.objectives.ponder",
+    "Prior": "inference.priors",
+    "Rollout": "unrolling.rollout",
+    "Run": "runs.run",
+    "SumOfLosses": "inference.objectives.losses",
+    "UpdateRule": "rules.base",
+    "to_datatree": "reports.posterior_tree",
+    "unroll": "unrolling.rollout",
 }
 __all__ = list(_HOME)
 __version__ = "0.1.0"

@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probact import exact
-from probact.act import ACT
-from probact.experiment import Experiment
-from probact.objectives import Objective
-from probact.optimizees.base import Optimizee, map_params
-from probact.posteriors import HaltingDistribution
-from probact.priors import Prior
-from probact.registry import FAMILIES
-from probact.rollout import Rollout, unroll
+from probact.inference import exact
+from probact.inference.objectives.act import ACT
+from probact.inference.objectives.base import Objective
+from probact.inference.posteriors.base import HaltingDistribution
+from probact.inference.priors import Prior
+from probact.problems.base import FAMILIES, Optimizee
+from probact.runs.assembly import build_objective
+from probact.runs.experiment import Experiment
+from probact.support.trees import map_params
+from probact.unrolling.rollout import Rollout, unroll
 
 HORIZON = 7
 NUM = 5
@@ -29,7 +30,7 @@ def problems(family: str, num: int = NUM, seed: int = 0, **options: Any) -> Opti
 
 def objective(**settings: Any) -> Objective:
     """A small objective whose head is far from its start, so that nothing is near uniform by chance."""
-    built = Experiment.create(**{"horizon": HORIZON, "prior_nu": 0.8, "truncate": 0, **settings}).build()
+    built = build_objective(Experiment.create(**{"horizon": HORIZON, "prior_nu": 0.8, "truncate": 0, **settings}))
     built.to(torch.get_default_dtype())
     if built.posterior is not None:
         with torch.no_grad():

@@ -9,7 +9,7 @@ import pyro
 import pytest
 import torch
 
-from probact.data import VARIABLE
+from probact.problems.data.sets import VARIABLE
 from tests.small_images import write_all
 
 os.environ.setdefault("MPLBACKEND", "agg")

@@ -9,13 +9,15 @@ import torch
 from pyro.infer import SVI, TraceEnum_ELBO, config_enumerate
 from torch import Tensor
 
-from probact import exact
-from probact.act import ACT
-from probact.experiment import Experiment
-from probact.priors import Prior
-from probact.registry import ESTIMATORS, POSTERIORS, RULES
-from probact.rollout import Rollout
-from probact.training import MetaTraining
+from probact.inference import exact
+from probact.inference.objectives.act import ACT, ESTIMATORS
+from probact.inference.posteriors.base import POSTERIORS
+from probact.inference.priors import Prior
+from probact.rules.base import RULES
+from probact.runs.assembly import build_objective
+from probact.runs.experiment import Experiment
+from probact.training.meta_training import MetaTraining
+from probact.unrolling.rollout import Rollout
 from tests.checks import (
     HORIZON,
     NUM,
@@ -124,9 +126,9 @@ def test_svi_and_the_trainer_make_identical_updates() -> None:
         family="quadratic", horizon=6, batch=4, meta_steps=4, lr=0.01, clip=1e9, validate_every=100, test_problems=2
     )
     training = MetaTraining(settings)
-    act = settings.build()
+    act = build_objective(settings)
     assert isinstance(act, ACT)
-    from probact.experiment import generator
+    from probact.support.randomness import generator
 
     svi = None
     for record in training:

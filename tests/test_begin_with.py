@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from probact.evaluation import held_out_problems
-from probact.experiment import Experiment
-from probact.fitting import report, train
-from probact.objectives import Objective
-from probact.pretrained import Pretrained
-from probact.runs import Run
-from probact.sources import best_of
-from probact.training import MetaTraining
-from probact.tuning import loss_curve
+from probact.inference.objectives.base import Objective
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.trajectory import loss_curve
+from probact.reports.run_report import report
+from probact.runs.assembly import build_family, build_objective
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.sources import best_of
+from probact.runs.trained import Pretrained
+from probact.training.loop import restore, train
+from probact.training.meta_training import MetaTraining
 from tests.test_cli import ARGUMENTS, refused
 from tests.test_cli import run as run  # the fixture
 from tests.test_training import same, tiny
@@ -30,13 +32,13 @@ def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def pretrained(**settings: Any) -> Pretrained:
     """An optimizer that no seed makes by itself."""
-    built = tiny(rule_options=OPTIONS, seed=77, **settings).build()
+    built = build_objective(tiny(rule_options=OPTIONS, seed=77, **settings))
     return Pretrained(built.rule, OPTIONS, built.posterior, 0.9, 6)
 
 
 def begun(source: Pretrained, **settings: Any) -> MetaTraining:
     training = MetaTraining(tiny(rule_options=OPTIONS, begin_with="source", **settings))
-    training.begin_with(source)
+    training.start_from(source)
     return training
 
 
@@ -63,21 +65,21 @@ def test_a_frozen_rule_keeps_every_bit_and_its_halting_learns(estimator: str) ->
 def test_a_frozen_rule_unrolls_without_a_graph() -> None:
     for frozen in (True, False):
         objective = begun(pretrained(), freeze_rule=frozen).objective
-        rollout = objective.unroll(tiny().build_family().sample(3, torch.Generator().manual_seed(0)))
+        rollout = objective.unroll(build_family(tiny()).sample(3, torch.Generator().manual_seed(0)))
         assert rollout.nll.requires_grad is not frozen
         assert rollout.features.requires_grad is not frozen
 
 
 def test_halting_is_taken_over_if_it_is_of_the_same_kind() -> None:
     """Else, and where the source has none, it is what the seed makes of it."""
-    source, fresh = pretrained(), tiny(rule_options=OPTIONS, halting="softmax").build()
+    source, fresh = pretrained(), build_objective(tiny(rule_options=OPTIONS, halting="softmax"))
     assert same(weights(halting(begun(source).objective)), weights(source.posterior))  # type: ignore[arg-type]
     other = begun(source, halting="softmax").objective
     assert same(weights(halting(other)), weights(halting(fresh)))
     assert same(weights(other.rule), weights(source.rule))
     begun(source, halting="none")
     none = begun(pretrained(halting="none")).objective
-    assert same(weights(halting(none)), weights(halting(tiny(rule_options=OPTIONS).build())))
+    assert same(weights(halting(none)), weights(halting(build_objective(tiny(rule_options=OPTIONS)))))
 
 
 @pytest.mark.parametrize("stop_after", [0, 3])
@@ -97,8 +99,8 @@ def test_resumed_without_the_source_bit_for_bit(stop_after: int, tmp_path: Path)
         train(chain, lambda record: None, lambda: False)
     for chain, whole in zip(resumed.chains, runs[0].chains, strict=True):
         expected, got = MetaTraining(chain.experiment), MetaTraining(chain.experiment)
-        whole.restore(expected)
-        chain.restore(got)
+        restore(whole, expected)
+        restore(chain, got)
         assert same(weights(got.objective), weights(expected.objective))
         assert same(got.best_weights, expected.best_weights)
     assert not same(weights(resumed.chains[0].load()), weights(resumed.chains[1].load()))
@@ -123,7 +125,7 @@ def test_of_several_seeds_the_best(tmp_path: Path) -> None:
         train(chain, lambda record: None, lambda: False)
     losses = [MetaTraining(chain.experiment) for chain in run.chains]
     for chain, training in zip(run.chains, losses, strict=True):
-        chain.restore(training)
+        restore(chain, training)
     best = min(losses, key=lambda training: training.best_validation)
     found = best_of(str(run.folder))
     assert {f"rule.{name}" for name in weights(found.rule)} < set(best.best_weights)
@@ -136,7 +138,7 @@ def test_nothing_trains_from_weights_that_were_not_given() -> None:
     with pytest.raises(ValueError, match=r"expected begin_with, the weights of 'nag.pt', before training"):
         next(iter(training))
     with pytest.raises(ValueError, match=r"expected the weights of rule 'lstm' with options \{\}, got 'lstm' with {'h"):
-        MetaTraining(tiny(begin_with="nag.pt")).begin_with(pretrained())
+        MetaTraining(tiny(begin_with="nag.pt")).start_from(pretrained())
     with pytest.raises(ValueError, match="nothing to train: rule 'lstm' is frozen and halting is 'none'"):
         begun(pretrained(), freeze_rule=True, halting="none")
 

@@ -10,12 +10,13 @@ from typing import Any
 import click
 import pytest
 
-from probact.commands.fit import asked_for, command_line, fit
-from probact.experiment import Experiment
-from probact.fitting import train
-from probact.pretrained import Pretrained
-from probact.registry import FAMILIES
-from probact.runs import Run
+from probact.cli.fit import asked_for, command_line, fit
+from probact.problems.base import FAMILIES
+from probact.runs.assembly import build_objective
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.trained import Pretrained
+from probact.training.loop import train
 from tests.test_cli import refused
 from tests.test_cli import run as run  # the fixture
 from tests.test_training import TINY, tiny
@@ -101,7 +102,7 @@ def test_lists_spaces_and_files() -> None:
 
 def test_the_command_of_a_training_that_began_with_another(elsewhere: Path) -> None:
     """Rule and options are the source's, and so are not on the line."""
-    built = tiny(rule="subspace", rule_options={"hidden_size": 4}).build()
+    built = build_objective(tiny(rule="subspace", rule_options={"hidden_size": 4}))
     Pretrained(built.rule, {"hidden_size": 4}, built.posterior, 0.9, 6).save(Path("the first.pt"))
     experiment = tiny(
         rule="subspace", rule_options={"hidden_size": 4}, begin_with="the first.pt", freeze_rule=True, batch=5

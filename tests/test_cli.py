@@ -12,12 +12,17 @@ import pytest
 import torch
 import xarray as xr
 
-from probact import cli
-from probact.data import VARIABLE
-from probact.experiment import Experiment
-from probact.pretrained import Pretrained
-from probact.registry import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
-from probact.runs import Run
+from probact.cli import main
+from probact.inference.objectives.act import ESTIMATORS
+from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.posteriors.base import POSTERIORS
+from probact.problems.base import FAMILIES
+from probact.problems.data.sets import VARIABLE
+from probact.rules.base import RULES
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.trained import Pretrained
+from probact.stopping.base import STOP_RULES
 from tests.test_training import CLI, TINY
 
 FIGURES = {
@@ -35,7 +40,7 @@ ARGUMENTS = [part for key, value in TINY.items() for part in (f"--{key.replace('
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["cli.py", *arguments])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main.main()
     out, err = capsys.readouterr()
     return int(stop.value.code or 0), out, err
 

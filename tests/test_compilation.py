@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from probact import compilation
-from probact.experiment import Experiment
-from probact.registry import RULES
-from probact.rollout import unroll
+from probact.rules.base import RULES
+from probact.runs.experiment import Experiment
+from probact.unrolling import compilation
+from probact.unrolling.rollout import unroll
 from tests.checks import gradients, problems
 
 

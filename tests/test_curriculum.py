@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from probact.curriculum import horizon_at
-from probact.training import MetaTraining
+from probact.training.meta_training import MetaTraining
+from probact.training.schedule import horizon_at
 from tests.test_training import same, tiny
 
 CURRICULUM = {"horizon": 20, "curriculum": 4}

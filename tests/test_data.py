@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import torch
 
-from probact import data
-from probact.data import SOURCES, VARIABLE, load, use_data_directory
+from probact.problems.data import sets
+from probact.problems.data.sets import SOURCES, VARIABLE, load, use_data_directory
 from tests.small_images import TEST, TRAIN, cifar, idx, images, write, write_cifar_set, write_idx_set
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = (
@@ -195,7 +195,7 @@ def test_what_is_absent_is_downloaded(
     assert (len(images), len(labels)) == (TRAIN, TRAIN)
     assert [path.name for path in directory.iterdir()] == [name]
     monkeypatch.setitem(SOURCES, name, dataclasses.replace(SOURCES[name], url="http://127.0.0.1:1/"))  # type: ignore[type-var]
-    data._load.cache_clear()
+    sets._load.cache_clear()
     assert torch.equal(load(name).train[0], images)  # from the folder, the second time
 
 

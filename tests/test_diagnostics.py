@@ -10,18 +10,19 @@ import torch
 import xarray as xr
 from scipy.stats import spearmanr
 
-from probact import beliefs, diagnostics, plots
-from probact.diagnostics import to_datatree
-from probact.evaluation import held_out_problems
-from probact.experiment import Experiment
-from probact.registry import POSTERIORS
+from probact.inference.posteriors.base import POSTERIORS
+from probact.judging.problem_sets import held_out_problems
+from probact.reports import halting_figures, halting_statistics, posterior_file
+from probact.reports.posterior_tree import to_datatree
+from probact.runs.assembly import build_objective
+from probact.runs.experiment import Experiment
 
 HORIZON, NUM = 12, 40
 
 
 def tree_of(**settings: Any) -> xr.DataTree:
     experiment = Experiment.create(**{"family": "regression", "horizon": HORIZON, **settings})
-    built = experiment.build()
+    built = build_objective(experiment)
     if built.posterior is not None:
         with torch.no_grad():
             built.posterior.output.weight.mul_(150.0)  # problems halt at different steps
@@ -80,7 +81,7 @@ def test_tables_are_consistent(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("halting", [*POSTERIORS, "none"])
 @pytest.mark.parametrize("entries", [2**24, 3 * HORIZON**2])
 def test_draws_follow_the_tables(halting: str, entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnostics, "TABLE_ENTRIES", entries)  # the problems at once, or three at a time
+    monkeypatch.setattr("probact.inference.belief.TABLE_ENTRIES", entries)  # the problems at once, or three at a time
     tree = tree_of(halting=halting)
     data = tree["constant_data"]
     pmf = data.halt_pmf.mean("optimizee").values
@@ -96,7 +97,7 @@ def test_draws_follow_the_tables(halting: str, entries: int, monkeypatch: pytest
 
 def test_statistics_by_hand(tree: xr.DataTree) -> None:
     data = tree["constant_data"]
-    statistics = beliefs.halting_statistics(tree, 0.5)
+    statistics = halting_statistics.halting_statistics(tree, 0.5)
     halting, exact_map, at_halting = [], [], []
     for problem in range(NUM):
         spent, t = 0.0, 0
@@ -128,18 +129,18 @@ def test_diverged_problems_are_counted_and_left_out(tree: xr.DataTree) -> None:
     broken = tree.copy(deep=True)
     path = broken["constant_data"].loss_path.values
     path[3, 5:] = np.inf
-    statistics = beliefs.halting_statistics(broken)
+    statistics = halting_statistics.halting_statistics(broken)
     assert (statistics["num_optimizees"], statistics["num_diverged"]) == (NUM - 1, 1)
     assert np.isfinite(statistics["loss_at_horizon"])
     path[:] = np.inf
     with pytest.raises(ValueError, match="all 40 problems diverged"):
-        beliefs.halting_statistics(broken)
+        halting_statistics.halting_statistics(broken)
 
 
 def test_file_is_read_by_xarray_and_arviz(tree: xr.DataTree, tmp_path: Path) -> None:
     path = tmp_path / "posterior.nc"
-    beliefs.save(tree, path)
-    again = beliefs.load(path)
+    posterior_file.save(tree, path)
+    again = posterior_file.load(path)
     xr.testing.assert_identical(again["posterior"].to_dataset(), tree["posterior"].to_dataset())
     assert again.attrs == tree.attrs
     with warnings.catch_warnings():
@@ -153,19 +154,19 @@ def test_file_is_read_by_xarray_and_arviz(tree: xr.DataTree, tmp_path: Path) -> 
     data.close() if hasattr(data, "close") else None
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ValueError, match="not a posterior file, or a damaged one"):
-        beliefs.load(path)
+        posterior_file.load(path)
     with pytest.raises(ValueError, match="no such file"):
-        beliefs.load(tmp_path / "none.nc")
+        posterior_file.load(tmp_path / "none.nc")
 
 
 @pytest.mark.parametrize("settings", [{}, {"halting": "none"}, {"family": "digits", "horizon": 5}])
 def test_figures_are_labelled(settings: dict[str, Any], tmp_path: Path) -> None:
     tree = tree_of(**settings)
     record = {"step": 1, "loss": 2.0, "validation": 3.0, "mean_halting": 4.0, "grad_norm": 1.0}
-    paths = plots.draw_all(tree, {"seed 0": [record, {**record, "step": 2, "validation": None}]}, tmp_path)
-    assert len(paths) == len(plots.FIGURES) + 1
+    paths = halting_figures.draw_all(tree, {"seed 0": [record, {**record, "step": 2, "validation": None}]}, tmp_path)
+    assert len(paths) == len(halting_figures.FIGURES) + 1
     assert all(path.stat().st_size > 5_000 for path in paths)
-    for draw in (*plots.FIGURES.values(),):
+    for draw in (*halting_figures.FIGURES.values(),):
         figure = draw(tree)
         assert figure.get_suptitle() or figure.axes[0].get_title()
         assert any(axes.get_xlabel() for axes in figure.axes)

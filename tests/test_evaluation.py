@@ -8,27 +8,22 @@ import pytest
 import torch
 import xarray as xr
 
-from probact import judging, printing, tuning
-from probact.evaluation import (
-    LIMIT,
-    Contestant,
-    baseline_names,
-    compare,
-    follow,
-    held_out_problems,
-    losses_at,
-    reported_steps,
-    retarget,
-)
-from probact.experiment import Experiment, generator
-from probact.limits import conjugate_gradient
-from probact.optimizees import network
-from probact.optimizees.base import Optimizee
-from probact.optimizees.mixture import Mixture
-from probact.registry import FAMILIES, RULES
-from probact.rollout import unroll
-from probact.rules.handcrafted import HandDesigned
-from probact.tuning import loss_curve, sweep, tuned_rates, tuning_problems
+from probact.judging import comparison, tuning
+from probact.judging.comparison import LIMIT, Contestant, baseline_names, compare
+from probact.judging.limit import conjugate_gradient
+from probact.judging.problem_sets import held_out_problems, reported_steps, retarget, tuning_problems
+from probact.judging.trajectory import follow, loss_curve, losses_at
+from probact.judging.tuning import sweep, tuned_rates
+from probact.problems import network
+from probact.problems.base import FAMILIES, Optimizee
+from probact.problems.mixture import Mixture
+from probact.reports import text
+from probact.rules.base import RULES
+from probact.rules.hand_designed import HandDesigned
+from probact.runs.assembly import build_family
+from probact.runs.experiment import Experiment
+from probact.support.randomness import generator
+from probact.unrolling.rollout import unroll
 from tests.checks import problems
 
 HAND_DESIGNED = [name for name in RULES if issubclass(RULES[name], HandDesigned)]
@@ -89,7 +84,7 @@ def test_the_committed_rates_cover_every_family_and_rule() -> None:
 def test_tuning_test_and_training_problems_differ() -> None:
     experiment = small()
     drawn = [tuning_problems(experiment), held_out_problems(experiment)]
-    drawn += [experiment.build_family().sample(8, generator(stream, 0)) for stream in ("train", "validation")]
+    drawn += [build_family(experiment).sample(8, generator(stream, 0)) for stream in ("train", "validation")]
     starts = [problem.init["theta"][0].tolist() for problem in drawn]
     assert len({tuple(start) for start in starts}) == len(starts)
 
@@ -101,7 +96,7 @@ def test_follow_is_unroll_whatever_the_chunk(rule: str, monkeypatch: pytest.Monk
     with torch.no_grad():
         expected = unroll(built, optimizee, 4)
     torch.testing.assert_close(path.nll, expected.nll.double())
-    monkeypatch.setattr("probact.evaluation.CHUNK", 2)
+    monkeypatch.setattr("probact.judging.trajectory.CHUNK", 2)
     chunked = follow(built, optimizee, 4, score_at=[2, 4])
     torch.testing.assert_close(chunked.nll, path.nll, rtol=1e-5, atol=1e-5)
     for one, other in zip(chunked.known, path.known, strict=True):
@@ -141,11 +136,11 @@ def test_the_test_set_is_scored_only_where_that_is_asked_for(monkeypatch: pytest
     data = compare(experiment, [Contestant("mine", 0, RULES["sgd"](lr=0.1))], [], [1, 3], optimizee)
     assert len(scored) == 2
     assert data.test_loss.shape == data.accuracy.shape == (1, 2, 4)
-    (row,) = judging.losses(data)
+    (row,) = comparison.losses(data)
     assert row["test_loss"]["3"] == pytest.approx(float(data.test_loss[0, 1].mean()))
     assert row["accuracy"]["3"] == pytest.approx(float(data.accuracy[0, 1].mean()))
     result = {"losses": [row], "against_baselines": [], "num_optimizees": 4, "start_loss": 1.0, "optimum": None}
-    (line,) = [line for line in printing.evaluation(result).splitlines() if "%" in line]
+    (line,) = [line for line in text.evaluation(result).splitlines() if "%" in line]
     assert line.split() == [
         "mine",
         *(text for step in "13" for text in (f"{row['test_loss'][step]:.4f}", f"{row['accuracy'][step]:.1%}")),
@@ -217,13 +212,13 @@ def test_compare(data: xr.Dataset) -> None:
 
 
 def test_tables_of_losses(data: xr.Dataset) -> None:
-    rows = {row["optimizer"]: row for row in judging.losses(data)}
+    rows = {row["optimizer"]: row for row in comparison.losses(data)}
     mine = data.loss.values[:2, 1]
     assert rows["mine"]["loss"]["8"] == pytest.approx(mine.mean())
     assert rows["mine"]["sem"]["8"] == pytest.approx(mine.mean(0).std(ddof=1) / 40**0.5)
     assert rows["mine"]["seed_sem"]["8"] == pytest.approx(abs(mine[0].mean() - mine[1].mean()) / 2)
     assert rows["adam"]["seed_sem"]["8"] is None
-    (row,) = judging.against_baselines(data)
+    (row,) = comparison.against_baselines(data)
     adam, sgd = data.loss.values[2, 1], data.loss.values[3, 1]
     best = adam if adam.mean() < sgd.mean() else sgd
     assert row["baseline"]["8"] == ("adam" if adam.mean() < sgd.mean() else "sgd")
@@ -234,7 +229,7 @@ def test_tables_of_losses(data: xr.Dataset) -> None:
 def test_diverged_problems_are_counted_and_left_out(data: xr.Dataset) -> None:
     broken = data.copy(deep=True)
     broken.loss.values[0, 1, 3] = np.inf
-    rows = {row["optimizer"]: row for row in judging.losses(broken)}
+    rows = {row["optimizer"]: row for row in comparison.losses(broken)}
     assert rows["mine"]["diverged"] == {"1": 0, "8": 1}
     kept = np.delete(data.loss.values[:2, 1], 3, axis=1)
     assert rows["mine"]["loss"]["8"] == pytest.approx(kept.mean())

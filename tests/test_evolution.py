@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probact import evolution
-from probact.copies import Copies, trained
-from probact.evolution import evolve, held, perturbations
-from probact.experiment import Experiment, generator
-from probact.objectives import Objective
-from probact.optimizees.base import Params, map_params
-from probact.registry import RULES
-from probact.rollout import unroll
-from probact.rules.base import State, Step, UpdateRule
-from probact.training import MetaTraining
+from probact.inference.objectives.base import Objective
+from probact.rules.base import RULES, Step, UpdateRule
+from probact.runs.assembly import build_objective
+from probact.runs.experiment import Experiment
+from probact.support.randomness import generator
+from probact.support.trees import Params, State, map_params
+from probact.training import evolution
+from probact.training.copies import Copies, trained
+from probact.training.evolution import evolve, held, perturbations
+from probact.training.meta_training import MetaTraining
+from probact.unrolling.rollout import unroll
 from tests.checks import problems
 from tests.test_training import same, tiny
 
@@ -45,7 +46,7 @@ class Rate(UpdateRule):
 
 def _built(**settings: Any) -> Objective:
     given = {"halting": "none", "horizon": HORIZON, "prior_nu": 0.7, "rule_options": {"hidden_size": 1}}
-    built = Experiment.create(**{**given, **settings}).build().to(torch.get_default_dtype())
+    built = build_objective(Experiment.create(**{**given, **settings})).to(torch.get_default_dtype())
     built.rule = Rate()
     return built
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from probact import exact
-from probact.posteriors import Scores
-from probact.priors import Prior
-from probact.registry import POSTERIORS
+from probact.inference import exact
+from probact.inference.posteriors.base import POSTERIORS
+from probact.inference.posteriors.conditioned import Scores
+from probact.inference.priors import Prior
 from tests.checks import brute_force_elbo, prior_of
 
 H, L, NU = 8, 3, 0.8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from probact.registry import FAMILIES
+from probact.problems.base import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,7 +49,7 @@ def test_readme_python(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_readme_names_every_command() -> None:
-    from probact.cli import cli
+    from probact.cli.main import cli
 
     readme = (ROOT / "README.md").read_text()
     for name in cli.commands:

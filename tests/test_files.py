@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from probact import files
-from probact.checkpoints import load_tensors, save_tensors
-from probact.files import write_atomically
+from probact.support import files
+from probact.support.files import write_atomically
+from probact.support.tensor_files import load_tensors, save_tensors
 
 
 def test_replaces_the_whole_file(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probact import compilation
-from probact.experiment import Experiment
-from probact.optimizees.base import Params, map_params
-from probact.registry import RULES
-from probact.rollout import unroll
+from probact.rules.base import RULES
 from probact.rules.hierarchical import FedBackGRU
-from probact.training import MetaTraining
+from probact.runs.experiment import Experiment
+from probact.support.trees import Params, map_params
+from probact.training.meta_training import MetaTraining
+from probact.unrolling import compilation
+from probact.unrolling.rollout import unroll
 from tests.checks import assert_no_leak, gradients, problems
 
 SHAPES = {"a": (3, 4), "b": (5,), "c": (1,)}

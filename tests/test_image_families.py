@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probact.data import VARIABLE, load
-from probact.experiment import Experiment
-from probact.optimizees.base import flatten, value_and_grad
-from probact.optimizees.network import minibatch_indices
-from probact.registry import FAMILIES, RULES
-from probact.rollout import unroll
+from probact.problems.base import FAMILIES, value_and_grad
+from probact.problems.data.sets import VARIABLE, load
+from probact.problems.network import minibatch_indices
+from probact.rules.base import RULES
+from probact.runs.assembly import build_family
+from probact.runs.experiment import Experiment
+from probact.support.trees import flatten
+from probact.unrolling.rollout import unroll
 from tests.checks import problems
 from tests.small_images import write_all
 
@@ -62,7 +64,7 @@ def of_problem(params: dict[str, Tensor], problem: int) -> dict[str, Tensor]:
     ],
 )
 def test_numbers_of_parameters(name: str, options: dict[str, str], expected: int) -> None:
-    family = Experiment.create(family=name, family_options=options).build_family()
+    family = build_family(Experiment.create(family=name, family_options=options))
     assert flatten(family.sample(2, torch.Generator().manual_seed(0)).init).shape == (2, expected)
 
 
@@ -182,4 +184,4 @@ def test_images_are_moved_once_and_stay_bytes(name: str) -> None:
 )
 def test_refusals(name: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Experiment.create(family=name, family_options=options).build_family()
+        build_family(Experiment.create(family=name, family_options=options))

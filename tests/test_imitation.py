@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.imitation import Apprentice, imitate, teacher_of, weight_at
-from probact.optimizees.base import Optimizee
-from probact.registry import RULES
-from probact.rollout import unroll
-from probact.rules.handcrafted import HandDesigned
-from probact.training import MetaTraining
-from probact.walk import Walk
+from probact.problems.base import Optimizee
+from probact.rules.base import RULES
+from probact.rules.hand_designed import HandDesigned
+from probact.runs.assembly import check_imitation
+from probact.training.imitation import Apprentice, imitate
+from probact.training.meta_training import MetaTraining
+from probact.training.schedule import weight_at
+from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import Walk
 from tests.checks import HORIZON, NUM, gradients, objective, problems
 from tests.test_training import same, tiny
 
@@ -160,8 +162,8 @@ def test_a_run_that_continues_is_the_same_run(estimator: str) -> None:
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="imitate: expected a hand-designed rule, got 'lstm'"):
-        teacher_of(tiny(imitate="lstm"))
+        check_imitation(tiny(imitate="lstm"))
     with pytest.raises(ValueError, match="imitate: expected a rule with weights that learns, got 'sgd'"):
-        teacher_of(tiny(imitate="nag", rule="sgd"))
+        check_imitation(tiny(imitate="nag", rule="sgd"))
     with pytest.raises(ValueError, match="expected imitation-weight >= 0"):
         tiny(imitation_weight=-1.0)

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.experiment import Experiment, generator
-from probact.objectives import RESOLUTION, log_loss
-from probact.rollout import Rollout
-from probact.training import MetaTraining
+from probact.inference.objectives.base import RESOLUTION, log_loss
+from probact.runs.assembly import build_family
+from probact.runs.experiment import Experiment
+from probact.support.randomness import generator
+from probact.training.meta_training import MetaTraining
+from probact.unrolling.rollout import Rollout
 from tests.checks import HORIZON, NUM, gradients, objective, problems
 
 
@@ -104,5 +106,5 @@ def test_training_lowers_it() -> None:
 def test_a_known_optimum_reaches_the_rollout() -> None:
     built = objective(halting="none")
     assert built.unroll(problems("digits", 2)).optimum is None
-    optimizee = Experiment.create(family="mixed").build_family().sample(3, generator("test", 0))
+    optimizee = build_family(Experiment.create(family="mixed")).sample(3, generator("test", 0))
     assert built.unroll(optimizee).optimum is optimizee.optimum()

@@ -10,13 +10,14 @@ import pytest
 import torch
 import xarray as xr
 
-from probact import tuning
-from probact.evaluation import held_out_problems
-from probact.experiment import Experiment
-from probact.fitting import with_tuned_rate
-from probact.optimizees.network import Network
-from probact.registry import FAMILIES
-from probact.training import MetaTraining
+from probact.judging import tuning
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.tuning import with_tuned_rate
+from probact.problems.base import FAMILIES
+from probact.problems.network import Network
+from probact.runs.assembly import build_family, family_judged
+from probact.runs.experiment import Experiment
+from probact.training.meta_training import MetaTraining
 from tests.test_cli import ARGUMENTS, call
 from tests.test_training import TINY, same
 
@@ -29,7 +30,7 @@ def mixture(*members: str, **settings: object) -> Experiment:
 
 
 def test_a_batch_is_of_one_member_as_that_member_draws_it() -> None:
-    family = mixture(*MEMBERS).build_family()
+    family = build_family(mixture(*MEMBERS))
     counts: Counter[int] = Counter()
     for seed in range(300):
         batch = family.sample(2, torch.Generator().manual_seed(seed))
@@ -77,10 +78,10 @@ def test_training_is_on_all_members_and_a_function_of_the_seed() -> None:
 
 def test_judged_on_the_first_member() -> None:
     experiment = mixture("regression", "quadratic")
-    assert (experiment.judged.family, experiment.judged.test_problems) == ("regression", 6)
+    assert (family_judged(experiment).family, family_judged(experiment).test_problems) == ("regression", 6)
     plain = Experiment.create(family="regression", test_problems=6)
-    torch.testing.assert_close(held_out_problems(experiment.judged).init, held_out_problems(plain).init)
-    assert plain.judged is plain
+    torch.testing.assert_close(held_out_problems(family_judged(experiment)).init, held_out_problems(plain).init)
+    assert family_judged(plain) is plain
     tuned = with_tuned_rate(replace(experiment, rule="sgd", horizon=50))
     assert tuned.rule_options["lr"] == json.loads(tuning.TUNED_RATES.read_text())["regression"]["sgd"]["50"]
 
@@ -117,4 +118,4 @@ def test_fit_to_evaluate(elsewhere: Path, capsys: pytest.CaptureFixture[str], mo
 )
 def test_refusals(members: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        mixture(*members).build_family()
+        build_family(mixture(*members))

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from probact import LearnedOptimizer
-from probact.evaluation import follow
-from probact.objectives import Objective
-from probact.optimizees.base import Optimizee
-from probact.pretrained import Pretrained
-from probact.registry import STOP_RULES
-from probact.rollout import unroll
+from probact.inference.objectives.base import Objective
+from probact.judging.trajectory import follow
+from probact.problems.base import Optimizee
 from probact.rules.safeguarded import Safeguarded
-from probact.stopping import Budget, Hazard, StopRule, run_until_stopped
+from probact.runs.trained import Pretrained
+from probact.stopping.base import STOP_RULES, StopRule
+from probact.stopping.online import run_until_stopped
+from probact.stopping.rules import Budget, Hazard
+from probact.unrolling.rollout import unroll
 from tests.checks import objective, problems
 
 NEVER = Hazard(2.0)

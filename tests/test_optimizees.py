@@ -14,12 +14,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent
 
-from probact.experiment import Experiment
-from probact.optimizees import NetworkFamily, value_and_grad
-from probact.optimizees.base import map_params
-from probact.optimizees.digits import _digits
-from probact.optimizees.network import minibatch_indices
-from probact.registry import FAMILIES
+from probact.problems.base import FAMILIES, value_and_grad
+from probact.problems.digits import _digits
+from probact.problems.network import NetworkFamily, minibatch_indices
+from probact.runs.assembly import build_family
+from probact.runs.experiment import Experiment
+from probact.support.trees import map_params
 from tests.checks import problems
 
 NAMES = list(FAMILIES)
@@ -271,10 +271,10 @@ def test_network_family_refuses() -> None:
 
 
 def test_family_options_by_name() -> None:
-    family = Experiment.create(family="digits", family_options={"hidden": "16,8", "activation": "relu"}).build_family()
+    family = build_family(Experiment.create(family="digits", family_options={"hidden": "16,8", "activation": "relu"}))
     init = family.sample(1, torch.Generator().manual_seed(0)).init
     assert [tuple(p.shape[1:]) for n, p in init.items() if n.endswith("weight")] == [(16, 64), (8, 16), (10, 8)]
     with pytest.raises(ValueError, match="family 'digits' has no option 'depth': choose from hidden, activation"):
-        Experiment.create(family="digits", family_options={"depth": "2"}).build_family()
+        build_family(Experiment.create(family="digits", family_options={"depth": "2"}))
     with pytest.raises(ValueError, match="expected int like 64, got 'many'"):
-        Experiment.create(family="diabetes", family_options={"rows": "many"}).build_family()
+        build_family(Experiment.create(family="diabetes", family_options={"rows": "many"}))

@@ -15,14 +15,13 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from probact.cli import cli
-from probact.experiment import Experiment
-from probact.fitting import train
-from probact.parallel import ProcessLostError, Ranks
-from probact.records import Record
-from probact.runs import Run
-from probact.side_by_side import train_side_by_side
-from probact.training import MetaTraining
+from probact.cli.main import cli
+from probact.runs.experiment import Experiment
+from probact.runs.run import Record, Run
+from probact.support.ranks import ProcessLostError, Ranks
+from probact.training.loop import train
+from probact.training.meta_training import MetaTraining
+from probact.training.side_by_side import train_side_by_side
 from tests.test_training import CLI, FIT, final_weights, lines, same, start, tiny, wait_for
 
 FIVE = {"batch": 5, "validation_problems": 5}

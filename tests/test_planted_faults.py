@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.act import ACT
-from probact.features import NUM_FEATURES
-from probact.posteriors import HaltingDistribution, HaltingPosterior
-from probact.priors import Prior, Steps
-from probact.rollout import Rollout
+from probact.inference.objectives.act import ACT
+from probact.inference.posteriors.base import HaltingDistribution, HaltingPosterior
+from probact.inference.priors import Prior, Steps
+from probact.unrolling.progress import NUM_FEATURES
+from probact.unrolling.rollout import Rollout
 from tests.checks import assert_causal, assert_matches_closed_form, assert_no_leak, objective, problems, rollout_of
 
 pytestmark = pytest.mark.usefixtures("double")

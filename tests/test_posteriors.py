@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.posteriors import Graves, HaltingDistribution, HaltingPosterior
-from probact.priors import Prior
-from probact.registry import POSTERIORS
+from probact.inference.posteriors.base import POSTERIORS, HaltingDistribution, HaltingPosterior
+from probact.inference.posteriors.sequential import Graves
+from probact.inference.priors import Prior
 from tests.checks import assert_causal
 
 NAMES = list(POSTERIORS)

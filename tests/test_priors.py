@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from probact.priors import Drawn, Horizon, Prior, Steps
+from probact.inference.priors import Drawn, Horizon, Prior, Steps
 from tests.checks import prior_of
 
 NUS = st.floats(1e-3, 1 - 1e-6)

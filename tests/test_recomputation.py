@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.experiment import Experiment, generator
-from probact.optimizees.base import Optimizee
-from probact.registry import RULES
-from probact.rollout import unroll
-from probact.walk import Walk
+from probact.problems.base import Optimizee
+from probact.rules.base import RULES
+from probact.runs.assembly import build_family, build_objective
+from probact.runs.experiment import Experiment
+from probact.support.randomness import generator
+from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import Walk
 from tests.checks import gradients, problems
 
 HORIZON = 10
@@ -22,8 +24,8 @@ def _loss_and_gradients(settings: dict[str, Any], recompute: bool) -> list[Tenso
     experiment = Experiment.create(
         horizon=HORIZON, batch=3, infer_horizon=False, **settings, recompute=recompute, rule_options={"hidden_size": 4}
     )
-    objective = experiment.build()
-    optimizee = experiment.build_family().sample(3, generator("train", 0)).to(torch.get_default_dtype())
+    objective = build_objective(experiment)
+    optimizee = build_family(experiment).sample(3, generator("train", 0)).to(torch.get_default_dtype())
     loss, rollout = objective(optimizee, 1.0, generator("horizon", 0))
     loss.backward()
     found = [weight.grad for weight in objective.parameters()]
@@ -94,7 +96,7 @@ class Counting(Walk):
 
 def test_steps_without_a_gradient_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truncated: the second walk ends at the last step that any gradient reaches, a Graves posterior's N say."""
-    monkeypatch.setattr("probact.rollout.Walk", Counting)
+    monkeypatch.setattr("probact.unrolling.rollout.Walk", Counting)
     rollout = unroll(RULES["lstm"](hidden_size=4), problems("quadratic", 2), 30, truncate=4, recompute=True)
     assert Counting.furthest == 30
     Counting.furthest = 0

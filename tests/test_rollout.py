@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact import features
-from probact.features import NUM_FEATURES
-from probact.optimizees.base import Optimizee, Params
-from probact.registry import RULES
-from probact.rollout import unroll
+from probact.problems.base import Optimizee
+from probact.rules.base import RULES
+from probact.support.trees import Params
+from probact.unrolling import progress
+from probact.unrolling.progress import NUM_FEATURES
+from probact.unrolling.rollout import unroll
 from tests.checks import gradients, plain_unroll, problems
 
 LEARNED = "lstm"
@@ -134,17 +135,17 @@ def test_no_graph_without_gradient_mode() -> None:
 
 def test_features_step_by_step_are_those_of_the_whole_unroll(double: None) -> None:
     signals = torch.randn(9, 4, 3).exp()
-    whole = features.of_unroll(signals)
-    progress = features.start(torch.zeros(3))
+    whole = progress.of_unroll(signals)
+    memory = progress.start(torch.zeros(3))
     for row, expected in zip(signals, whole, strict=True):
-        seen, progress = features.observe(progress, row)
+        seen, memory = progress.observe(memory, row)
         torch.testing.assert_close(seen, expected)
 
 
 def test_features_of_a_huge_loss_are_finite() -> None:
     """Squares of gradients overflow long before the loss does."""
     loss, grads = torch.full((1,), 1e30), {"theta": torch.full((1, 2), 1e30)}
-    _, progress = features.observe(features.start(torch.zeros(1)), features.measure(torch.ones(1), grads, grads))
-    seen, _ = features.observe(progress, features.measure(loss, grads, grads))
+    _, memory = progress.observe(progress.start(torch.zeros(1)), progress.measure(torch.ones(1), grads, grads))
+    seen, _ = progress.observe(memory, progress.measure(loss, grads, grads))
     assert bool(seen.isfinite().all())
     assert float(seen.abs().max()) <= 100

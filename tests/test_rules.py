@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probact.optimizees.base import Optimizee, flatten, unflatten, value_and_grad
-from probact.registry import RULES
-from probact.rollout import unroll
-from probact.rules.handcrafted import HandDesigned
+from probact.problems.base import Optimizee, value_and_grad
+from probact.rules.base import RULES
+from probact.rules.hand_designed import HandDesigned
 from probact.rules.lstm import LSTMCell, log_and_sign
+from probact.support.trees import flatten, unflatten
+from probact.unrolling.rollout import unroll
 from tests.checks import problems
 
 TORCH: dict[str, Any] = {

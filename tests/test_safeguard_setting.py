@@ -9,18 +9,18 @@ import torch
 from torch import nn
 
 from probact import LearnedOptimizer
-from probact.commands.fit import asked_for
-from probact.evaluation import held_out_problems
-from probact.experiment import Experiment
-from probact.fitting import train
-from probact.pretrained import Pretrained
-from probact.registry import RULES
-from probact.rollout import unroll
+from probact.cli.fit import asked_for
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.trajectory import loss_curve
+from probact.rules.base import RULES
 from probact.rules.safeguarded import Safeguarded
-from probact.runs import Run
-from probact.stopping import Hazard
-from probact.training import MetaTraining
-from probact.tuning import loss_curve
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.trained import Pretrained
+from probact.stopping.rules import Hazard
+from probact.training.loop import train
+from probact.training.meta_training import MetaTraining
+from probact.unrolling.rollout import unroll
 from tests.checks import plain_unroll, problems
 from tests.test_cards import assert_reproduced
 from tests.test_cli import run as run  # the fixture
@@ -68,7 +68,7 @@ def test_it_is_not_compiled() -> None:
 def test_a_file_says_that_the_rule_wears_it(tmp_path: Path) -> None:
     """A user's loop then is the unroll of training, whether the safeguard is asked for or not, and wears it once."""
     chain = trained(tmp_path / "run", safeguard=True).chains[0]
-    chain.pretrained().save(tmp_path / "safe.pt")
+    chain.trained().save(tmp_path / "safe.pt")
     found = Pretrained.load(tmp_path / "safe.pt")
     assert found.safeguard
     assert found.describe() == "rule lstm in the safeguard, halting stick-breaking, trained on 6 steps"
@@ -93,21 +93,21 @@ def test_a_file_says_that_the_rule_wears_it(tmp_path: Path) -> None:
                 loss.backward()
                 optimizer.step(loss=loss)
                 assert loss.item() == pytest.approx(float(expected[step, 0]), rel=1e-4)
-    trained(tmp_path / "plain").chains[0].pretrained().save(tmp_path / "plain.pt")
+    trained(tmp_path / "plain").chains[0].trained().save(tmp_path / "plain.pt")
     plain = LearnedOptimizer.from_pretrained([theta], tmp_path / "plain.pt", stop=Hazard(2.0), safeguard=False)
     assert not isinstance(plain.rule, Safeguarded)
 
 
 def test_what_begins_with_it_wears_it(elsewhere: Path) -> None:
     """Unless told otherwise; the weights are those of the rule either way."""
-    source = trained(Path("safe"), safeguard=True).chains[0].pretrained()
+    source = trained(Path("safe"), safeguard=True).chains[0].trained()
     settings = {**tiny().given(), "begin_with": "safe"}
     for asked, worn in ((None, True), (True, True), (False, False)):
         experiment, _ = asked_for({**settings, "safeguard": asked})
         assert experiment.safeguard is worn
         assert_reproduced(experiment)
         training = MetaTraining(experiment)
-        training.begin_with(source)
+        training.start_from(source)
         rule = training.objective.rule
         assert same((rule.rule if isinstance(rule, Safeguarded) else rule).state_dict(), source.rule.state_dict())
     trained(Path("plain"))

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probact.optimizees.base import Optimizee, Params
-from probact.optimizees.linear import LinearModel, gaussian_nll
-from probact.registry import RULES
-from probact.rollout import Rollout, unroll
-from probact.rules.base import State, Step, UpdateRule
+from probact.problems.base import Optimizee
+from probact.problems.linear import LinearModel, gaussian_nll
+from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.safeguarded import Safeguarded
-from probact.stopping import GradientNorm, run_until_stopped
+from probact.stopping.online import run_until_stopped
+from probact.stopping.rules import GradientNorm
+from probact.support.trees import Params, State
+from probact.unrolling.rollout import Rollout, unroll
 from tests.checks import assert_no_leak, problems
 
 

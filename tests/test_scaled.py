@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probact.experiment import Experiment, generator
-from probact.optimizees import value_and_grad
-from probact.optimizees.base import Optimizee, map_params
-from probact.optimizees.scaled import Scaled
-from probact.registry import RULES
-from probact.rollout import unroll
-from probact.training import MetaTraining
+from probact.problems.base import Optimizee, value_and_grad
+from probact.problems.scaled import Scaled
+from probact.rules.base import RULES
+from probact.runs.experiment import Experiment
+from probact.support.randomness import generator
+from probact.support.trees import map_params
+from probact.training.meta_training import MetaTraining
+from probact.unrolling.rollout import unroll
 from tests.checks import assert_no_leak, problems
 from tests.test_training import same, tiny
 

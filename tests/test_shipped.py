@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from probact import LearnedOptimizer, pretrained
-from probact.evaluation import held_out_problems
-from probact.experiment import Experiment
-from probact.pretrained import Pretrained, shipped
-from probact.tuning import loss_curve
+from probact import LearnedOptimizer
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.trajectory import loss_curve
+from probact.runs import trained
+from probact.runs.experiment import Experiment
+from probact.runs.trained import Pretrained, shipped
 from tests.checks import objective
 from tests.test_cli import refused
 from tests.test_cli import run as run  # the fixture
@@ -31,7 +32,7 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretrained:
     one.save(folder / "small-lstm.pt")
     one.save(folder / "other.pt")
     (folder / "README.md").write_text("no optimizer")
-    monkeypatch.setattr(pretrained, "WEIGHTS", folder)
+    monkeypatch.setattr("probact.runs.trained.WEIGHTS", folder)
     return one
 
 
@@ -46,7 +47,7 @@ def test_by_name(named: Pretrained, elsewhere: Path) -> None:
     optimizer = LearnedOptimizer.from_pretrained(params, "small-lstm")
     assert optimizer.stop is not None
     assert optimizer.stop.threshold == pytest.approx(0.1)
-    shutil.copy(pretrained.WEIGHTS / "other.pt", "mine.pt")
+    shutil.copy(trained.WEIGHTS / "other.pt", "mine.pt")
     assert Pretrained.find("mine.pt").kl_scale == 0.5
     words = r"unknown optimizer 'larger-lstm': expected a file, or one that is shipped \(other, small-lstm\)"
     for find in (Pretrained.load_named, Pretrained.find, lambda name: LearnedOptimizer.from_pretrained(params, name)):
@@ -55,7 +56,7 @@ def test_by_name(named: Pretrained, elsewhere: Path) -> None:
 
 
 def test_an_older_file(named: Pretrained, tmp_path: Path) -> None:
-    content = torch.load(pretrained.WEIGHTS / "other.pt", weights_only=True)
+    content = torch.load(trained.WEIGHTS / "other.pt", weights_only=True)
     del content["kl_scale"], content["safeguard"]
     torch.save(content, tmp_path / "older.pt")
     older = Pretrained.load(tmp_path / "older.pt")
@@ -69,13 +70,13 @@ def test_list_names_them(named: Pretrained, run: Any) -> None:
 
 
 def test_list_without_any(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "absent")
+    monkeypatch.setattr("probact.runs.trained.WEIGHTS", tmp_path / "absent")
     assert "shipped" not in run("list")[1]
 
 
 def test_evaluated_by_name_and_as_a_file(named: Pretrained, elsewhere: Path, run: Any) -> None:
     """The same numbers either way; the price of a step and H are those that it was trained with."""
-    shutil.copy(pretrained.WEIGHTS / "other.pt", "mine.pt")
+    shutil.copy(trained.WEIGHTS / "other.pt", "mine.pt")
     arguments = ["--family", "quadratic", "--baselines", "none", "--at", "2,7", "--num-optimizees", "5", "--json"]
     results = []
     for source in ("small-lstm", "mine.pt"):
@@ -115,7 +116,7 @@ def test_what_is_shipped() -> None:
     for name in shipped():
         one = Pretrained.load_named(name)
         assert one.posterior is None or one.posterior.distribution.online, name
-        assert (pretrained.WEIGHTS / f"{name}.pt").stat().st_size < 2**20, name
-        card = (pretrained.WEIGHTS / f"{name}.md").read_text()
+        assert (trained.WEIGHTS / f"{name}.pt").stat().st_size < 2**20, name
+        card = (trained.WEIGHTS / f"{name}.md").read_text()
         for words in (name, "python cli.py fit", "## Limits", "Apache-2.0"):
             assert words in card, name

@@ -6,12 +6,27 @@ from typing import Any
 import pytest
 import torch
 
-from probact.evaluation import Path, follow
-from probact.experiment import Experiment
-from probact.objectives import Objective
-from probact.registry import FAMILIES, POSTERIORS, RULES, STOP_RULES
-from probact.stopping import Budget, Hazard, Known, StopRule, first_stop, run_until_stopped, scores
-from probact.verdicts import calibration, exact_map, judge, oracle, shares, stopped_cost, tune_stop, verdicts
+from probact.inference.objectives.base import Objective
+from probact.inference.posteriors.base import POSTERIORS
+from probact.judging.calibration import calibration
+from probact.judging.stops import (
+    exact_map,
+    first_stop,
+    judge,
+    oracle,
+    scores,
+    shares,
+    stopped_cost,
+    tune_stop,
+    verdicts,
+)
+from probact.judging.trajectory import Path, follow
+from probact.problems.base import FAMILIES
+from probact.rules.base import RULES
+from probact.runs.experiment import Experiment
+from probact.stopping.base import STOP_RULES, Known, StopRule
+from probact.stopping.online import run_until_stopped
+from probact.stopping.rules import Budget, Hazard
 from tests.checks import objective, problems
 
 H = 12

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.optimizees.base import Optimizee
-from probact.registry import FAMILIES, RULES
-from probact.rollout import unroll
-from probact.rules.directions import NUM_DIRECTIONS
-from probact.tuning import loss_curve
+from probact.judging.trajectory import loss_curve
+from probact.problems.base import FAMILIES, Optimizee
+from probact.rules.base import RULES
+from probact.rules.subspace.directions import NUM_DIRECTIONS
+from probact.unrolling.rollout import unroll
 from tests.checks import problems
 
 pytestmark = pytest.mark.usefixtures("double")

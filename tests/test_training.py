@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import torch
 
-from probact.experiment import Experiment, generator
-from probact.fitting import train, with_tuned_rate
-from probact.records import Validation
-from probact.runs import Run
-from probact.training import MetaTraining
+from probact.judging.tuning import with_tuned_rate
+from probact.runs.assembly import build_family, build_objective
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.support.randomness import generator
+from probact.training.loop import restore, train
+from probact.training.meta_training import MetaTraining
+from probact.training.tally import Validation
 
 CLI = Path(__file__).parent.parent / "cli.py"
 TINY = {
@@ -91,7 +94,7 @@ def test_resume_in_process_is_bitwise(estimator: str, tmp_path: Path) -> None:
     assert not train(chain, lambda record: None, lambda: next(stops, True))
     assert train(chain, lambda record: None, lambda: False)
     resumed = MetaTraining(chain.experiment)
-    chain.restore(resumed)
+    restore(chain, resumed)
     assert same(resumed.objective.state_dict(), whole.objective.state_dict())
     assert same(resumed.best_weights, whole.best_weights)
     assert [record["step"] for record in chain.records()] == [1, 2, 3, 4, 5, 6]
@@ -186,8 +189,9 @@ def test_hand_designed_rules_get_a_tuned_rate() -> None:
     tuned = with_tuned_rate(tiny(rule="sgd"))
     lr = tuned.rule_options["lr"]
     # independent: the best of a coarse scan on the tuning problems
-    from probact.registry import FAMILIES, RULES
-    from probact.rollout import unroll
+    from probact.problems.base import FAMILIES
+    from probact.rules.base import RULES
+    from probact.unrolling.rollout import unroll
 
     tuning = FAMILIES["quadratic"]().sample(128, generator("tuning", 0))
     final = {r: float(unroll(RULES["sgd"](lr=r), tuning, 6).nll[-1].mean()) for r in (lr / 2, lr, lr * 2)}
@@ -289,9 +293,9 @@ def by_segment(**settings: Any) -> Experiment:
 def test_by_segment_is_truncated_backpropagation_in_parts(through_path: bool, double: None) -> None:
     """Between updates that change nothing the parts' gradients add up to the whole's."""
     experiment = by_segment(through_path=through_path)
-    whole = replace(experiment, by_segment=False).build().double()
-    parted = experiment.build().double()
-    problems = experiment.build_family().sample(4, generator("test", 0)).to(torch.float64)
+    whole = build_objective(replace(experiment, by_segment=False)).double()
+    parted = build_objective(experiment).double()
+    problems = build_family(experiment).sample(4, generator("test", 0)).to(torch.float64)
     loss, _ = whole(problems)
     loss.backward()
     losses = []
@@ -328,4 +332,4 @@ def test_a_batch_that_diverges_on_the_way_is_no_bad_family(monkeypatch: pytest.M
 
 def test_by_segment_is_for_losses_that_add_up() -> None:
     with pytest.raises(ValueError, match="expected an objective that adds up over steps"):
-        by_segment(halting="stick-breaking").build()
+        build_objective(by_segment(halting="stick-breaking"))

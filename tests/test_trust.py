@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.registry import RULES
-from probact.rollout import unroll
-from probact.rules import trust
-from probact.rules.directions import PATHS, start
-from probact.rules.directions import moved as moved_memory
-from probact.rules.trust import LONGEST, RECENT, SHRINK
-from probact.rules.whitening import whiten
+from probact.rules.base import RULES
+from probact.rules.subspace import trust
+from probact.rules.subspace.directions import PATHS, start
+from probact.rules.subspace.directions import moved as moved_memory
+from probact.rules.subspace.trust import LONGEST, RECENT, SHRINK
+from probact.rules.subspace.whitening import whiten
+from probact.unrolling.rollout import unroll
 from tests.checks import problems
 
 pytestmark = pytest.mark.usefixtures("double")

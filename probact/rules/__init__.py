@@ -1,11 +1,5 @@
-"""Update rules; every module in this package registers its own."""
+"""Update rules; every module in this room registers its own."""
 
-from importlib import import_module
-from pkgutil import iter_modules
+from probact.support.registry import import_parts
 
-from probact.rules.base import State, Step, UpdateRule
-
-for _module in iter_modules(__path__, f"{__name__}."):
-    import_module(_module.name)
-
-__all__ = ["State", "Step", "UpdateRule"]
+import_parts(__name__)

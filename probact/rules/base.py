@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from probact.optimizees.base import Params
+from probact.support.registry import Registry
+from probact.support.trees import Params, State
 
-State = Any
-"""A rule's memory: nested tuples and dicts of tensors, each with L as its first dimension."""
+RULES = Registry("rule")
 
 
 class Step(NamedTuple):
@@ -47,15 +47,3 @@ class UpdateRule(nn.Module, ABC):
         :param params: theta_t, name -> ``(L, *shape)``.
         :param loss: loss at ``params``, ``(L,)``, without graph.
         """
-
-
-def map_state(function: Any, state: State) -> State:
-    """Apply ``function`` to every tensor of nested tuples (named ones keep their names) and dicts."""
-    if isinstance(state, Tensor):
-        return function(state)
-    if isinstance(state, dict):
-        return {name: map_state(function, part) for name, part in state.items()}
-    if isinstance(state, tuple):
-        parts = (map_state(function, part) for part in state)
-        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    return state

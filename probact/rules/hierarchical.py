@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from probact.optimizees.base import Params, flatten, unflatten
-from probact.registry import RULES
-from probact.rules.base import State, Step, UpdateRule
+from probact.rules.base import RULES, Step, UpdateRule
+from probact.support.trees import Params, State, flatten, unflatten
 
 NUM_SCALES = 4
 """S: time scales of the running means, each twice as long as the one before."""

@@ -7,10 +7,9 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from probact.optimizees.base import Params, flatten, unflatten
-from probact.registry import RULES
-from probact.rules.base import State
-from probact.rules.handcrafted import HandDesigned
+from probact.rules.base import RULES
+from probact.rules.hand_designed import HandDesigned
+from probact.support.trees import Params, State, flatten, unflatten
 
 
 class Curvature(NamedTuple):

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probact.optimizees.base import Params, flatten, unflatten
-from probact.registry import RULES
-from probact.rules.base import State, Step, UpdateRule
+from probact.rules.base import RULES, Step, UpdateRule
+from probact.support.trees import Params, State, flatten, unflatten
 
 aten = torch.ops.aten
 

@@ -7,8 +7,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from probact.optimizees.base import Params, map_params, per_problem
-from probact.rules.base import State, Step, UpdateRule, map_state
+from probact.rules.base import Step, UpdateRule
+from probact.support.trees import Params, State, map_params, map_state, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
 """Weight of the newest loss in its running mean, and of the newest deviation in the noise."""

@@ -1,0 +1,128 @@
+"""``evaluate``: runs against tuned baselines, and every way to stop them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from probact.cli.options import check_device, choice, data_directory_option, key_values
+from probact.problems.base import FAMILIES
+from probact.reports import text
+from probact.runs.assembly import family_judged
+from probact.runs.experiment import Experiment
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        steps = tuple(sorted({int(item) for item in value.split(",")}))
+    except ValueError:
+        steps = ()
+    if not steps or steps[0] < 1:
+        raise click.BadParameter(f"expected steps >= 1 like 10,100, got {value!r}", context, parameter)
+    return steps
+
+
+@click.command()
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.option("--family", type=choice(FAMILIES), help="Evaluate on this family.  [default: the first run's]")
+@key_values("family-option", "Option of that family: a wider network, another dimension.")
+@click.option(
+    "--baselines",
+    default="all",
+    show_default=True,
+    help="Hand-designed rules, comma separated; cg for the limit; all or none.",
+)
+@click.option(
+    "--at",
+    callback=_numbers,
+    help="Steps at which losses are compared.  [default: 1, 5, 10, 20, 50 and H, as far as H]",
+)
+@click.option("--num-optimizees", type=click.IntRange(min=2), help="Held-out problems.  [default: the family's]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
+@click.option(
+    "--cost", type=click.FloatRange(0, min_open=True), help="Price of a step in nats.  [default: the run's -log nu]"
+)
+@click.option(
+    "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
+)
+@data_directory_option
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder.  [default: evaluation-<family> in the first run's]"
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the tables.")
+def evaluate(
+    names: tuple[str, ...],
+    family: str | None,
+    family_options: dict[str, str],
+    baselines: str,
+    at: tuple[int, ...] | None,
+    num_optimizees: int | None,
+    seed: int,
+    cost: float | None,
+    safeguard: bool,
+    device: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Judge runs against tuned baselines on held-out problems, and every way to stop them.
+
+    RUNs are folders that `fit` wrote; the latest one when neither a run nor --family is named; baselines alone with
+    --family alone.  Files of `export` and shipped optimizers, which `list` names, stand for runs where --family says
+    what to judge them on.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned
+    on problems of their own.
+    """
+    from dataclasses import replace
+
+    from probact.judging.comparison import baseline_names
+    from probact.judging.evaluation import best_stops
+    from probact.judging.evaluation import evaluate as judge
+    from probact.judging.problem_sets import held_out_problems, reported_steps, retarget
+    from probact.reports.evaluation_report import write
+    from probact.runs.run import RUNS, Run
+    from probact.runs.sources import Source
+
+    sources = [Source.open(name, family) for name in names]
+    if not sources and family is None:
+        sources = [Source.of_run(Run.latest())]
+    check_device(device)
+    first = sources[0].experiment if sources else Experiment.create(family=family)
+    families = {source.experiment.family for source in sources}
+    if family is None and len(families) > 1:
+        raise click.UsageError(f"the runs are of different families: choose one of {', '.join(sorted(families))}")
+    experiment = replace(family_judged(retarget(first, family or first.family, family_options)), device=device)
+    known = baseline_names(held_out_problems(experiment, 2))
+    chosen = {"all": known, "none": []}.get(baselines, baselines.split(","))
+    for name in chosen:
+        if name not in known:
+            raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, all or none")
+    if not sources and not chosen:
+        raise click.UsageError("nothing to evaluate: expected a run or baselines")
+    shifted = "" if not family_options else "-" + "-".join(f"{key}={value}" for key, value in family_options.items())
+    base = sources[0].folder if sources else RUNS
+    folder = out or base / f"evaluation-{experiment.family}{shifted}"
+    result, data = judge(
+        experiment,
+        sources,
+        chosen,
+        at or reported_steps(experiment.horizon),
+        num=num_optimizees,
+        seed=seed,
+        cost=cost,
+        safeguard=safeguard,
+    )
+    write(result, data, folder)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    options = ", ".join(f"{key} {value}" for key, value in family_options.items())
+    click.echo(f"family {experiment.family}{f' ({options})' if options else ''}, test problems of seed {seed}\n")
+    click.echo(text.evaluation(result))
+    click.echo(f"\n{text.stopping(result, best_stops(result))}")
+    click.echo(
+        f"\nwritten to {folder}: evaluation.json, evaluation.nc, {len(list((folder / 'figures').iterdir()))} figures"
+    )

@@ -1,0 +1,94 @@
+"""The command line: the group of commands, and how a mistake in the input ends."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+import probact
+from probact.cli.evaluate import evaluate
+from probact.cli.export import export
+from probact.cli.fit import fit
+from probact.cli.halt_stats import halt_stats
+from probact.cli.list import list_
+from probact.cli.plot import plot
+from probact.cli.prior import prior
+from probact.support.interrupts import asked_to_stop
+from probact.support.ranks import ProcessLostError, Ranks, join
+
+
+def main() -> NoReturn:
+    """Run a command; a mistake in the input becomes one line on stderr and exit code 2.
+
+    Under torchrun rank 0 runs it, and the others follow when it trains.
+    """
+    ranks = join()
+    ranks.exit(_run(ranks) if ranks.is_main else _follow(ranks))
+
+
+def _run(ranks: Ranks) -> int:
+    try:
+        code = cli.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False, obj=ranks) or 0
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        _complain(error.format_message())
+        code = 2
+    except OSError as error:
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        code = 2
+    except ValueError as error:
+        _complain(str(error))
+        code = 2
+    if code == 0:
+        ranks.dismiss()
+    return int(code)
+
+
+def _follow(ranks: Ranks) -> int:
+    from probact.training.loop import follow
+
+    with asked_to_stop(patient=True) as ranks.asked:
+        try:
+            follow(ranks)
+        except ValueError:
+            with suppress(ProcessLostError):
+                ranks.broadcast()  # rank 0 has found the same mistake: it is to speak before any process ends
+            return 2
+        except ProcessLostError:
+            return 2  # rank 0 says what went wrong, if it can
+    return 0
+
+
+def _complain(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+
+
+@click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.version_option(probact.__version__, prog_name="probact")
+@click.pass_context
+def cli(context: click.Context, /) -> None:
+    """probact: learned optimizers that know when to stop.
+
+    \b
+    First steps:
+      fit --prior-nu 0.95      meta-train an optimizer with a latent halting step
+      halt-stats               what its halting posterior looks like beside the prior
+      evaluate                 judge it against tuned baselines, and every way to stop
+      export --out FILE        one file for probact.LearnedOptimizer.from_pretrained
+      plot                     redraw the figures of a run
+      prior --prior-nu 0.95    the prior alone
+      list                     families, rules, halting posteriors, objectives, estimators, stop rules
+    """
+    if context.invoked_subcommand != "fit" and context.obj is not None and not context.obj.alone:
+        raise click.UsageError(f"torchrun is for fit: start {context.invoked_subcommand} without it")
+
+
+for command in (fit, halt_stats, evaluate, export, plot, prior, list_):
+    cli.add_command(command)

@@ -1,0 +1,92 @@
+"""What a trained optimizer believes about halting on some problems: exact tables, and draws."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.inference import exact
+from probact.inference.objectives.base import Objective
+from probact.inference.posteriors.base import HaltingDistribution
+from probact.inference.priors import Prior, Steps
+from probact.problems.base import Optimizee
+from probact.unrolling.rollout import Rollout
+
+TABLE_ENTRIES = 2**24
+"""Entries of the largest table (T, L, t) that is held at once."""
+
+
+class Inference(NamedTuple):
+    """A rollout of H steps with its prior and, where there is one, its guide; draws come from here."""
+
+    rollout: Rollout
+    prior: Prior
+    q: HaltingDistribution | None
+    log_horizon: Tensor
+    """log q(T|x), ``(T, L)``."""
+
+    def tables(self) -> dict[str, Tensor]:
+        """The exact tables, named as ``beliefs.CHAIN_TABLES``."""
+        log_likelihood = self.rollout.log_likelihood
+        evidence = exact.log_evidence(self.prior, log_likelihood)
+        exact_pmf = exact.log_posterior(self.prior, log_likelihood).exp().T
+        exact_horizon = exact.log_horizon_posterior(self.prior, log_likelihood).exp().T
+        if self.q is None:
+            # Without a guide the exact posterior stands in its place, and there is no bound.
+            halt_pmf, horizon_pmf = exact_pmf, exact_horizon
+            unknown = torch.full_like(evidence, torch.nan)
+            gaps = exact.Gaps(unknown, evidence, unknown, unknown)
+        else:
+            halt_pmf, horizon_pmf = self.q.log_marginal(self.log_horizon).exp().T, self.log_horizon.exp().T
+            gaps = exact.gaps(self.q, self.prior, log_likelihood, self.log_horizon)
+        return {
+            "halt_pmf": halt_pmf,
+            "exact_pmf": exact_pmf,
+            "horizon_pmf": horizon_pmf,
+            "exact_horizon_pmf": exact_horizon,
+            "loss_path": self.rollout.nll[1:].T,
+            "initial_loss": self.rollout.nll[0],
+            "elbo": gaps.elbo,
+            "log_evidence": gaps.log_evidence,
+            "amortisation_gap": gaps.amortisation,
+            "horizon_gap": gaps.horizon,
+        }
+
+    def draw(self, num_draws: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(T, t) from the guide (the exact posterior without one), each ``(num_draws, L)`` int64."""
+        T = Steps(self.log_horizon.T).draw((num_draws,), random)
+        some = max(1, TABLE_ENTRIES // len(self.log_horizon) ** 2)
+        parts = [
+            draw_halting(self._log_halting(problems), T[:, problems], random)
+            for problems in torch.arange(T.shape[1]).split(some)
+        ]
+        return T, torch.cat(parts, 1)
+
+    def _log_halting(self, problems: Tensor) -> Tensor:
+        """log q(t|x,T) of some problems (the exact posterior without a guide), ``(T, L, t)``."""
+        if self.q is None:
+            return exact.log_posterior_given_horizon(self.prior, self.rollout.log_likelihood[:, problems])
+        return type(self.q)(self.q.logits[:, problems]).log_prob()
+
+
+def draw_halting(table: Tensor, T: Tensor, random: torch.Generator) -> Tensor:
+    """t given ``T (num_draws, L)`` from ``table (T, L, t)`` of log p(t|T), a draw at a time to bound the memory."""
+    problem = torch.arange(T.shape[1])
+    return torch.stack([Steps(table[row - 1, problem], validate_args=False).draw((), random) for row in T])
+
+
+def infer(objective: Objective, optimizee: Optimizee) -> Inference:
+    """Unroll H steps on ``optimizee`` and put everything on the CPU in double precision."""
+    with torch.no_grad():
+        rollout = objective.eval().unroll(optimizee)
+        q = objective.halting(rollout)
+        rollout = Rollout(rollout.nll.cpu().double(), rollout.features.cpu().double(), {})
+        prior = Prior(torch.tensor(float(objective.prior.nu), dtype=torch.float64), objective.prior.horizon)
+        if q is None:
+            log_horizon = exact.log_horizon_posterior(prior, rollout.log_likelihood)
+        else:
+            q = type(q)(q.logits.cpu().double())
+            log_horizon = objective.log_horizon(q, prior, rollout.log_likelihood)
+        return Inference(rollout, prior, q, log_horizon)

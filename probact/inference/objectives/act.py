@@ -1,0 +1,232 @@
+"""Adaptive computation time as a Pyro program: which step t to halt at, under which horizon T.
+
+::
+
+          nu                         phi (rule, head)
+          |                                |
+          v                                v
+    T ~ p_H(T) ---> t ~ p(t|T) ---> x ~ p(x | theta_t) <--- theta_0..theta_H   unrolled before
+          :             ^
+          :             : q(t | x, T), from features of steps 1..T
+          :.............:                                           plate "optimizees" (L)
+
+    site  distribution (model / guide)            shape, T and t enumerated      sampled T
+    T     p_H(T)      / p_H(T) or q(T|x)          (H, 1)                         (L,)
+    t     p(t|T)      / q(t|x,T)                  (H, 1, 1)                      (K, 1)
+    x     exp(-nll_t) / -                         (H, 1, L)                      (K, L)
+
+The bound (Sander 2017, eq 10) is  E_p(T)[ sum_t q(t|x,T) log p(x|theta_t) - KL(q(t|x,T) || p(t|T)) ],  here always a
+mean over the L problems (the whole program is scaled by 1/L).
+
+The guide may also go the other way round (``halting_first``): t ~ q(t|x), the row T = H of q, then T ~ p(T|t).  As x
+depends on t alone, the exact posterior has just this form, p(T,t|x) = p(t|x) p(T|t): the horizon gap is 0, the bound is
+log p(x) - KL(q(t|x) || p(t|x)), and each hazard of q(t|x) is identified, so that halting can be followed online.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.infer import TraceEnum_ELBO
+from torch import Tensor
+
+from probact.inference import exact
+from probact.inference.objectives.base import OBJECTIVES, Objective
+from probact.inference.posteriors.base import HaltingDistribution, HaltingPosterior
+from probact.inference.posteriors.conditioned import Scores
+from probact.inference.priors import Drawn, Prior, Steps
+from probact.problems.base import Optimizee
+from probact.rules.base import UpdateRule
+from probact.support.registry import Registry
+from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling, unroll
+
+ESTIMATORS = Registry("estimator")
+
+
+class Estimator:
+    """How ``TraceEnum_ELBO`` treats the two latent sites."""
+
+    name: ClassVar[str]
+    draws_horizon: ClassVar[bool] = False
+    collapses_halting: ClassVar[bool] = False
+
+
+@ESTIMATORS.register("enumerate")
+class Enumerate(Estimator):
+    """T and t enumerated in the guide: exact, O(H^2) memory a problem; the reference for small H."""
+
+
+@ESTIMATORS.register("collapse")
+class Collapse(Estimator):
+    """T enumerated, t summed in closed form: exact, O(H) a problem (the default)."""
+
+    collapses_halting = True
+
+
+@ESTIMATORS.register("sample")
+class Sample(Estimator):
+    """T ~ p(T) drawn for each problem, t enumerated: unbiased, unrolls only to the largest T (the thesis)."""
+
+    draws_horizon = True
+
+
+@OBJECTIVES.register("elbo")
+class ACT(Objective):
+    """-ELBO of the halting model; ``SVI(act.model, act.guide, optim, TraceEnum_ELBO())`` trains it.
+
+    :param estimator: a name in ``ESTIMATORS``.
+    :param kl_scale: weight > 0 of both sites' KL; 1 makes the bound a bound.
+    :param infer_horizon: let the guide hold the optimal q(T|x) ~ p(T) e^{L_T} in place of p(T): a tighter bound.
+    :param halting_first: let the guide be q(t|x) p(T|t) in place of p(T) q(t|x,T): no horizon gap.
+    :raises ValueError: without a halting posterior, if both of these are asked for, or one of them of an estimator that
+        draws T before the unroll.
+    """
+
+    def __init__(
+        self,
+        rule: UpdateRule,
+        posterior: HaltingPosterior | None,
+        prior: Prior,
+        unrolling: Unrolling = WHOLE_GRAPH,
+        estimator: str = "collapse",
+        kl_scale: float = 1.0,
+        infer_horizon: bool = False,
+        halting_first: bool = False,
+    ) -> None:
+        super().__init__(rule, posterior, prior, unrolling)
+        self.estimator: type[Estimator] = ESTIMATORS[estimator]
+        if posterior is None:
+            raise ValueError("objective 'elbo': expected a halting posterior, got none")
+        if not kl_scale > 0:
+            raise ValueError(f"objective 'elbo': expected kl_scale > 0, got {kl_scale}")
+        if infer_horizon and halting_first:
+            raise ValueError("expected infer_horizon or halting_first, got both")
+        if (infer_horizon or halting_first) and self.estimator.draws_horizon:
+            name = "infer_horizon" if infer_horizon else "halting_first"
+            raise ValueError(f"{name} needs T enumerated: expected an estimator other than {estimator!r}")
+        self.kl_scale = kl_scale
+        self.infer_horizon = infer_horizon
+        self.halting_first = halting_first
+        self._shared: HaltingDistribution | None = None  # within ``loss``, for model and guide alike
+
+    def unroll(
+        self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
+    ) -> Rollout:
+        """H steps; with T drawn per problem by the ``sample`` estimator, max T steps."""
+        if not (self.estimator.draws_horizon and self.training):
+            return super().unroll(optimizee, generator, rule)
+        T = self.prior.horizon_distribution().draw((optimizee.num,), generator)
+        return unroll(rule or self.rule, optimizee, T, **self.unrolling.of_whole())
+
+    def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
+        """p(T) p(t|T) p(x|t)."""
+        self._register()
+        log_likelihood = rollout.log_likelihood
+        num_steps, num = log_likelihood.shape
+        problem = torch.arange(num, device=log_likelihood.device)
+        kl_scale = self.kl_scale * anneal
+        with pyro.plate("optimizees", num, dim=-1), poutine.scale(scale=1 / num):
+            if self.halting_first and self.estimator.collapses_halting:
+                with poutine.scale(scale=kl_scale):
+                    t = pyro.sample("t", self.prior.marginal())
+                pyro.factor("x", log_likelihood[t - 1, problem])
+                return
+            with poutine.scale(scale=kl_scale):
+                T = pyro.sample("T", self.prior.horizon_distribution())
+            if self.estimator.collapses_halting:
+                bound = self._bound(self._halting(rollout), rollout, kl_scale)
+                pyro.factor("x", bound[T - 1, problem])
+                return
+            with poutine.scale(scale=kl_scale):
+                t = pyro.sample("t", self.prior.halting_distribution(T, num_steps))
+            pyro.factor("x", log_likelihood[t - 1, problem])
+
+    def guide(self, rollout: Rollout, anneal: float = 1.0) -> None:
+        """p(T) or q(T|x), and q(t|x,T)."""
+        self._register()
+        num = rollout.nll.shape[1]
+        problem = torch.arange(num, device=rollout.nll.device)
+        kl_scale = self.kl_scale * anneal
+        infer: Any = {"enumerate": "parallel"}
+        with (
+            pyro.plate("optimizees", num, dim=-1),
+            poutine.scale(scale=1 / num),
+            poutine.scale(scale=kl_scale),
+        ):
+            if self.halting_first:
+                last_row = self._halting(rollout).log_last_row()
+                t = pyro.sample("t", Steps(last_row.T, validate_args=False), infer=infer)
+                if not self.estimator.collapses_halting:
+                    pyro.sample("T", self.prior.horizon_given_halting(t), infer=infer)
+                return
+            q = self._halting(rollout)
+            horizon = self._horizon(q, rollout, kl_scale)
+            T = pyro.sample("T", horizon, infer={} if self.estimator.draws_horizon else infer)
+            if not self.estimator.collapses_halting:
+                pyro.sample("t", Steps(q.log_prob()[T - 1, problem], validate_args=False), infer=infer)
+
+    def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """-ELBO of each problem by the closed form, which no estimator's draws disturb."""
+        q, kl_scale, log_likelihood = self.halting(rollout), self.kl_scale * anneal, rollout.log_likelihood
+        log_horizon = self.log_horizon(q, self.prior, log_likelihood, kl_scale)
+        return -exact.elbo(q, self.prior, log_likelihood, kl_scale, log_horizon)
+
+    def _register(self) -> None:
+        """Name the weights that train to Pyro, which warns of others."""
+        assert self.posterior is not None
+        frozen = any(not weight.requires_grad for weight in self.rule.parameters())
+        pyro.module("act", self.posterior if frozen else self)
+
+    def loss(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """-ELBO per problem, differentiable; leaves Pyro's global parameter store alone.
+
+        In evaluation mode it is the mean of ``losses``.
+        """
+        if not self.training:
+            return super().loss(rollout, anneal)
+        self._shared = self._halting(rollout)
+        try:
+            with pyro.get_param_store().scope():
+                loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
+                    self.model, self.guide, rollout, anneal
+                )
+        finally:
+            self._shared = None
+        return loss
+
+    def log_horizon(
+        self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float = 1.0
+    ) -> Tensor:
+        """The guide's log q(T|x), ``(T, L)``: the optimal one with ``infer_horizon``, else by default the prior's."""
+        if self.halting_first:
+            assert isinstance(q, Scores)
+            return exact.horizon_after_halting(q, prior)
+        if not self.infer_horizon:
+            return super().log_horizon(q, prior, log_likelihood)
+        bound = exact.elbo_given_horizon(q, prior, log_likelihood, kl_scale)
+        return exact.optimal_horizon(prior, bound, kl_scale)
+
+    def halting(self, rollout: Rollout) -> HaltingDistribution:
+        """q(t | x, T)."""
+        q = self._halting(rollout)
+        return exact.halting_first(q, self.prior.truncate(len(rollout.features))) if self.halting_first else q
+
+    def _halting(self, rollout: Rollout) -> HaltingDistribution:
+        if self._shared is not None:
+            return self._shared
+        assert self.posterior is not None
+        q: HaltingDistribution = self.posterior(rollout.features)
+        return q
+
+    def _bound(self, q: HaltingDistribution, rollout: Rollout, kl_scale: float) -> Tensor:
+        prior = self.prior.truncate(len(rollout.features))
+        return exact.elbo_given_horizon(q, prior, rollout.log_likelihood, kl_scale)
+
+    def _horizon(self, q: HaltingDistribution, rollout: Rollout, kl_scale: float) -> Steps:
+        if rollout.horizon is not None:
+            return Drawn(self.prior.log_horizon(), rollout.horizon)
+        log_horizon = self.log_horizon(q, self.prior, rollout.log_likelihood, kl_scale)
+        return Steps(log_horizon.T, validate_args=False)

@@ -1,0 +1,5 @@
+"""Halting posteriors; every module here registers its own."""
+
+from probact.support.registry import import_parts
+
+import_parts(__name__)

@@ -1,0 +1,194 @@
+"""What stopping is worth: every stop rule of every optimizer at a price per step, thresholds tuned on other problems.
+
+J = nll at the stop + c * steps, in nats.  With c = -log nu its minimum over the whole path, the hindsight oracle, is
+the mode of the exact posterior (up to truncation to H).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.inference import exact
+from probact.inference.priors import Prior
+from probact.judging.trajectory import Path, follow
+from probact.judging.tuning import tuned_rates
+from probact.problems.base import Optimizee
+from probact.rules.base import RULES
+from probact.runs.experiment import Experiment
+from probact.stopping.base import STOP_RULES, Known, StopRule
+
+NUM_THRESHOLDS = 256
+TARGETS = (1, 5, 10, 20, 50, 100)
+Choice = tuple[int, float]
+"""How tuning compares: problems stopped after they diverged first, then the mean of J over the others."""
+
+
+class Tuned(NamedTuple):
+    """A stop rule with its best threshold on the tuning problems."""
+
+    rule: StopRule
+    choice: Choice
+
+
+class Verdict(NamedTuple):
+    """One way to stop one optimizer, at one price.
+
+    :ivar rule: the stop rule, described.
+    :ivar cost: c, nats a step.
+    :ivar stop: ``(L,)`` step of each problem.
+    :ivar J: ``(L,)`` nll at the stop + c * steps; inf where stopped after it diverged.
+    """
+
+    rule: str
+    kind: str
+    cost: float
+    stop: Tensor
+    J: Tensor
+
+    def summary(self) -> dict[str, Any]:
+        """Means over the problems that did not diverge, with standard errors."""
+        finite = self.J.isfinite()
+        J, steps = self.J[finite], self.stop[finite].double()
+        J_sd, steps_sd = (float(values.std()) if len(values) > 1 else math.nan for values in (J, steps))
+        return {
+            "kind": self.kind,
+            "rule": self.rule,
+            "cost": self.cost,
+            "J": float(J.mean()),
+            "J_sem": J_sd / max(len(J), 1) ** 0.5,
+            "loss": float((J - self.cost * steps).mean()),
+            "steps": float(steps.mean()),
+            "steps_sd": steps_sd,
+            "diverged": int((~finite).sum()),
+        }
+
+
+def stopped_cost(path: Path, stop: Tensor, cost: float) -> Tensor:
+    """J of stopping each problem at ``stop (L,)``, ``(L,)``."""
+    return path.nll.gather(0, stop.unsqueeze(0)).squeeze(0) + cost * stop
+
+
+def oracle(path: Path, cost: float) -> Tensor:
+    """argmin_t nll_t + c t over t = 1..K, ``(L,)``: known only afterwards."""
+    steps = torch.arange(1, len(path.nll), dtype=path.nll.dtype).unsqueeze(-1)
+    return 1 + (path.nll[1:] + cost * steps).argmin(0)
+
+
+def exact_map(path: Path, cost: float) -> Tensor:
+    """argmax_t p(t|x) at nu = e^-c, ``(L,)``."""
+    log_likelihood = -path.nll[1:]
+    prior = Prior(torch.tensor(math.exp(-cost), dtype=torch.float64), len(log_likelihood))
+    return exact.map_step(prior, log_likelihood)
+
+
+def _choice(J: Tensor) -> Choice:
+    finite = J.isfinite()
+    return int((~finite).sum()), float(J[finite].mean()) if bool(finite.any()) else math.inf
+
+
+def tune_stop(kind: type[StopRule], path: Path, cost: float) -> Tuned:
+    """The form and threshold of ``kind`` with the smallest mean J on ``path``.
+
+    Thresholds are tried at quantiles of the scores, or left alone where the rule is not tunable.
+    """
+    best: Tuned | None = None
+    for rule in kind.candidates():
+        score = scores(rule, path.known)
+        if kind.tunable:
+            finite = score[score.isfinite()]
+            levels = torch.linspace(0, 1, NUM_THRESHOLDS, dtype=score.dtype)
+            thresholds = finite.sort().values[(levels * (len(finite) - 1)).long()].unique().tolist()
+        else:
+            thresholds = [rule.threshold]
+        for threshold in thresholds:
+            choice = _choice(stopped_cost(path, first_stop(score, threshold), cost))
+            if best is None or choice < best.choice:
+                best = Tuned(rule.at(threshold), choice)
+    assert best is not None
+    return best
+
+
+def judge(rule: StopRule, path: Path, cost: float) -> Verdict:
+    """Stop every problem of ``path`` by ``rule``."""
+    stop = first_stop(scores(rule, path.known), rule.threshold)
+    return Verdict(rule.describe(), rule.name, cost, stop, stopped_cost(path, stop, cost))
+
+
+def stop_rules(path: Path) -> list[type[StopRule]]:
+    """The rules that can be followed on ``path``: those that read a halting posterior need one."""
+    followed = path.known[0].hazard is not None
+    return [STOP_RULES[name] for name in STOP_RULES if followed or not STOP_RULES[name].needs_posterior]
+
+
+def verdicts(test: Path, tuning: Path, cost: float, kinds: Iterable[type[StopRule]] | None = None) -> list[Verdict]:
+    """Every stop rule tuned on ``tuning`` and judged on ``test``, then the references known only in hindsight."""
+    found = [judge(tune_stop(kind, tuning, cost).rule, test, cost) for kind in kinds or stop_rules(test)]
+    for name, stop in (("oracle", oracle(test, cost)), ("exact MAP", exact_map(test, cost))):
+        found.append(Verdict(f"{name} (hindsight)", name, cost, stop, stopped_cost(test, stop, cost)))
+    last = torch.full_like(found[0].stop, len(test.nll) - 1)
+    found.append(Verdict(f"all {len(test.nll) - 1} steps", "horizon", cost, last, stopped_cost(test, last, cost)))
+    return found
+
+
+def shares(found: Sequence[Verdict]) -> list[float]:
+    """Of the difference between the best fixed budget and the oracle, the share that each verdict closes."""
+    by_kind = {verdict.kind: verdict.J for verdict in found}
+    finite = torch.stack([verdict.J.isfinite() for verdict in found]).all(0)
+    budget, best = by_kind["budget"][finite].mean(), by_kind["oracle"][finite].mean()
+    return [float((budget - verdict.J[finite].mean()) / (budget - best)) for verdict in found]
+
+
+class Baseline(NamedTuple):
+    """A hand-designed rule with the stop rule, threshold and learning rate that are best together."""
+
+    name: str
+    learning_rate: float
+    verdict: Verdict
+
+
+def stopped_baselines(
+    name: str, experiment: Experiment, tuning: Optimizee, test: Optimizee, cost: float, options: Mapping[str, Any]
+) -> list[Baseline]:
+    """The best of rule ``name`` under every stop rule that needs no posterior: one ``Baseline`` a stop rule.
+
+    Rates are those that are best at one of ``TARGETS`` up to H, and the next three below them (a rate that is best at a
+    step may blow up a few problems later); all choices are made on ``tuning``.
+    """
+    horizon = experiment.horizon
+    targets = [step for step in TARGETS if step <= horizon] or [horizon]
+    kinds = [STOP_RULES[kind] for kind in STOP_RULES if not STOP_RULES[kind].needs_posterior]
+    best: dict[str, tuple[Choice, float, StopRule]] = {}
+    tuned = set(tuned_rates(name, experiment, targets, options).values())
+    below = [lr for lr in RULES[name].learning_rates if lr < min(tuned)][-3:]
+    for lr in sorted({*tuned, *below}):
+        path = follow(RULES.build(name, {**options, "lr": lr}), tuning, horizon)
+        for kind in kinds:
+            rule, choice = tune_stop(kind, path, cost)
+            if kind.name not in best or choice < best[kind.name][0]:
+                best[kind.name] = choice, lr, rule
+    paths = {
+        lr: follow(RULES.build(name, {**options, "lr": lr}), test, horizon) for lr in {lr for _, lr, _ in best.values()}
+    }
+    return [Baseline(name, lr, judge(rule, paths[lr], cost)) for _, lr, rule in best.values()]
+
+
+def scores(rule: StopRule, path: Sequence[Known]) -> Tensor:
+    """Scores of every step of a recorded path, ``(K, L)``."""
+    memory = rule.start(path[0].loss)
+    rows = []
+    for known in path:
+        score, memory = rule.score(known, memory)
+        rows.append(score)
+    return torch.stack(rows)
+
+
+def first_stop(score: Tensor, threshold: float) -> Tensor:
+    """First step at which ``score (K, L)`` reaches ``threshold``, ``(L,)`` int64 in 1..K; K where it never does."""
+    reached = score >= threshold
+    reached[-1] = True
+    return 1 + reached.int().argmax(0)

@@ -1,0 +1,102 @@
+"""One optimizer followed on problems: losses of its path, and what stop rules may know there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.problems.base import Optimizee, Score
+from probact.rules.base import UpdateRule
+from probact.stopping.base import Known
+from probact.stopping.online import Following
+from probact.unrolling.walk import Walk
+
+CHUNK = 1024
+"""Problems that run side by side."""
+
+
+def losses_at(nll: Tensor, steps: list[int]) -> dict[str, float]:
+    """Mean over the problems of ``nll (K + 1, L)`` at the steps that exist, as ``{"10": 9.8, ...}``."""
+    return {str(step): float(nll[step].double().mean()) for step in steps if step < len(nll)}
+
+
+class Path(NamedTuple):
+    """K steps of one optimizer on L problems, on the CPU in double precision.
+
+    :ivar nll: ``(K + 1, L)``, inf where a problem diverged.
+    :ivar known: what was known at theta_1..theta_K, for stop rules.
+    :ivar scores: step -> loss and accuracy on the test set, at the steps asked for; empty where there is no test set.
+    """
+
+    nll: Tensor
+    known: list[Known]
+    scores: dict[int, Score]
+
+
+def follow(
+    rule: UpdateRule,
+    optimizee: Optimizee,
+    num_steps: int,
+    posterior: HaltingPosterior | None = None,
+    score_at: Sequence[int] = (),
+) -> Path:
+    """Run ``rule`` for ``num_steps`` on all problems, ``CHUNK`` at a time, and keep what stop rules may know."""
+    device = next(iter(optimizee.init.values())).device
+    chunks = torch.arange(optimizee.num, device=device).split(CHUNK)
+    parts = [_follow(rule, optimizee.select(some), num_steps, posterior, score_at) for some in chunks]
+    if len(parts) == 1:
+        return parts[0]
+
+    known = []
+    for rows in zip(*(part.known for part in parts), strict=True):
+        step, loss, grad_norm, hazard, halted = zip(*rows, strict=True)
+        followed = posterior is not None
+        joined = (torch.cat(hazard), torch.cat(halted)) if followed else (None, None)
+        known.append(Known(step[0], torch.cat(loss), torch.cat(grad_norm), *joined))
+    scores = {
+        step: Score(*map(torch.cat, zip(*(part.scores[step] for part in parts), strict=True)))
+        for step in parts[0].scores
+    }
+    return Path(torch.cat([part.nll for part in parts], 1), known, scores)
+
+
+def _follow(
+    rule: UpdateRule,
+    optimizee: Optimizee,
+    num_steps: int,
+    posterior: HaltingPosterior | None,
+    score_at: Sequence[int],
+) -> Path:
+    scores: dict[int, Score] = {}
+    with torch.no_grad():
+        walk, following = Walk(rule, optimizee), Following(posterior)
+        losses, known = [walk.observe()], []
+        for step in range(1, num_steps + 1):
+            walk.move()
+            losses.append(walk.observe())
+            at = following.observe(step, walk.look())
+            known.append(at.map(lambda value: value.cpu().double()))
+            if step in score_at and (score := optimizee.test_score(walk.params)) is not None:
+                scores[step] = Score(*(values.cpu().double() for values in score))
+        return Path(torch.stack(losses).cpu().double(), known, scores)
+
+
+def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int]) -> Tensor:
+    """nll of every problem after each of ``steps`` (ascending), ``(len(steps), L)``; inf where it diverged."""
+    with torch.no_grad():
+        walk = Walk(rule, optimizee)
+        losses = []
+        for step in steps:
+            while walk.step < step:
+                walk.move()
+            losses.append(walk.observe())
+        return torch.stack(losses)
+
+
+def loss_curve(rule: UpdateRule, optimizee: Optimizee, num_steps: int) -> Tensor:
+    """nll of every problem after 0..``num_steps`` steps, ``(num_steps + 1, L)``; inf where it diverged."""
+    return losses_after(rule, optimizee, range(num_steps + 1))

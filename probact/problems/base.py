@@ -1,0 +1,151 @@
+"""What an optimizer is trained on: a batch of L problems (``Optimizee``), and where they come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from probact.support.registry import Registry
+from probact.support.trees import Params, map_params
+
+FAMILIES = Registry("family")
+
+
+class Score(NamedTuple):
+    """How L networks do on a test set.
+
+    :ivar loss: mean over its rows, ``(L,)`` in nats.
+    :ivar accuracy: share that is classified right, ``(L,)``; NaN for what is not a classifier.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+@dataclass(frozen=True)
+class Optimizee(ABC):
+    """A batch of L problems, each with its own parameters theta.
+
+    Every tensor field (and every tensor of ``init``) has L as its first dimension, and problem l reads row l
+    of each only: no leak between problems.  A field that all problems share is wrapped in ``Shared``; a field can be an
+    ``Optimizee`` itself.
+
+    :ivar init: theta_0.
+    """
+
+    init: Params
+
+    @property
+    def stochastic(self) -> bool:
+        """True where ``loss`` is not ``nll``: a minibatch, another data set."""
+        return False
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether ``nll`` is a quadratic function of the parameters."""
+        return False
+
+    @abstractmethod
+    def nll(self, params: Params) -> Tensor:
+        """-log p(x | theta) of the observations x, ``(L,)`` in nats: a sum over x, the same x at every step."""
+
+    def loss(self, params: Params, step: int) -> Tensor:
+        """What the optimizer descends from theta_step to theta_{step+1}, ``(L,)``; by default ``nll``."""
+        return self.nll(params)
+
+    def optimum(self) -> Tensor | None:
+        """Smallest ``nll`` of each problem, ``(L,)``, or None where it is not known."""
+        return None
+
+    def test_score(self, params: Params) -> Score | None:
+        """Loss and accuracy on the whole test set, or None for what has none; costly, and never part of training."""
+        return None
+
+    @property
+    def num(self) -> int:
+        """L."""
+        return next(iter(self.init.values())).shape[0]
+
+    def select(self, index: Tensor) -> Self:
+        """The problems at ``index`` (bool mask or int64)."""
+        return self._map(lambda tensor: tensor[index])
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Every floating tensor moved or cast as ``Tensor.to``; integers keep their type."""
+        device = torch.empty(0).to(*args, **kwargs).device
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(*args, **kwargs) if tensor.is_floating_point() else tensor.to(device)
+
+        return self._map(move, lambda shared: shared.moved(move, (args, tuple(kwargs.items()))))
+
+    def _map(self, function: Any, of_shared: Any = lambda shared: shared) -> Self:
+        changed: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, Shared):
+                changed[entry.name] = of_shared(value)
+            elif isinstance(value, Optimizee):
+                changed[entry.name] = value._map(function, of_shared)
+            elif isinstance(value, Tensor):
+                changed[entry.name] = function(value)
+            elif isinstance(value, dict):
+                changed[entry.name] = map_params(function, value)
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Tensors that all L problems read, such as a data set; ``Optimizee.select`` leaves them whole."""
+
+    tensors: tuple[Tensor, ...]
+    _moved: dict[Any, Shared] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def moved(self, move: Callable[[Tensor], Tensor], where: Any) -> Shared:
+        """``move`` of every tensor, once for each ``where``: a data set is not copied with every batch of problems."""
+        if where not in self._moved:
+            self._moved[where] = Shared(tuple(move(tensor) for tensor in self.tensors))
+        return self._moved[where]
+
+
+class OptimizeeFamily(ABC):
+    """A distribution over problems.
+
+    Subclasses register a name in ``FAMILIES``; keyword parameters with defaults become
+    ``--family-option KEY=VALUE``.
+    """
+
+    name: ClassVar[str]
+    recommended: ClassVar[Mapping[str, Any]] = {}
+    """Experiment settings (field -> value) that suit this family better than the general defaults."""
+
+    @property
+    def parts(self) -> Sequence[OptimizeeFamily]:
+        """Of a mixture the families that it mixes, which are validated on, tuned and judged one by one; else itself."""
+        return (self,)
+
+    @abstractmethod
+    def sample(self, num: int, generator: torch.Generator) -> Optimizee:
+        """Draw ``num`` problems; the same generator state gives the same problems."""
+
+
+def value_and_grad(function: Any, params: Params) -> tuple[Tensor, Params]:
+    """``function(params) (L,)`` and its gradient with respect to each problem's own parameters, both detached.
+
+    Problems do not share parameters, so the gradient of the sum is each problem's gradient.
+    """
+    if torch.compiler.is_compiling():  # which knows torch.func, not torch.autograd.grad
+        grads, values = torch.func.grad(lambda at: ((found := function(at)).sum(), found), has_aux=True)(
+            {name: tensor.detach() for name, tensor in params.items()}
+        )
+        return values.detach(), {name: grad.detach() for name, grad in grads.items()}
+    with torch.enable_grad():
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
+        values = function(leaves)
+        grads = torch.autograd.grad(values.sum(), list(leaves.values()), materialize_grads=True)
+    return values.detach(), dict(zip(leaves, grads, strict=True))

@@ -1,0 +1,58 @@
+"""Logistic regressions of mixed difficulty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
+from probact.support.trees import Params
+
+
+@dataclass(frozen=True)
+class LogisticModel(Optimizee):
+    """nll = sum_i log(1 + e^{-y_i w_i theta}); rows w_i of ``design (L, n, d)``, y ``labels (L, n)`` in {-1, 1}."""
+
+    design: Tensor
+    labels: Tensor
+
+    def nll(self, params: Params) -> Tensor:
+        logits = torch.bmm(self.design, params["theta"].unsqueeze(-1)).squeeze(-1)
+        return F.softplus(-self.labels * logits).sum(-1)
+
+
+@FAMILIES.register("logistic-mixed")
+class LogisticMixed(OptimizeeFamily):
+    """Logistic regressions of mixed difficulty: scale of W ~ e^N(0, 1), share of labels that are noise ~ U[0, 1].
+
+    40 observations, 10 parameters; W = s D with rows of N(0, C), C_ij = rho^|i-j|, rho ~ U[0, 0.99];
+    theta*, theta_0 ~ N(0, I); y ~ Bernoulli(sigmoid(W theta*)), or a coin for the noisy share.  Convex, not quadratic;
+    nearly separable problems go on improving for ever, noisy ones are done in a few steps.  Optimum unknown.
+    """
+
+    recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
+
+    def __init__(self, dim: int = 10, observations: int = 40) -> None:
+        self.dim = dim
+        self.observations = observations
+
+    def sample(self, num: int, generator: torch.Generator) -> LogisticModel:
+        n, d = self.observations, self.dim
+        scale = torch.exp(torch.randn(num, 1, 1, generator=generator))
+        rho = 0.99 * torch.rand(num, 1, 1, generator=generator)
+        white = torch.randn(num, n, d, generator=generator)
+        columns = [white[..., :1]]  # an autoregression along the columns has that covariance
+        for j in range(1, d):
+            columns.append(rho * columns[-1] + (1 - rho.square()).sqrt() * white[..., j : j + 1])
+        design = scale * torch.cat(columns, -1)
+        truth = torch.randn(num, d, 1, generator=generator)
+        chance = torch.sigmoid((design @ truth).squeeze(-1))
+        noisy = torch.rand(num, n, generator=generator) < torch.rand(num, 1, generator=generator)
+        chance = torch.where(noisy, 0.5, chance)
+        labels = 2 * (torch.rand(num, n, generator=generator) < chance).to(chance.dtype) - 1
+        return LogisticModel({"theta": torch.randn(num, d, generator=generator)}, design, labels)

@@ -1,0 +1,116 @@
+"""The card of an exported optimizer: how it was trained, what it reaches, where not to trust it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from probact.runs.run import Chain, Run
+from probact.runs.trained import Pretrained
+from probact.support.files import write_atomically
+
+TO_BE_WRITTEN = "To be written: what it was not tried on, and where it fails."
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """What ``fit`` found at its end.
+
+    :raises ValueError: if it did not get there.
+    """
+    if not run.summary.exists():
+        raise ValueError(f"{run.folder}: no summary.json; finish it with: python cli.py fit --resume {run.folder}")
+    summary: dict[str, Any] = json.loads(run.summary.read_text())
+    return summary
+
+
+def trainings_of(chain: Chain) -> list[Chain]:
+    """``chain`` behind the trainings that it began with, as far as their runs are there."""
+    source = chain.experiment.begin_with
+    before = trainings_of(Run.open(Path(source)).best()) if source and Path(source).is_dir() else []
+    return [*before, chain]
+
+
+def write_card(
+    out: Path,
+    one: Pretrained,
+    trainings: Sequence[tuple[Chain, str]],
+    summary: Mapping[str, Any],
+    limits: str = "",
+) -> Path:
+    """The card of the file ``out``, which holds ``one``, the optimizer that the last of ``trainings`` made.
+
+    :param trainings: what it was trained by, in turn, and the command for each.
+    :param summary: of the last one's run.
+    :returns: where it is written, beside ``out``.
+    """
+    settings = trainings[-1][0].experiment
+    rule, head = (
+        sum(weight.numel() for weight in module.parameters()) if module is not None else 0
+        for module in (one.rule, one.posterior)
+    )
+    parts = [
+        f"# {out.stem}",
+        f"An optimizer for `probact.LearnedOptimizer`: {one.describe()}.\n"
+        f"{rule:,} weights of the rule and {head:,} of the halting posterior; {out.stat().st_size:,} bytes.",
+        "## Training",
+        *(f"```sh\n{command}\n```\n\n{_effort(chain)}" for chain, command in trainings),
+        "## What it reaches",
+        f"Mean over {summary['num_optimizees']:,} held-out problems of `{settings.family}` and over training seeds "
+        f"{', '.join(map(str, summary['seeds']))}; losses and gaps in nats.",
+        _losses(summary),
+        *([_halting(summary)] if one.posterior is not None else []),
+        "## Limits",
+        limits or TO_BE_WRITTEN,
+        "## Licence",
+        "Apache-2.0",
+    ]
+    path = out.with_suffix(".md")
+    write_atomically(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def _effort(chain: Chain) -> str:
+    settings = chain.experiment
+    minutes = sum(record["seconds"] for record in chain.records()) / 60
+    return (
+        f"Seed {settings.seed}: {settings.meta_steps:,} meta-steps of {settings.batch} problems, {minutes:.3g} minutes "
+        f"on {settings.device}."
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _losses(summary: Mapping[str, Any]) -> str:
+    start, rule = summary["initial_loss"], summary["rule"]
+    rows = [
+        [label, start, *summary[key].values()]
+        for label, key in (
+            (f"{rule}, trained", "loss_at"),
+            (f"{rule}, before training", "start_loss_at"),
+            (f"adam, learning rate {summary['adam_lr']:g}, tuned for the last step", "adam_loss_at"),
+        )
+        if key != "start_loss_at" or summary[key] != summary["loss_at"]  # a frozen rule is what it was
+    ]
+    return _table(["after step", "0", *summary["loss_at"]], rows)
+
+
+def _halting(summary: Mapping[str, Any]) -> str:
+    step = summary["halting"]
+    rows = [
+        [f"halting step ({summary['level']:.0%} of q(t\\|x) spent), mean", step["mean"]],
+        ["its standard deviation over problems", step["sd"]],
+        ["its rank correlation with the best step in hindsight", summary["rank_correlation"]],
+        ["loss there", summary["loss_at_halting"]],
+        ["amortisation gap", summary["amortisation_gap"]],
+        ["horizon gap", summary["horizon_gap"]],
+    ]
+    return _table(["halting", ""], rows)

@@ -1,0 +1,67 @@
+"""What a posterior file says: its layout, reading and writing it, and the statistics of halting.
+
+Groups of the ``xarray.DataTree``, chain = independently trained seed::
+
+    posterior, prior   T, t                       (chain, draw, optimizee)  int64, 1-based
+    constant_data      halt_pmf, exact_pmf        (optimizee, step)         q(t|x), p(t|x)
+                       horizon_pmf, exact_horizon_pmf (optimizee, horizon)  q(T|x), p(T|x)
+                       loss_path                  (optimizee, step)         nll after 1..H steps, nats
+                       initial_loss, elbo, log_evidence, amortisation_gap, horizon_gap  (optimizee)  nats;
+                                                 without a halting posterior bound and gaps are NaN
+                       optimum                    (optimizee)               smallest nll, NaN where unknown
+                       prior_pmf (step), horizon_prior (horizon)
+
+With several chains every table of ``CHAIN_TABLES`` has a leading ``chain``.  The exact tables are the result; the draws
+exist so that ArviZ can be used.  Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from probact.support.files import write_atomically
+
+CHAIN_TABLES: dict[str, tuple[str, ...]] = {
+    "halt_pmf": ("optimizee", "step"),
+    "exact_pmf": ("optimizee", "step"),
+    "horizon_pmf": ("optimizee", "horizon"),
+    "exact_horizon_pmf": ("optimizee", "horizon"),
+    "loss_path": ("optimizee", "step"),
+    "initial_loss": ("optimizee",),
+    "elbo": ("optimizee",),
+    "log_evidence": ("optimizee",),
+    "amortisation_gap": ("optimizee",),
+    "horizon_gap": ("optimizee",),
+}
+
+
+def save(tree: xr.DataTree, path: Path) -> None:
+    """Write netCDF, compressed, atomically."""
+    encoding = {
+        f"/{name}": {variable: {"zlib": True, "complevel": 4} for variable in group.data_vars}
+        for name, group in tree.children.items()
+    }
+    write_atomically(path, bytes(tree.to_netcdf(engine="h5netcdf", encoding=encoding)))
+
+
+def load(path: Path) -> xr.DataTree:
+    """:raises ValueError: if ``path`` is not a readable posterior file."""
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            loaded = tree.load()
+            loaded["constant_data/halt_pmf"]
+            return loaded
+    except (OSError, KeyError, ValueError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise ValueError(f"{path}: no such file; write it with: python cli.py fit") from None
+        raise ValueError(f"{path}: not a posterior file, or a damaged one") from None
+
+
+def tables(tree: xr.DataTree) -> xr.Dataset:
+    """``constant_data`` with a ``chain`` dimension on the tables of ``CHAIN_TABLES``."""
+    data = tree["constant_data"].to_dataset()
+    if "chain" in data.dims:
+        return data
+    return data.assign({name: data[name].expand_dims(chain=[0]) for name in CHAIN_TABLES})

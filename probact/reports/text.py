@@ -1,0 +1,202 @@
+"""Summaries as text for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from probact.inference.posteriors.base import NO_HALTING
+from probact.inference.priors import Prior, Steps
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
+    def text(cell: Any) -> str:
+        if cell is None or cell != cell:
+            return "-"
+        return cell if isinstance(cell, str) else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+    return f"{label:40}" + "".join(f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
+def losses(summary: Mapping[str, Any]) -> str:
+    """The held-out loss beside Adam's and the untrained rule's."""
+    steps = list(summary["loss_at"])
+    widths = [10] * len(steps)
+
+    def line(label: str, values: Mapping[str, float | None]) -> str:
+        return _row(label, ["-" if values[s] is None else f"{values[s]:.4g}" for s in steps], widths)
+
+    optimum = summary["optimum"]
+    known = "" if optimum is None or optimum != optimum else f", at the optimum {optimum:.4g}"
+    head = f"held-out loss, mean over {summary['num_optimizees']} problems of {summary['family']}"
+    head += f" (at the start {summary['initial_loss']:.4g}{known})"
+    return "\n".join(
+        [
+            head,
+            _row("after step", steps, widths),
+            line(f"{summary['rule']}, trained", summary["loss_at"]),
+            line(f"{summary['rule']}, before training", summary["start_loss_at"]),
+            line(f"adam, tuned (lr {summary['adam_lr']:g})", summary["adam_loss_at"]),
+        ]
+    )
+
+
+def halting(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: int) -> str:
+    """The halting step beside prior and exact posterior, evidence and gaps, and what stopping costs and saves."""
+    learned = posterior != NO_HALTING
+    step, exact = statistics["halting"], statistics["map"]
+    widths = [8, 8] + [6] * len(LEVELS)
+    lines = [
+        f"halting over {statistics['num_optimizees']} held-out problems"
+        + (f" ({statistics['num_diverged']} diverged and left out)" if statistics["num_diverged"] else "")
+    ]
+    if not learned:
+        lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
+    lines.append(_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
+    for label, key in (("prior p(t)", "prior"), ("q(t|x)" if learned else "exact p(t|x)", "posterior")):
+        pmf = statistics[key]
+        lines.append(_row(label, [pmf["mean"], pmf["sd"], *pmf["quantiles"].values()], widths))
+    T = statistics["horizon"]
+    lines += [
+        _row("prior p(T)", [T["prior_mean"]], widths[:1]),
+        _row("exact p(T|x)", [T["posterior_mean"]], widths[:1]),
+        f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, "
+        f"E[T] = {Prior.mean_horizon(nu):.4g})",
+        "",
+        "from problem to problem",
+        _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
+    ]
+    span = f"[{step['min']}, {step['max']}]"
+    label = f"halting step ({statistics['level']:.0%} of q(t|x))" if learned else "halting step (exact MAP)"
+    lines.append(_row(label, [step["mean"], step["sd"], f"{step['median']:g}", span], [8, 8, 8, 12]))
+    if learned:
+        lines.append(_row("exact MAP step", [exact["mean"], exact["sd"]], [8, 8]))
+        lines.append(_row("rank correlation of the two", [statistics["rank_correlation"]], [8]))
+    lines += ["", "evidence (nats, mean over problems)", _row("log p(x)", [f"{statistics['log_evidence']:.3f}"], [10])]
+    if learned:
+        for label, key in (
+            ("ELBO", "elbo"),
+            ("amortisation gap", "amortisation_gap"),
+            ("horizon gap", "horizon_gap"),
+        ):
+            lines.append(_row(label, [f"{statistics[key]:.3f}"], [10]))
+    saved = statistics["steps_saved"]
+    lines += [
+        "",
+        _row("loss at the halting step", [f"{statistics['loss_at_halting']:.4g}"], [10]),
+        _row(f"loss at step H = {horizon}", [f"{statistics['loss_at_horizon']:.4g}"], [10]),
+        _row("steps saved per problem", [f"{saved:.1f}"], [10]) + f"  ({saved / horizon:.0%} of H)",
+    ]
+    return "\n".join(lines)
+
+
+def evaluation(result: Mapping[str, Any]) -> str:
+    """Losses of every optimizer at every step, and each trained one against the best baseline."""
+    steps = list(result["losses"][0]["loss"])
+    widths = [18] * len(steps)
+
+    def cell(mean: float | None, sem: float | None) -> str:
+        if mean is None:
+            return "diverged"
+        if sem is None or not sem > 0:
+            return f"{mean:.4g}"
+        digits = 1 - math.floor(math.log10(sem))
+        if not 0 <= digits <= 5:
+            return f"{mean:.2g} ±{sem:.0e}"
+        return f"{mean:.{digits}f} ±{sem:.{digits}f}"
+
+    optimum = result["optimum"]
+    head = f"held-out loss, mean ± standard error over {result['num_optimizees']} problems (at the start "
+    head += f"{result['start_loss']:.4g}" + ("" if optimum is None else f", at the optimum {optimum:.4g}") + ")"
+    lines = [head, _row("after step", steps, widths)]
+    trained = [row for row in result["losses"] if row["seeds"][0] >= 0]
+    for row in result["losses"]:
+        many = f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else ""
+        lines.append(_row(row["optimizer"] + many, [cell(row["loss"][s], row["sem"][s]) for s in steps], widths))
+        if any(row["diverged"].values()):
+            lines.append(_row("  problems diverged, left out", [row["diverged"][s] for s in steps], widths))
+    if any(row["test_loss"] for row in result["losses"]):
+        lines += ["", _row("test loss and accuracy, whole test set", steps, widths)]
+        for row in result["losses"]:
+            lines.append(_row(row["optimizer"], [_score(row, step) for step in steps], widths))
+    if trained and len(trained) < len(result["losses"]):
+        lines.append("baselines: learning rate tuned for each step by itself, on other problems")
+    for row in result["against_baselines"]:
+        lines += [
+            "",
+            f"{row['optimizer']} against the best baseline at each step",
+            _row("best baseline", [row["baseline"][s] for s in steps], widths),
+            _row("difference, problem by problem", [cell(row["difference"][s], row["sem"][s]) for s in steps], widths),
+            _row("problems won", [f"{row['wins'][s]:.0%}" for s in steps], widths),
+        ]
+    return "\n".join(lines)
+
+
+def _score(row: Mapping[str, Any], step: str) -> str:
+    """Test loss, and accuracy where there is one."""
+    loss, accuracy = row["test_loss"][step], row["accuracy"].get(step)
+    known = "" if accuracy is None else f" {accuracy:6.1%}"
+    return ("diverged" if loss is None else f"{loss:.4f}") + known
+
+
+def stopping(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> str:
+    """What each stop rule makes of each trained optimizer, then every optimizer with the best stop found for it."""
+    cost = result["cost"]
+    columns = ["J", "loss", "steps", "± sd", "share", "rank corr"]
+    widths = [16, 9, 8, 7, 8, 10]
+
+    def row(label: str, entry: Mapping[str, Any]) -> str:
+        if entry["J"] is None:
+            return _row(label, ["diverged"], widths[:1])
+        J = f"{entry['J']:.4f} ±{entry['J_sem']:.1g}"
+        share = entry.get("share")
+        cells = [J, f"{entry['loss']:.4g}", f"{entry['steps']:.1f}", f"{entry['steps_sd']:.1f}"]
+        cells += ["-" if share is None or share != share else f"{share:.2f}"]
+        correlation = entry.get("rank_correlation")
+        cells += ["-" if correlation is None or correlation != correlation else f"{correlation:.2f}"]
+        return _row(label, cells, widths)
+
+    lines = [
+        f"stopping at a price of {cost:.4g} nats a step, at most {result['horizon']} steps: J = loss + price * steps"
+    ]
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for entry in result["stopping"]:
+        if entry["seed"] >= 0:
+            groups.setdefault((entry["optimizer"], entry["seed"]), []).append(entry)
+    for (optimizer, seed), entries in groups.items():
+        lines += ["", _row(f"{optimizer}, seed {seed}", columns, widths)]
+        lines += [row(f"  {entry['rule']}", entry) for entry in entries]
+    if groups:
+        lines.append(
+            "share: of the difference between the best fixed budget and the oracle; rank corr: with the oracle's"
+        )
+    for entry in result["calibration"]:
+        lines.append(f"calibration of {entry['optimizer']}, seed {entry['seed']}: mean error {entry['error']:.3f}")
+    lines += ["", _row("every optimizer, its best stop", columns, widths)]
+    for entry in best:
+        many = f" ({entry['num_seeds']} seeds)" if entry["num_seeds"] > 1 else ""
+        lines.append(row(f"  {entry['optimizer']}{many}: {entry['kind']}", entry))
+    return "\n".join(lines)
+
+
+def prior(chosen: Prior) -> str:
+    """Means and quantiles of p(t) and p(T), and the price of a step."""
+    nu, horizon = float(chosen.nu), chosen.horizon
+    widths = [8] + [6] * len(LEVELS)
+    lines = [
+        f"nu = {nu:g}, the probability to continue; the price of a step is -log nu = {chosen.step_cost:.4g} nats",
+        f"E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g} steps, E[T] = {Prior.mean_horizon(nu):.4g} steps",
+        "",
+        _row(f"truncated to H = {horizon}", ["mean", *(f"{level:.0%}" for level in LEVELS)], widths),
+    ]
+    for label, steps in (("halting step t", chosen.marginal()), ("horizon T", chosen.horizon_distribution())):
+        lines.append(_row(label, [float(steps.mean), *_quantiles(steps)], widths))
+    return "\n".join(lines)
+
+
+def _quantiles(steps: Steps) -> list[int]:
+    cdf = steps.log_pmf.double().exp().cumsum(-1)
+    return [1 + int((cdf >= level * (1 - 1e-9)).int().argmax()) for level in LEVELS]

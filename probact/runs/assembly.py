@@ -1,0 +1,116 @@
+"""From settings to parts: family, rule, halting posterior and objective.  Nothing here trains or reads data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from probact.inference.objectives.base import OBJECTIVES, Objective
+from probact.inference.posteriors.base import NO_HALTING, POSTERIORS, HaltingPosterior
+from probact.inference.priors import Prior
+from probact.problems.base import FAMILIES, OptimizeeFamily
+from probact.rules.base import RULES
+from probact.rules.hand_designed import HandDesigned
+from probact.rules.safeguarded import Safeguarded, bare
+from probact.runs.experiment import Experiment
+from probact.runs.trained import Pretrained
+from probact.support.randomness import generator
+from probact.unrolling.progress import NUM_FEATURES
+from probact.unrolling.rollout import Unrolling
+
+
+def build_family(experiment: Experiment) -> OptimizeeFamily:
+    """The family with its options."""
+    family: OptimizeeFamily = FAMILIES.build(experiment.family, dict(experiment.family_options))
+    return family
+
+
+def family_judged(experiment: Experiment) -> Experiment:
+    """The experiment on the family that its results are of: of a mixture the first part, of any other its own."""
+    first = build_family(experiment).parts[0]
+    return experiment if first.name == experiment.family else replace(experiment, family=first.name, family_options={})
+
+
+def build_objective(experiment: Experiment) -> Objective:
+    """The objective with rule and halting posterior in their initial state, a function of ``experiment.seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator("weights", experiment.seed).initial_seed())
+        rule = RULES.build(experiment.rule, dict(experiment.rule_options)).requires_grad_(not experiment.freeze_rule)
+        if experiment.safeguard:
+            rule = Safeguarded(rule)
+        prior = Prior(experiment.prior_nu, experiment.horizon, experiment.device)
+        unrolling = Unrolling(
+            experiment.truncate or None,
+            experiment.through_path,
+            experiment.recompute,
+            experiment.compiled,
+            experiment.by_segment,
+        )
+        if experiment.halting == NO_HALTING:
+            posterior, name = None, experiment.objective or "sum-of-losses"
+        else:
+            name = experiment.objective or POSTERIORS[experiment.halting].objective
+            num_features = rule.num_features + NUM_FEATURES
+            posterior = HaltingPosterior(experiment.halting, num_features, experiment.prior_nu)
+        options: dict[str, Any] = {}
+        if name == "elbo":
+            options = {
+                "estimator": experiment.estimator,
+                "kl_scale": experiment.kl_scale,
+                "infer_horizon": experiment.infer_horizon,
+                "halting_first": experiment.halting_first,
+            }
+        elif name == "ponder-cost":
+            options = {"ponder_cost": experiment.ponder_cost}
+        objective: Objective = OBJECTIVES[name](rule, posterior, prior, unrolling, **options)
+        objective.log_loss_weight = experiment.log_loss_weight
+    return objective.to(experiment.device)
+
+
+def start_from(objective: Objective, source: Pretrained, experiment: Experiment) -> None:
+    """Let ``objective`` take over the rule's weights, and those of a halting posterior of the same kind and shape.
+
+    :raises ValueError: if ``source`` holds another rule than ``experiment``, or the same with other options.
+    """
+    ours, theirs = objective.posterior, source.posterior
+    try:
+        bare(objective.rule).load_state_dict(source.rule.state_dict())
+    except RuntimeError:
+        raise ValueError(
+            f"begin-with: expected the weights of rule {experiment.rule!r} with options "
+            f"{dict(experiment.rule_options)}, got {source.rule.name!r} with {dict(source.options)}"
+        ) from None
+    if ours is not None and theirs is not None and ours.fits(theirs):
+        ours.load_state_dict(theirs.state_dict())
+
+
+def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
+    """Refuse what cannot be trained.
+
+    :param num_ranks: the processes that train together.
+    :raises ValueError: if nothing has weights, a part does not fit another, or there are fewer problems than processes.
+    """
+    if min(experiment.batch, experiment.validation_problems) < num_ranks:
+        raise ValueError(
+            f"expected a problem for each of the {num_ranks} processes, got batch {experiment.batch} "
+            f"and validation-problems {experiment.validation_problems}"
+        )
+    build_family(experiment)
+    objective = build_objective(experiment)
+    if not any(weight.requires_grad for weight in objective.parameters()):
+        why = "is frozen" if experiment.freeze_rule else "has no weights"
+        raise ValueError(f"nothing to train: rule {experiment.rule!r} {why} and halting is {experiment.halting!r}")
+    if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
+        raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
+    if experiment.imitate:
+        check_imitation(experiment)
+
+
+def check_imitation(experiment: Experiment) -> None:
+    """:raises ValueError: if the teacher is not a hand-designed rule, or if the student is."""
+    if not issubclass(RULES[experiment.imitate], HandDesigned):
+        raise ValueError(f"imitate: expected a hand-designed rule, got {experiment.imitate!r}")
+    if issubclass(RULES[experiment.rule], HandDesigned):
+        raise ValueError(f"imitate: expected a rule with weights that learns, got {experiment.rule!r}")

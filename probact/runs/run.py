@@ -1,0 +1,266 @@
+"""A run's folder: what is in it, how it is found again.
+
+::
+
+    RUN/experiment.json   settings and seeds          RUN/posterior.nc    DataTree for ArviZ
+    RUN/checkpoint.pt     weights and training state  RUN/summary.json    losses, halting statistics
+    RUN/metrics.jsonl     one record a meta-step      RUN/figures/*.png
+
+A run that began with a trained optimizer keeps a copy of it, ``RUN/begin.pt``, so that it does not need it again.
+With several seeds, checkpoint and metrics lie in ``RUN/seed-<s>/`` and each seed is a chain of ``posterior.nc``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from probact.support.tensor_files import load_tensors, save_tensors
+from probact.runs.experiment import Experiment
+from probact.support.files import write_atomically
+from probact.inference.objectives.base import Objective
+from probact.runs.trained import Pretrained
+from probact.rules.safeguarded import bare
+from probact.runs.assembly import build_objective, start_from
+from typing import NamedTuple
+
+
+FORMAT = "probact checkpoint 1"
+RUNS = Path("runs")
+LATEST = RUNS / "latest"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One training: its experiment (with its seed) and the folder of its checkpoint and metrics.
+
+    :ivar begun: the file of the optimizer that it began with, or None.
+    """
+
+    experiment: Experiment
+    folder: Path
+    begun: Path | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint of a training whose ``state_dict`` is ``state``."""
+        save_tensors(self.checkpoint, {"format": FORMAT, "experiment": self.experiment.to_json(), **state})
+
+    def state(self) -> dict[str, Any]:
+        """What ``save`` was given.
+
+        :raises ValueError: if there is no checkpoint or it is damaged.
+        """
+        if not self.checkpoint.exists():
+            raise ValueError(f"{self.folder}: no checkpoint.pt; train one with: python cli.py fit --out {self.folder}")
+        content = load_tensors(self.checkpoint, "probact checkpoint")
+        if content.get("format") != FORMAT:
+            raise ValueError(f"{self.checkpoint}: expected format {FORMAT!r}, got {content.get('format')!r}")
+        return content
+
+    @contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Within, what does not fit in the checkpoint is an error that names it.
+
+        :raises ValueError: in place of what loading ``state`` raises.
+        """
+        try:
+            yield
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{self.checkpoint}: does not fit this run's experiment.json ({reason})") from None
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the records after meta-step ``step``."""
+        kept = [line for line in self._metric_lines() if json.loads(line)["step"] <= step]
+        if self.metrics.exists():
+            write_atomically(self.metrics, "".join(kept))
+
+    def untrained(self) -> Objective:
+        """The objective as it was before the first meta-step."""
+        objective = build_objective(self.experiment)
+        if self.begun is not None:
+            start_from(objective, Pretrained.load(self.begun), self.experiment)
+        return objective
+
+    def load(self) -> Objective:
+        """The trained objective, with the weights that validated best.
+
+        :raises ValueError: if there is no checkpoint or it is damaged.
+        """
+        objective, state = build_objective(self.experiment), self.state()
+        with self.fitting():
+            objective.load_state_dict(state["best_weights"])
+        return objective.eval()
+
+    def trained(self) -> Pretrained:
+        """What ``load`` gives, apart from all that training needs and on the CPU."""
+        settings = self.experiment
+        objective = replace(self, experiment=replace(settings, device="cpu")).load()
+        return Pretrained(
+            rule=bare(objective.rule),
+            options=settings.rule_options,
+            posterior=objective.posterior,
+            nu=settings.prior_nu,
+            horizon=settings.horizon,
+            kl_scale=settings.kl_scale,
+            safeguard=settings.safeguard,
+        )
+
+    @property
+    def validation(self) -> tuple[int, float]:
+        """Of the weights that validated best: how many problems diverged, and the objective on the others."""
+        content = self.state()
+        return content["best_diverged"], content["best_validation"]
+
+    def log(self, record: Record) -> None:
+        """Append one line to the metrics."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(record._asdict()) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The metrics, one dict a meta-step."""
+        return [json.loads(line) for line in self._metric_lines()]
+
+    def _metric_lines(self) -> Iterable[str]:
+        """Whole lines: a kill can leave half a line at the end."""
+        if not self.metrics.exists():
+            return []
+        return [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with one experiment, trained from one or several seeds."""
+
+    folder: Path
+    experiment: Experiment
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def create(
+        cls, folder: Path, experiment: Experiment, seeds: Sequence[int], source: Pretrained | None = None
+    ) -> Run:
+        """Make the folder and write ``experiment.json``.
+
+        :param source: what ``experiment.begin_with`` names.
+        :raises ValueError: if the folder already holds a run.
+        """
+        run = cls(folder, replace(experiment, seed=seeds[0]), tuple(seeds))
+        if (folder / "experiment.json").exists():
+            raise ValueError(
+                f"{folder} already holds a run: continue it with --resume {folder}, or choose another --out"
+            )
+        for chain in run.chains:
+            chain.folder.mkdir(parents=True, exist_ok=True)
+        if source is not None:
+            source.save(run.begun)
+        settings = {**asdict(run.experiment), "seed": list(run.seeds)}
+        write_atomically(folder / "experiment.json", json.dumps(settings, indent=2) + "\n")
+        run.mark_latest()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """:raises ValueError: if there is no readable run."""
+        path = folder / "experiment.json"
+        if not path.is_file():
+            raise ValueError(f"{folder}: no run there (expected a folder with experiment.json)")
+        try:
+            settings = json.loads(path.read_text())
+            seeds = settings.pop("seed")
+            experiment = Experiment.from_json(json.dumps({**settings, "seed": seeds[0]}))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"{path}: not an experiment ({error})") from None
+        return cls(folder, experiment, tuple(seeds))
+
+    @classmethod
+    def latest(cls) -> Run:
+        """The run created last from this working directory."""
+        if not LATEST.is_file():
+            raise ValueError("no run yet: train one with: python cli.py fit --prior-nu 0.95")
+        return cls.open(Path(LATEST.read_text().strip()))
+
+    def mark_latest(self) -> None:
+        """Let ``latest`` find this run."""
+        try:
+            RUNS.mkdir(exist_ok=True)
+            write_atomically(LATEST, f"{self.folder.resolve()}\n")
+        except OSError:
+            pass  # the working directory cannot be written: the run then has to be named
+
+    @property
+    def chains(self) -> list[Chain]:
+        """One training for each seed."""
+        alone = len(self.seeds) == 1
+        begun = self.begun if self.experiment.begin_with else None
+        return [
+            Chain(replace(self.experiment, seed=seed), self.folder if alone else self.folder / f"seed-{seed}", begun)
+            for seed in self.seeds
+        ]
+
+    def best(self) -> Chain:
+        """The training that validated best; all validate on the same problems."""
+        return min(self.chains, key=lambda chain: chain.validation)
+
+    def records(self) -> dict[str, list[dict[str, Any]]]:
+        """Each chain's metrics, by seed."""
+        return {f"seed {chain.experiment.seed}": chain.records() for chain in self.chains}
+
+    @property
+    def begun(self) -> Path:
+        return self.folder / "begin.pt"
+
+    @property
+    def posterior(self) -> Path:
+        return self.folder / "posterior.nc"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+
+def new_folder(experiment: Experiment) -> Path:
+    """Where a run goes when no ``--out`` names it: ``runs/<family>-<rule>-<halting>-<time>``."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    return RUNS / f"{experiment.family}-{experiment.rule}-{experiment.halting}-{stamp}"
+
+
+class Record(NamedTuple):
+    """One meta-step.
+
+    :ivar step: meta-steps done, from 1.
+    :ivar loss: the objective on this batch, in nats.
+    :ivar mean_halting: mean over the problems of E[t] under q(t|x), or None without a posterior.
+    :ivar grad_norm: norm of the meta-gradient before clipping; inf or NaN means that the update was skipped.
+    :ivar skipped: updates skipped so far.
+    :ivar diverged: problems of this batch that diverged and were left out.
+    :ivar validation: the objective on the validation set, where it was computed.
+    """
+
+    step: int
+    loss: float
+    mean_halting: float | None
+    grad_norm: float
+    lr: float
+    anneal: float
+    skipped: int
+    diverged: int
+    seconds: float
+    validation: float | None = None
+    validation_halting: float | None = None

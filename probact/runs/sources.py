@@ -1,0 +1,72 @@
+"""What a command is given as a trained optimizer: a run's folder, a file that ``export`` wrote, or a shipped one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from probact.inference.posteriors.base import NO_HALTING
+from probact.runs.experiment import Experiment
+from probact.runs.trained import Pretrained, shipped
+from probact.runs.run import RUNS, Run
+
+
+def is_run(source: str) -> bool:
+    """Whether it is a folder, and not a file or the name of a shipped optimizer.
+
+    :raises ValueError: if it is none of these.
+    """
+    if source in shipped():
+        return False
+    if not Path(source).exists():
+        choices = ", ".join(shipped()) or "none is shipped"
+        raise ValueError(f"{source}: no run there, no file, and no shipped optimizer ({choices})")
+    return Path(source).is_dir()
+
+
+def best_of(source: str) -> Pretrained:
+    """The optimizer at ``source``; of a run the weights, of all its seeds, that validated best."""
+    return Run.open(Path(source)).best().trained() if is_run(source) else Pretrained.find(source)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained optimizer to be judged.
+
+    :ivar folder: the run's, or the one where a file's results go; its name is that of the optimizer.
+    :ivar experiment: on what it is judged: its family, H and price of a step.
+    :ivar settings: all that is known of its training.
+    :ivar trained: seed of the training -> optimizer; 0 where it is not known.
+    """
+
+    folder: Path
+    experiment: Experiment
+    settings: Mapping[str, Any]
+    trained: Mapping[int, Pretrained]
+
+    @classmethod
+    def open(cls, source: str, family: str | None) -> Self:
+        """:raises ValueError: if there is none, or it is no run, which knows its family, and ``family`` is None."""
+        if is_run(source):
+            return cls.of_run(Run.open(Path(source)))
+        if family is None:
+            raise ValueError(f"{source}: expected --family, what to judge it on, as it is not a run")
+        one = Pretrained.find(source)
+        settings = {
+            "rule": one.rule.name,
+            "rule_options": dict(one.options),
+            "halting": one.halting or NO_HALTING,
+            "prior_nu": one.nu,
+            "horizon": one.horizon,
+            "kl_scale": one.kl_scale,
+            "safeguard": one.safeguard,
+        }
+        return cls(RUNS / Path(source).stem, Experiment.create(family=family, **settings), settings, {0: one})
+
+    @classmethod
+    def of_run(cls, run: Run) -> Self:
+        """All its seeds."""
+        trained = {chain.experiment.seed: chain.trained() for chain in run.chains}
+        return cls(run.folder, run.experiment, asdict(run.experiment), trained)

@@ -1,0 +1,113 @@
+"""A trained optimizer as one file: rule, halting posterior and weights, and nothing that training needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from probact.support.tensor_files import load_tensors, save_tensors
+from probact.unrolling.progress import NUM_FEATURES
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.rules.base import RULES
+from probact.rules.base import UpdateRule
+
+FORMAT = "probact optimizer 1"
+WEIGHTS = Path(__file__).parent.with_name("weights")
+"""Where the optimizers lie that come with the package, ``NAME.pt`` and its card ``NAME.md``."""
+
+
+def shipped() -> list[str]:
+    """Names of the optimizers that come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.pt"))
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A rule and its halting posterior as training left them.
+
+    :ivar rule: without the safeguard.
+    :ivar options: of the rule, as ``RULES.build`` takes them.
+    :ivar nu: the prior's probability to continue.
+    :ivar horizon: H, the steps of the unrolls that it was trained on.
+    :ivar kl_scale: what training multiplied the price of a step, -log nu, by.
+    :ivar safeguard: whether the rule wore ``Safeguarded`` in training.
+    """
+
+    rule: UpdateRule
+    options: Mapping[str, Any]
+    posterior: HaltingPosterior | None
+    nu: float
+    horizon: int
+    kl_scale: float = 1.0
+    safeguard: bool = False
+
+    @property
+    def halting(self) -> str | None:
+        """Kind of the halting posterior, or None."""
+        return None if self.posterior is None else self.posterior.distribution.name
+
+    def describe(self) -> str:
+        """One line."""
+        worn = " in the safeguard" if self.safeguard else ""
+        return f"rule {self.rule.name}{worn}, halting {self.halting or 'none'}, trained on {self.horizon} steps"
+
+    def save(self, path: Path) -> None:
+        """One file, which ``load`` reads back."""
+        halting = None
+        if self.posterior is not None:
+            halting = {"name": self.halting, "weights": self.posterior.state_dict()}
+        content = {
+            "format": FORMAT,
+            "rule": {"name": self.rule.name, "options": dict(self.options), "weights": self.rule.state_dict()},
+            "halting": halting,
+            "nu": self.nu,
+            "horizon": self.horizon,
+            "kl_scale": self.kl_scale,
+            "safeguard": self.safeguard,
+        }
+        save_tensors(path, content)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads without running code from the file.
+
+        :raises ValueError: if it is not such a file, is damaged, or names a rule that is not registered.
+        """
+        if path.is_dir():
+            raise ValueError(f"{path}: expected a file, got a folder; write one with: python cli.py export {path}")
+        content = load_tensors(path, what := "probact optimizer")
+        if content.get("format") != FORMAT:
+            raise ValueError(f"{path}: expected a {what} of format {FORMAT!r}, got {content.get('format')!r}")
+        try:
+            saved, halting, nu = content["rule"], content["halting"], content["nu"]
+            rule: UpdateRule = RULES.build(saved["name"], saved["options"])
+            rule.load_state_dict(saved["weights"])
+            posterior = None
+            if halting is not None:
+                posterior = HaltingPosterior(halting["name"], rule.num_features + NUM_FEATURES, nu)
+                posterior.load_state_dict(halting["weights"])
+            later = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
+            return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{path}: not a {what} that this version can read ({reason})") from None
+
+    @classmethod
+    def load_named(cls, name: str) -> Self:
+        """One that comes with the package.
+
+        :raises ValueError: if there is none of that name.
+        """
+        if name not in shipped():
+            choices = ", ".join(shipped()) or "none is shipped"
+            raise ValueError(f"unknown optimizer {name!r}: expected a file, or one that is shipped ({choices})")
+        return cls.load(WEIGHTS / f"{name}.pt")
+
+    @classmethod
+    def find(cls, source: str | Path) -> Self:
+        """By the name of a shipped one, or else from a file."""
+        if str(source) in shipped() or not Path(source).exists():
+            return cls.load_named(str(source))
+        return cls.load(Path(source))

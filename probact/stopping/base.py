@@ -1,0 +1,74 @@
+"""What a stop rule is: a causal score of each step by what is known there, and a threshold."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self
+
+from torch import Tensor
+
+from probact.support.registry import Registry
+
+STOP_RULES = Registry("stop rule")
+
+
+class Known(NamedTuple):
+    """What is known at theta_s, once looked at and before the next step is made; tensors are ``(L,)``.
+
+    :ivar step: s, from 1.
+    :ivar loss, grad_norm: what the rule would descend from theta_s, and the norm of its gradient.
+    :ivar hazard: lambda_s = q(s|x) / q(t >= s|x); None without a posterior that can be followed online.
+    :ivar halted: sum_{t <= s} q(t|x); None where ``hazard`` is.
+    """
+
+    step: int
+    loss: Tensor
+    grad_norm: Tensor
+    hazard: Tensor | None
+    halted: Tensor | None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Known:
+        """``function`` applied to every tensor that there is."""
+        changed = (None if value is None else function(value) for value in self[3:])
+        return Known(self.step, function(self.loss), function(self.grad_norm), *changed)
+
+
+class StopRule(ABC):
+    """Stop at the first step s whose score reaches ``threshold``; the score reads steps 1..s only.
+
+    Subclasses register a name in ``STOP_RULES``.
+    """
+
+    name: ClassVar[str]
+    needs_posterior: ClassVar[bool] = False
+    tunable: ClassVar[bool] = True
+    """Whether ``threshold`` is chosen on other problems; else it is ``default``."""
+    default: ClassVar[float] = 0.0
+
+    def __init__(self, threshold: float | None = None) -> None:
+        self.threshold = self.default if threshold is None else threshold
+
+    @classmethod
+    def candidates(cls) -> list[StopRule]:
+        """The forms among which tuning chooses, each with thresholds of its own."""
+        return [cls()]
+
+    def at(self, threshold: float) -> Self:
+        """The same rule with another threshold."""
+        other = copy.copy(self)
+        other.threshold = threshold
+        return other
+
+    def start(self, like: Tensor) -> Any:
+        """The memory before step 1, for problems ``like (L,)``."""
+        return ()
+
+    @abstractmethod
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        """The score ``(L,)`` of this step and the next memory (nested tuples of ``(L,)`` tensors)."""
+
+    def describe(self) -> str:
+        """The rule with its threshold, for a table."""
+        return f"{self.name} >= {self.threshold:.3g}"

@@ -1,0 +1,114 @@
+"""Obeying a stop rule while optimizing: q(t|x) followed step by step, a batch run until each problem has stopped."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.problems.base import Optimizee
+from probact.rules.base import UpdateRule
+from probact.stopping.base import Known, StopRule
+from probact.support.trees import Params, map_state
+from probact.unrolling.walk import Seen, Walk
+
+
+class Following:
+    """A halting posterior followed online: from what the rule saw to what a stop rule may know.
+
+    :ivar halted, hidden: mass of q(t|x) spent so far ``(L,)`` and the head's memory; None before the first step.
+    :param posterior: None: ``hazard`` and ``halted`` stay None.
+    :raises ValueError: if hazards of this posterior need the whole unroll.
+    """
+
+    def __init__(self, posterior: HaltingPosterior | None) -> None:
+        if posterior is not None and not posterior.distribution.online:
+            raise ValueError(
+                f"halting posterior {posterior.distribution.name!r} needs the whole unroll: "
+                "expected stick-breaking or graves"
+            )
+        self.posterior = posterior
+        self.halted: Tensor | None = None
+        self.hidden: Tensor | None = None
+
+    def observe(self, step: int, seen: Seen) -> Known:
+        """``seen`` at theta_step."""
+        square = torch.stack([grad.flatten(1).square().sum(1) for grad in seen.grads.values()]).sum(0)
+        hazard = None
+        if self.posterior is not None:
+            logit, self.hidden = self.posterior.follow(seen.features, self.hidden)
+            halted = torch.zeros_like(logit) if self.halted is None else self.halted
+            hazard = self.posterior.distribution.hazard(logit, halted)
+            self.halted = halted + (1 - halted) * hazard
+        return Known(step, seen.loss, square.sqrt(), hazard, self.halted)
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with some of the problems."""
+        if self.posterior is not None and self.halted is not None and self.hidden is not None:
+            self.halted, self.hidden = self.halted[index], self.hidden[index]
+
+
+class Stopped(NamedTuple):
+    """Where each problem was stopped.
+
+    :ivar step: ``(L,)`` int64 in 1..H.
+    :ivar params: theta at that step.
+    :ivar nll: -log p(x | theta) there, ``(L,)``.
+    :ivar steps_computed: problem-steps that were computed, stopped ones that had not yet left the batch included.
+    """
+
+    step: Tensor
+    params: Params
+    nll: Tensor
+    steps_computed: int
+
+
+def run_until_stopped(
+    rule: UpdateRule,
+    optimizee: Optimizee,
+    horizon: int,
+    stop: StopRule,
+    posterior: HaltingPosterior | None = None,
+    *,
+    compact: bool = True,
+) -> Stopped:
+    """Optimize each problem until ``stop`` says so, at most ``horizon`` steps.
+
+    :param compact: let stopped problems leave the batch (their state, parameters and data), each time some 15 % of it
+        has stopped; else all run to the end of the last one and are only read where they were stopped.
+    """
+    with torch.no_grad():
+        walk, following = Walk(rule, optimizee), Following(posterior)
+        num = optimizee.num
+        device = next(iter(optimizee.init.values())).device
+        step = torch.zeros(num, dtype=torch.long, device=device)
+        params = {name: torch.empty_like(tensor) for name, tensor in optimizee.init.items()}
+        running, problem = torch.ones(num, dtype=torch.bool, device=device), torch.arange(num, device=device)
+        memory: Any = None
+        computed = 0
+        for s in range(1, horizon + 1):
+            walk.move()
+            known = following.observe(s, walk.look())
+            computed += len(problem)
+            memory = stop.start(known.loss) if memory is None else memory
+            score, memory = stop.score(known, memory)
+            stopping = running & ((score >= stop.threshold) | torch.tensor(s == horizon, device=device))
+            if bool(stopping.any()):
+                step[problem[stopping]] = s
+                for name, tensor in walk.params.items():
+                    params[name][problem[stopping]] = tensor[stopping]
+                running = running & ~stopping
+                left = int(running.sum())
+                if left == 0:
+                    break
+                if compact and left <= 0.85 * len(problem):
+                    kept = running.nonzero().squeeze(1)
+                    walk.keep(kept)
+                    following.keep(kept)
+                    memory = map_state(lambda tensor, kept=kept: tensor[kept], memory)
+                    problem, running = problem[kept], running[kept]
+        nll = optimizee.nll(params)
+        return Stopped(step, params, torch.where(nll.isfinite(), nll, math.inf), computed)

@@ -1,0 +1,118 @@
+"""The stop rules."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probact.stopping.base import STOP_RULES, Known, StopRule
+
+
+@STOP_RULES.register("budget")
+class Budget(StopRule):
+    """The same number of steps for every problem."""
+
+    default = 20.0
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        return torch.full_like(known.loss, known.step), memory
+
+    def describe(self) -> str:
+        return f"{self.threshold:.0f} steps"
+
+
+@STOP_RULES.register("gradient")
+class GradientNorm(StopRule):
+    """Gradient norm below a tolerance; the threshold is minus its log10."""
+
+    default = 3.0
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        return -torch.log10(known.grad_norm + 1e-30), memory
+
+    def describe(self) -> str:
+        return f"|g| <= {10**-self.threshold:.3g}"
+
+
+@STOP_RULES.register("patience")
+class Patience(StopRule):
+    """No improvement of the best loss by more than ``epsilon`` nats for so many steps (Prechelt 1998)."""
+
+    default = 5.0
+
+    def __init__(self, threshold: float | None = None, epsilon: float = 0.05) -> None:
+        super().__init__(threshold)
+        self.epsilon = epsilon
+
+    @classmethod
+    def candidates(cls) -> list[StopRule]:
+        return [cls(epsilon=epsilon) for epsilon in (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)]
+
+    def start(self, like: Tensor) -> Any:
+        return torch.full_like(like, math.inf), torch.zeros_like(like)
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        best, waited = memory
+        improved = known.loss < best - self.epsilon
+        waited = torch.where(improved, 0.0, waited + 1)
+        return waited, (torch.where(improved, known.loss, best), waited)
+
+    def describe(self) -> str:
+        return f"no gain > {self.epsilon:g} for {self.threshold:.0f} steps"
+
+
+@STOP_RULES.register("cumulative")
+class Cumulative(StopRule):
+    """Mass of q(t|x) spent by s; 0.5 is the median, the thesis used 0.99.
+
+    With a KL scale below 1 the posterior is a sharpened one, and its median near its mode.
+    """
+
+    needs_posterior = True
+    default = 0.5
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        assert known.halted is not None
+        return known.halted, memory
+
+
+@STOP_RULES.register("hazard")
+class Hazard(StopRule):
+    """Hazard of q(t|x): once nothing is left to gain it is 1 - nu, the prior's; the online form of the MAP step.
+
+    While a step still gains delta nats the exact hazard is near 1 - nu e^delta, so that the mode, where delta falls
+    below -log nu, is passed at a share of 1 - nu.
+    """
+
+    needs_posterior = True
+    default = 0.025
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        assert known.hazard is not None
+        return known.hazard, memory
+
+
+@STOP_RULES.register("stochastic")
+class Stochastic(StopRule):
+    """Mass of q(t|x) spent by s against u ~ U(0, 1) of each problem: a draw t ~ q(t|x)."""
+
+    needs_posterior = True
+    tunable = False
+
+    def __init__(self, threshold: float | None = None, seed: int = 0) -> None:
+        super().__init__(threshold)
+        self.seed = seed
+
+    def start(self, like: Tensor) -> Any:
+        uniform = torch.rand(len(like), dtype=torch.float64, generator=torch.Generator().manual_seed(self.seed))
+        return uniform.to(like)
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        assert known.halted is not None
+        return known.halted - memory, memory
+
+    def describe(self) -> str:
+        return "t ~ q(t|x)"

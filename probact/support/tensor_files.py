@@ -1,0 +1,35 @@
+"""Tensors on disk: whole or not there, and read without running code."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from probact.support.files import write_atomically
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """``content`` (tensors, strings, numbers, nested) to ``path``, atomically."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_tensors(path: Path, what: str) -> dict[str, Any]:
+    """What ``save_tensors`` wrote; never runs code from the file.
+
+    :param what: the kind of file, for the message.
+    :raises ValueError: if the file is damaged or is something else.
+    """
+    data = io.BytesIO(path.read_bytes())
+    try:
+        content = torch.load(data, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load has no common error for damaged files
+        reason = str(error).partition("\n")[0][:80] or type(error).__name__
+        raise ValueError(f"{path}: not a {what}, or a damaged one ({reason})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a {what}, got a {type(content).__name__}")
+    return content

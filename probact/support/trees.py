@@ -1,0 +1,55 @@
+"""Named tensors of L problems, and nested memories of them: mapped, flattened, cut from their graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+"""Parameters of L problems: name -> ``(L, *shape)``."""
+
+
+def map_params(function: Any, *params: Mapping[str, Tensor]) -> Params:
+    """Apply ``function`` tensor by tensor, as ``{name: function(a[name], b[name], ...)}``."""
+    first, *rest = params
+    return {name: function(tensor, *(other[name] for other in rest)) for name, tensor in first.items()}
+
+
+def per_problem(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape ``(L,)`` so that it broadcasts against ``like (L, *shape)``."""
+    return values.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def flatten(params: Params) -> Tensor:
+    """All coordinates of each problem, ``(L, d)``."""
+    return torch.cat([tensor.flatten(1) for tensor in params.values()], 1)
+
+
+def unflatten(flat: Tensor, like: Params) -> Params:
+    """The inverse of ``flatten``."""
+    parts = flat.split([tensor[0].numel() for tensor in like.values()], 1)
+    return {name: part.reshape(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
+
+
+State = Any
+"""A rule's memory: nested tuples and dicts of tensors, each with L as its first dimension."""
+
+
+def map_state(function: Any, state: State) -> State:
+    """Apply ``function`` to every tensor of nested tuples (named ones keep their names) and dicts."""
+    if isinstance(state, Tensor):
+        return function(state)
+    if isinstance(state, dict):
+        return {name: map_state(function, part) for name, part in state.items()}
+    if isinstance(state, tuple):
+        parts = (map_state(function, part) for part in state)
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state
+
+
+def detach(params: Params) -> Params:
+    """The same values without graph."""
+    return map_params(Tensor.detach, params)

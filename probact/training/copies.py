@@ -1,0 +1,77 @@
+"""Copies of a rule with weights of their own, which step together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from probact.rules.base import Step, UpdateRule
+from probact.support.trees import Params, State, map_state
+
+Weights = dict[str, Tensor]
+"""Weights of L copies of a rule, or perturbations of them: name -> ``(L, *shape)``."""
+
+
+def trained(rule: UpdateRule) -> dict[str, nn.Parameter]:
+    """The weights that are to be trained."""
+    return {name: weight for name, weight in rule.named_parameters() if weight.requires_grad}
+
+
+class Copies(UpdateRule):
+    """Copies of ``rule``, one for each of L problems, with ``weights`` of their own for those that are named there.
+
+    Without gradient.  A rule whose step depends on values by Python's ``if`` cannot be copied so.
+    """
+
+    def __init__(self, rule: UpdateRule, weights: Weights) -> None:
+        super().__init__()
+        self.rule = rule
+        self.num_features = rule.num_features
+        self._weights = {f"rule.{name}": weight for name, weight in weights.items()}
+        self._steps = torch.vmap(self._step)
+
+    def init(self, params: Params) -> State:
+        return self.rule.init(params)
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        with torch.no_grad(), _Vectorisable():
+            step: Step = self._steps(self._weights, grads, state, params, loss)
+        return step
+
+    def forward(self, *seen: Any) -> Step:
+        return self.rule.step(*seen)
+
+    def _step(self, weights: Weights, *seen: Any) -> Step:
+        """Of one copy, whose problem is a batch of one."""
+        batch = map_state(lambda tensor: tensor.unsqueeze(0), seen)
+        step = torch.func.functional_call(self, weights, batch)
+        alone: Step = map_state(lambda tensor: tensor.squeeze(0), step)
+        return alone
+
+
+class _Vectorisable(TorchFunctionMode):
+    """What ``torch.vmap`` cannot take (or not at once), in terms of what it can."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        name = getattr(function, "__name__", "")
+        if name == "lstm_cell":
+            return _lstm_cell(*args)
+        if name == "addcmul_":
+            return args[0].add_(args[1] * args[2])
+        if (out := given.pop("out", None)) is not None:
+            return out.copy_(function(*args, **given))
+        return function(*args, **given)
+
+
+def _lstm_cell(
+    inputs: Tensor, state: tuple[Tensor, Tensor], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``torch.lstm_cell``: gates in the order input, forget, candidate, output."""
+    hidden, cell = state
+    let_in, keep, candidate, let_out = (inputs @ w_ih.mT + b_ih + hidden @ w_hh.mT + b_hh).chunk(4, -1)
+    new_cell = keep.sigmoid() * cell + let_in.sigmoid() * candidate.tanh()
+    return let_out.sigmoid() * new_cell.tanh(), new_cell

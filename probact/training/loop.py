@@ -1,0 +1,74 @@
+"""A run trained to its end, checkpoints on the way, and the ranks that follow."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from probact.problems.data.sets import VARIABLE as DATA_DIRECTORY
+from probact.runs.experiment import Experiment
+from probact.runs.run import Chain, Record
+from probact.runs.trained import Pretrained
+from probact.support.ranks import ProcessLostError, Ranks
+from probact.training.meta_training import MetaTraining
+
+SECONDS_BETWEEN_SAVES = 10.0
+
+
+def train(
+    chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool], ranks: Ranks | None = None
+) -> bool:
+    """Train ``chain`` to its end from wherever its checkpoint is; True if it got there.
+
+    The checkpoint is written every few seconds, when ``should_stop`` says so, when a rank is lost, and at the end.
+    """
+    ranks = ranks or Ranks()
+    training = MetaTraining(chain.experiment, ranks)
+    restore(chain, training)
+    last_save = time.monotonic()
+    try:
+        if not ranks.alone:
+            order = {"experiment": chain.experiment.to_json(), "state": training.state_dict()}
+            ranks.broadcast({**order, "data": os.environ.get(DATA_DIRECTORY, "")})
+        for record in training:
+            chain.log(record)
+            on_record(record)
+            if should_stop() or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+                chain.save(training.state_dict())
+                last_save = time.monotonic()
+            if should_stop():
+                return training.step >= chain.experiment.meta_steps
+    except ProcessLostError:
+        chain.save(training.state_dict())
+        raise
+    chain.save(training.state_dict())
+    return True
+
+
+def restore(chain: Chain, training: MetaTraining) -> None:
+    """Continue ``training`` from the checkpoint, or start it if there is none; cut the metrics back to it."""
+    if chain.checkpoint.exists():
+        state = chain.state()
+        with chain.fitting():
+            training.load_state_dict(state)
+    elif chain.begun is not None:
+        training.start_from(Pretrained.load(chain.begun))
+    chain.cut_metrics(training.step)
+
+
+def follow(ranks: Ranks) -> None:
+    """What the ranks beside rank 0 do: train in step with its ``train``, chain after chain, until it dismisses them.
+
+    :raises ProcessLostError: if rank 0 ended without that, as it does after an error.
+    """
+    while (order := ranks.broadcast()) is not None:
+        os.environ.setdefault(DATA_DIRECTORY, order["data"])
+        experiment = Experiment.from_json(order["experiment"])
+        ranks.use_device(experiment.device)
+        training = MetaTraining(experiment, ranks)
+        training.load_state_dict(order["state"])
+        for _ in training:
+            if ranks.should_stop():
+                break
+    ranks.leave()

@@ -1,0 +1,27 @@
+"""All that changes with the meta-step."""
+
+from __future__ import annotations
+
+from probact.runs.experiment import Experiment
+
+FIRST_SHARE = 0.1
+"""The first horizon, as a share of H."""
+
+
+def horizon_at(step: int, horizon: int, num_steps: int) -> int:
+    """Steps of the unroll at meta-step ``step`` (from 0): H 0.1^(1 - step/N), at least 1; H from N = ``num_steps`` on.
+
+    Short unrolls come first, whose gradients are small and cheap, and the horizon doubles at equal intervals (Chen et
+    al. 2020, arXiv 2010.09089, section 3.1, by stages; the thesis' V7 grows it linearly).
+
+    >>> [horizon_at(step, 100, 10) for step in (0, 1, 5, 9, 10, 11)]
+    [10, 13, 32, 79, 100, 100]
+    """
+    return horizon if step >= num_steps else max(1, round(horizon * FIRST_SHARE ** (1 - step / num_steps)))
+
+
+def weight_at(step: int, experiment: Experiment) -> float:
+    """What imitation counts at meta-step ``step`` (from 0): falls on a line to 0 at ``imitation_steps``."""
+    if not experiment.imitate or step >= experiment.imitation_steps:
+        return 0.0
+    return experiment.imitation_weight * (1 - step / experiment.imitation_steps)

@@ -1,0 +1,147 @@
+"""What the halting posterior sees of a problem, whatever the rule: scale-free signals of its progress."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.support.trees import Params
+
+NUM_FEATURES = 15
+DECAY = 0.8
+SMALL = 1e-12
+SCALES = (1 / 3, 1 / 3, 1, 1, 1, 1 / 3, 1, 1, 1, 1 / 3, 1 / 3, 1 / 3, 1, 1 / 3, 1)
+
+
+def signed_log(values: Tensor) -> Tensor:
+    """sign(v) log(1 + |v|): linear near 0, logarithmic far from it."""
+    return values.sign() * values.abs().log1p()
+
+
+def _dot(a: Params, b: Params) -> Tensor:
+    return sum(torch.linalg.vecdot(a[name].flatten(1), b[name].flatten(1)) for name in a)  # type: ignore[return-value]
+
+
+def measure(loss: Tensor, grads: Params, update: Params) -> Tensor:
+    """What the features are made of at theta_t, without graph, ``(4, L)``.
+
+    In this order: loss, <g, g>, the drop that the step promises, <-g, update>, and <update, update>.
+    """
+    with torch.no_grad():
+        return torch.stack([loss, _dot(grads, grads), -_dot(grads, update), _dot(update, update)])
+
+
+class Progress(NamedTuple):
+    """What the features remember of the steps before: each ``(L,)``, ``averages (L, 2)`` of drop and promise."""
+
+    num_steps: Tensor
+    first_loss: Tensor
+    last_loss: Tensor
+    best_loss: Tensor
+    last_log_norm: Tensor
+    averages: Tensor
+
+
+def start(loss: Tensor) -> Progress:
+    """Memory before the first step; ``loss (L,)`` gives shape and type only."""
+    zero = torch.zeros_like(loss)
+    return Progress(zero, zero, zero, zero, zero, torch.stack([zero, zero], -1))
+
+
+def _logs(signals: Tensor) -> tuple[Tensor, ...]:
+    """Loss, log gradient norm, promise, log length of the step, from ``signals (..., 4, L)``."""
+    loss, square, promise, length = signals.unbind(-2)
+    log_norm, log_length = 0.5 * torch.log(torch.stack([square, length]) + SMALL)
+    return loss, log_norm, promise, log_length
+
+
+def observe(progress: Progress, signals: Tensor) -> tuple[Tensor, Progress]:
+    """Features ``(L, 15)`` at theta_t from what was measured there, ``(4, L)``, and the memory of the steps before."""
+    with torch.no_grad():
+        loss, log_norm, promise, log_length = _logs(signals)
+        first = progress.num_steps == 0
+        old = torch.stack([progress.first_loss, progress.last_loss, progress.best_loss, progress.last_log_norm])
+        now = torch.stack([loss, loss, loss, log_norm])
+        first_loss, last_loss, best_loss, last_log_norm = torch.where(first, now, old)
+        count, best_loss, drop = progress.num_steps + 1, torch.minimum(best_loss, loss), last_loss - loss
+        weight = (1 / count).clamp_min(1 - DECAY).unsqueeze(-1)
+        averages = progress.averages.lerp(torch.stack([drop, promise], -1), weight)
+        features = _compose(
+            loss,
+            log_norm,
+            log_norm - last_log_norm,
+            drop,
+            first_loss - loss,
+            loss - best_loss,
+            promise,
+            averages,
+            count,
+            log_length,
+        )
+        return features, Progress(count, first_loss, loss, best_loss, log_norm, averages)
+
+
+def of_unroll(signals: Tensor) -> Tensor:
+    """The same for a whole unroll at once, ``(K, 4, L)`` from theta_0 on -> ``(K, L, 15)``."""
+    with torch.no_grad():
+        loss, log_norm, promise, log_length = _logs(signals)
+        drop = -torch.diff(loss, dim=0, prepend=loss[:1])
+        count = torch.arange(1, len(loss) + 1, device=loss.device, dtype=loss.dtype)
+        averages = torch.stack([drop, promise], -1)
+        weights = (1 / count).clamp_min(1 - DECAY)
+        for step in range(1, len(averages)):
+            averages[step] = averages[step - 1].lerp(averages[step], weights[step])
+        return _compose(
+            loss,
+            log_norm,
+            torch.diff(log_norm, dim=0, prepend=log_norm[:1]),
+            drop,
+            loss[0] - loss,
+            loss - loss.cummin(0).values,
+            promise,
+            averages,
+            count.unsqueeze(-1).expand_as(loss),
+            log_length,
+        )
+
+
+def _compose(
+    loss: Tensor,
+    log_norm: Tensor,
+    norm_change: Tensor,
+    drop: Tensor,
+    gain: Tensor,
+    above: Tensor,
+    promise: Tensor,
+    averages: Tensor,
+    count: Tensor,
+    log_length: Tensor,
+) -> Tensor:
+    """Features ``(..., L, 15)`` from values of shape ``(..., L)``, ``averages (..., L, 2)``.
+
+    In this order: loss; log gradient norm and its change; loss drop of the last step, its running mean, the drop
+    since the start, and the distance above the best loss so far; the drop that the step worked out at theta_t
+    promises, <-g, update>, and its running mean; log t; log length of that step; log size and sign of the last drop
+    and of the promise.  Losses and drops are in nats under ``signed_log``, drops times 10, so that a drop of one step's
+    cost (0.05 nats at nu = 0.95) is well inside the linear part; log size and sign tell apart what is smaller.  A
+    running mean weighs all steps alike at first, then the last by 1 - ``DECAY``.
+    """
+    nats = signed_log(torch.stack([0.1 * loss, drop, averages[..., 0], gain, above, promise, averages[..., 1]]) * 10)
+    signs = torch.stack([drop, promise])
+    sizes = torch.log(signs.abs() + 1e-8)
+    features = torch.stack(
+        [
+            nats[0],
+            log_norm,
+            norm_change,
+            *nats[1:],
+            count.log(),
+            log_length,
+            *torch.stack([sizes, signs.sign()], 1).flatten(0, 1),
+        ],
+        -1,
+    )
+    # A loss of 1e30 is finite and its square is not: such a problem must not spoil the head's gradient for all.
+    return (features * features.new_tensor(SCALES)).nan_to_num(0.0, 100.0, -100.0)

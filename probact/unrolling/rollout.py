@@ -1,0 +1,128 @@
+"""Running a rule on a batch of problems for K steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.problems.base import Optimizee
+from probact.rules.base import UpdateRule
+from probact.support.trees import Params, detach, map_params, map_state
+from probact.unrolling.compilation import compiled_rows
+from probact.unrolling.progress import of_unroll
+from probact.unrolling.recomputation import Recomputed
+from probact.unrolling.walk import Carry, Walk, rows
+
+
+class Rollout(NamedTuple):
+    """K steps on L problems.
+
+    :ivar nll: ``(K + 1, L)``, -log p(x | theta_t) for t = 0..K; inf from the step on at which a problem diverged.
+    :ivar features: ``(K, L, F)``; row t - 1 belongs to halting at t: what is seen at theta_t, the next step being
+        worked out but not made; it depends on theta_0..theta_t only.
+    :ivar params: theta_K.
+    :ivar horizon: ``(L,)`` int64, the T of each problem drawn before the unroll, or None.
+    :ivar optimum: ``(L,)``, the smallest nll of each problem, or None where it is not known.
+    """
+
+    nll: Tensor
+    features: Tensor
+    params: Params
+    horizon: Tensor | None = None
+    optimum: Tensor | None = None
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """log p(x | t) for t = 1..K, ``(K, L)``."""
+        return -self.nll[1:]
+
+    def finite(self) -> Rollout:
+        """The problems that did not diverge."""
+        return self.select(self.nll.isfinite().all(0))
+
+    def select(self, kept: Tensor) -> Rollout:
+        """The problems in ``kept (L,)`` bool."""
+        if bool(kept.all()):
+            return self
+        horizon, optimum = (None if values is None else values[kept] for values in (self.horizon, self.optimum))
+        params = map_params(lambda tensor: tensor[kept], self.params)
+        return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum)
+
+
+def unroll(
+    rule: UpdateRule,
+    optimizee: Optimizee,
+    horizon: int | Tensor,
+    *,
+    truncate: int | None = None,
+    through_path: bool = True,
+    recompute: bool = False,
+    compiled: bool = False,
+) -> Rollout:
+    """Run ``rule`` on ``optimizee`` for K steps: a whole ``Walk``.
+
+    :param horizon: the number of steps K, or ``(L,)`` int64 with each problem's T: then K = max T.
+    :param recompute: keep no graph, and work the steps out again when the gradient is asked for: the same gradient in
+        the memory of ``truncate`` steps, or without truncation of ~2 sqrt(K) steps, for one more forward pass.
+    :param compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
+    """
+    num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon
+    drawn = horizon if isinstance(horizon, Tensor) else None
+    start = partial(Walk, rule, optimizee, truncate=truncate, through_path=through_path)
+    weights = [weight for weight in rule.parameters() if weight.requires_grad] if torch.is_grad_enabled() else []
+    if recompute and weights:
+        nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
+        params = dict(zip(optimizee.init, tensors, strict=True))
+        return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
+    if compiled and weights:
+        table, params = compiled_rows(start, num_steps + 1)
+    else:
+        walk = start()
+        table, params = list(rows(walk, num_steps + 1)), walk.params
+    nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
+    return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
+
+
+def segments(
+    rule: UpdateRule, optimizee: Optimizee, num_steps: int, length: int, *, through_path: bool = True
+) -> Iterator[Rollout]:
+    """The unroll in parts of ``length`` steps, each with a graph of its own: the rule may change between them.
+
+    Row 0 of a part is the last row of the part before, seen with the rule as it is now.
+    """
+    carry: Carry | None = None
+    for step in range(0, num_steps, length):
+        walk = Walk(rule, optimizee, carry, step, through_path=through_path)
+        table = list(rows(walk, min(length, num_steps - step) + 1))
+        nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
+        yield rollout_of(nll, of_rule, signals, walk.params, optimizee)
+        carry = map_state(Tensor.detach, walk.carry)
+
+
+def rollout_of(
+    nll: Tensor, of_rule: Tensor, signals: Tensor, params: Params, optimizee: Optimizee, drawn: Tensor | None = None
+) -> Rollout:
+    """From the rows of a walk, ``(K + 1, L)``, ``(K + 1, L, F')`` and ``(K + 1, 4, L)``."""
+    features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
+    return Rollout(nll, features, detach(params), drawn, optimizee.optimum())
+
+
+class Unrolling(NamedTuple):
+    """How an objective unrolls: see ``rollout.unroll``; ``by_segment``: see ``Objective.parts``."""
+
+    truncate: int | None = None
+    through_path: bool = True
+    recompute: bool = False
+    compiled: bool = False
+    by_segment: bool = False
+
+    def of_whole(self) -> dict[str, Any]:
+        """Arguments of ``rollout.unroll``."""
+        return {name: value for name, value in self._asdict().items() if name != "by_segment"}
+
+
+WHOLE_GRAPH = Unrolling()

@@ -1,0 +1,213 @@
+"""An unroll in progress, a step at a time: what training, evaluation and use have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.problems.base import Optimizee, value_and_grad
+from probact.rules.base import UpdateRule
+from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
+from probact.unrolling import progress as progress_features
+
+LOST = 1e30
+"""What stands for a loss that is not finite, where a rule is to recover from it."""
+
+
+class Carry(NamedTuple):
+    """All that goes from step to step: parameters, the rule's and the features' memory, ``alive (L,)`` bool."""
+
+    params: Params
+    state: State
+    progress: progress_features.Progress
+    alive: Tensor
+
+
+def begin(rule: UpdateRule, params: Params) -> Carry:
+    """The carry before step 1 at ``params`` = theta_0."""
+    like = next(iter(params.values()))
+    zero = like.new_zeros(len(like))
+    return Carry(params, rule.init(params), progress_features.start(zero), zero == 0)
+
+
+def _zero_unless(kept: Tensor, params: Params) -> Params:
+    return map_params(lambda tensor: torch.where(per_problem(kept, tensor), tensor, 0.0), params)
+
+
+def _all(kept: Tensor) -> bool:
+    """Whether all are; said to be unknown where a graph is compiled, which cannot depend on it."""
+    return not torch.compiler.is_compiling() and bool(kept.all())
+
+
+class Proposed(NamedTuple):
+    """A step that is worked out and not made: what the rule (``(L, F')``) and ``features.measure`` tell of it."""
+
+    features: Tensor
+    signals: Tensor
+
+
+def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tuple[Carry, Proposed]:
+    """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t.
+
+    A problem whose loss or gradient is not finite stops where it is, for good: divergence is data, never NaN in the
+    rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``LOST`` and gradient 0 there.
+    """
+    finite = loss.isfinite()
+    for grad in grads.values():
+        finite = finite & grad.isfinite().flatten(1).all(1)
+    alive = carry.alive if rule.recovers else carry.alive & finite
+    seen = alive & finite
+    if not (all_seen := _all(seen)):
+        loss, grads = torch.where(seen, loss, LOST if rule.recovers else 0.0), _zero_unless(seen, grads)
+    step = rule.step(grads, carry.state, carry.params, loss)
+    update = step.update if all_seen else _zero_unless(alive, step.update)
+    proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
+    return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
+
+
+def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
+    """``nll (L,)`` with gradient ``grads`` with respect to ``params``, without the graph that computed it."""
+    if torch.compiler.is_compiling():
+        zero = map_params(lambda tensor, grad: (grad * (tensor - tensor.detach())).flatten(1).sum(1), params, grads)
+        return nll + torch.stack([*zero.values()]).sum(0)
+    attached: Tensor = _Attached.apply(nll, tuple(grads.values()), *params.values())
+    return attached
+
+
+class _Attached(torch.autograd.Function):
+    """``_attach`` as one node."""
+
+    @staticmethod
+    def forward(context: Any, nll: Tensor, grads: Sequence[Tensor], *params: Tensor) -> Tensor:  # type: ignore[override]
+        context.grads = grads
+        return nll.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, d_nll: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return None, None, *(per_problem(d_nll, grad) * grad for grad in context.grads)
+
+
+class Seen(NamedTuple):
+    """What is seen at theta_t, the step from it being worked out but not made: all that halting at t may depend on.
+
+    :ivar loss: ``(L,)``, what the rule descends: of a stochastic optimizee the next minibatch's.
+    :ivar grads: its gradient, name -> ``(L, *shape)``.
+    :ivar features: ``(L, F)``.
+    """
+
+    loss: Tensor
+    grads: Params
+    features: Tensor
+
+
+def see(loss: Tensor, grads: Params, proposed: Proposed, ahead: Carry) -> tuple[Seen, Carry]:
+    """What ``advance`` made of loss and gradient at theta_t as halting sees it; ``ahead`` with it in its memory."""
+    features, progress = progress_features.observe(ahead.progress, proposed.signals)
+    return Seen(loss, grads, torch.cat([proposed.features, features], -1)), ahead._replace(progress=progress)
+
+
+class Walk:
+    """An unroll in progress: ``observe`` and ``look`` at theta_t, then ``move`` to theta_{t+1}.
+
+    In gradient mode (and if the rule has weights) all carry gradients to the rule's weights.  The optimizee's
+    gradient is an input without graph, as in Andrychowicz et al. 2016 (no second derivatives), so that the optimizee's
+    own graph is freed at once: a loss is attached to theta_t by its value and gradient.
+
+    :param carry, step: where to begin; by default at theta_0.
+    :param known: nll and its gradient there, if they have been worked out.
+    :param truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
+    :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step, so that a loss
+        teaches only the step that led to it and, through the rule's memory, those before (the prior code).
+    """
+
+    def __init__(
+        self,
+        rule: UpdateRule,
+        optimizee: Optimizee,
+        carry: Carry | None = None,
+        step: int = 0,
+        known: tuple[Tensor, Params] | None = None,
+        *,
+        truncate: int | None = None,
+        through_path: bool = True,
+    ) -> None:
+        self.rule = rule
+        self.optimizee = optimizee
+        self.truncate = truncate
+        self.through_path = through_path
+        self.step = step
+        self.carry = carry or begin(rule, optimizee.init)
+        self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
+        self.known = known
+        self._next: Carry | None = None
+
+    @property
+    def params(self) -> Params:
+        """theta_t."""
+        return self.carry.params
+
+    def observe(self) -> Tensor:
+        """-log p(x | theta_t), ``(L,)``; inf where the problem diverged."""
+        params, alive = self.carry.params, self.carry.alive
+        if self._learning or not self.optimizee.stochastic:
+            self.known = nll, grads = value_and_grad(self.optimizee.nll, params)
+        else:
+            with torch.no_grad():
+                nll, grads = self.optimizee.nll(params), {}
+        finite = alive & nll.isfinite()
+        if not _all(finite):
+            nll, grads = torch.where(finite, nll, math.inf), _zero_unless(finite, grads)
+        return _attach(nll, grads, params) if self._learning else nll
+
+    def look(self) -> Seen:
+        """Take in loss and gradient at theta_t and work out the next step."""
+        loss, grads, proposed = self._propose()
+        assert self._next is not None
+        seen, self._next = see(loss, grads, proposed, self._next)
+        return seen
+
+    def propose(self) -> Proposed:
+        """``look`` for those who see the whole unroll before they need its features (``features.of_unroll``)."""
+        return self._propose()[-1]
+
+    def _propose(self) -> tuple[Tensor, Params, Proposed]:
+        carry = self.carry
+        if self.optimizee.stochastic:
+            loss, grads = value_and_grad(partial(self.optimizee.loss, step=self.step), carry.params)
+        else:
+            loss, grads = self.known or value_and_grad(self.optimizee.nll, carry.params)
+        if self._learning and self.truncate and self.step and self.step % self.truncate == 0:
+            carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
+        elif not self.through_path:
+            carry = carry._replace(params=detach(carry.params))
+        self._next, proposed = advance(self.rule, carry, loss, grads)
+        return loss, grads, proposed
+
+    def move(self) -> None:
+        """Make the step that the last ``look`` worked out (looks now if there was none)."""
+        if self._next is None:
+            self.look()
+        assert self._next is not None
+        self.carry, self._next, self.known = self._next, None, None
+        self.step += 1
+
+    def keep(self, index: Tensor) -> None:
+        """Go on with the problems at ``index`` (int64) alone; they go on as if the others were there."""
+        self.optimizee = self.optimizee.select(index)
+        self.carry = map_state(lambda tensor: tensor[index], self.carry)
+        self._next = None if self._next is None else map_state(lambda tensor: tensor[index], self._next)
+        self.known = None
+
+
+def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Loss ``(L,)``, the rule's features and the signals at ``num`` thetas from here on; ends at the last one's."""
+    for row in range(num):
+        if row:
+            walk.move()
+        yield walk.observe(), *walk.propose()
