@@ -22,7 +22,7 @@ from probact.inference.priors import Prior
 from probact.judging.calibration import rank_correlation
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.stops import oracle, shares, verdicts
-from probact.judging.trajectory import follow, loss_curve
+from probact.judging.trajectory import loss_curve, record
 from probact.runs.experiment import Experiment
 from probact.support.files import write_atomically
 from probact.training.meta_training import MetaTraining
@@ -39,9 +39,9 @@ def train(experiment: Experiment, features: slice | None = None) -> MetaTraining
         seen = torch.zeros(memory.input_size)
         seen[features] = 1
         memory.register_forward_pre_hook(lambda _, given: (given[0] * seen, *given[1:]))
-    for record in training:
-        if record.validation is not None:
-            print(f"  {experiment.family} {record.step}/{experiment.meta_steps}: {record.validation:.4g}", flush=True)
+    for row in training:
+        if row.validation is not None:
+            print(f"  {experiment.family} {row.step}/{experiment.meta_steps}: {row.validation:.4g}", flush=True)
     training.objective.load_state_dict(training.best_weights)
     return training
 
@@ -99,7 +99,7 @@ def coordinate_mean() -> dict[str, Any]:
         objective = train(experiment, features).objective.eval()
         cost = experiment.step_cost
         test, tuning = (
-            follow(objective.rule, problems, experiment.horizon, objective.posterior)
+            record(objective.rule, problems, experiment.horizon, objective.posterior)
             for problems in (held_out_problems(experiment, 4096), tuning_problems(experiment))
         )
         found = verdicts(test, tuning, cost)

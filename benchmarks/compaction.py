@@ -23,7 +23,7 @@ from probact.runs.experiment import Experiment
 from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Stochastic
 from probact.support.files import write_atomically
-from probact.support.randomness import generator
+from probact.support.randomness import random_stream
 from probact.unrolling.progress import NUM_FEATURES
 
 RESULT = Path(__file__).resolve().parent / "results" / "compaction.json"
@@ -37,7 +37,7 @@ def measure(name: str, family: str) -> dict[str, object]:
     with torch.no_grad():  # a constant hazard of 1 / MEAN
         posterior.output.weight.zero_()
         posterior.output.bias.fill_(-math.log(MEAN - 1))
-    problems = build_family(Experiment.create(family=family)).sample(NUM, generator("test", 0))
+    problems = build_family(Experiment.create(family=family)).sample(NUM, random_stream("test", 0))
     ways = {
         "to H": lambda: run_until_stopped(rule, problems, HORIZON, Budget(HORIZON)),
         "stopped, kept": lambda: run_until_stopped(rule, problems, HORIZON, Stochastic(), posterior, compact=False),

@@ -161,7 +161,7 @@ def walk(rule: UpdateRule, problems: Optimizee, steps: Sequence[int]) -> dict[in
                 going.move()
             score = problems.test_score(going.params) if problems.stochastic else None
             if score is None:
-                loss = going.observe().double()
+                loss = going.nll().double()
                 found[step] = loss, torch.full_like(loss, torch.nan)
             else:
                 found[step] = score.loss.double(), score.accuracy.double()

@@ -37,7 +37,7 @@ from probact.rules.lstm import LSTMCell, fused_cell, log_and_sign
 from probact.runs.assembly import build_family, build_objective
 from probact.runs.experiment import Experiment
 from probact.support.files import write_atomically
-from probact.support.randomness import generator
+from probact.support.randomness import random_stream
 from probact.support.trees import flatten
 from probact.unrolling.rollout import unroll
 
@@ -64,7 +64,7 @@ def ratio(reference: list[float], other: list[float]) -> float:
 
 
 def problems(family: str, num: int, **options: Any) -> Optimizee:
-    return build_family(Experiment.create(family=family, family_options=options)).sample(num, generator("test", 0))
+    return build_family(Experiment.create(family=family, family_options=options)).sample(num, random_stream("test", 0))
 
 
 class PlainLSTM(nn.Module):
@@ -77,7 +77,7 @@ class PlainLSTM(nn.Module):
 
     def unroll(self, optimizee: Optimizee, horizon: int, truncate: int) -> None:
         """Learning to learn with truncated backpropagation, gradients into the weights."""
-        theta = optimizee.init["theta"]
+        theta = optimizee.theta0["theta"]
         num, dimension = theta.shape
         state = [torch.zeros(num * dimension, self.first.hidden_size) for _ in range(4)]
         total = torch.zeros(())
@@ -138,7 +138,7 @@ def elbo() -> dict[str, Any]:
     }.items():
         experiment = Experiment.create(family="quadratic", horizon=100, batch=128, **settings)
         objective, optimizee = build_objective(experiment).train(), problems("quadratic", 128)
-        rollout = objective.unroll(optimizee, generator("horizon", 0))
+        rollout = objective.unroll(optimizee, random_stream("horizon", 0))
         nll, features = rollout.nll.detach().requires_grad_(), rollout.features.detach().requires_grad_()
         tables = rollout._replace(nll=nll, features=features)
 
@@ -150,7 +150,7 @@ def elbo() -> dict[str, Any]:
             objective.posterior(tables.features).logits.sum().backward()
 
         def meta_step(objective: Objective = objective, optimizee: Optimizee = optimizee) -> None:
-            objective(optimizee, 1.0, generator("horizon", 0))[0].backward()
+            objective(optimizee, 1.0, random_stream("horizon", 0))[0].backward()
 
         seconds = timed({"meta-step": meta_step, "head and ELBO": bound, "head": head})
         shares = {way: 1 / ratio(seconds["meta-step"], seconds[way]) for way in ("head and ELBO", "head")}
@@ -273,7 +273,7 @@ def cost() -> dict[str, Any]:
         "hierarchical": {},
         "lstm": {},
     }
-    start = optimizee.init
+    start = optimizee.theta0
     gradient = partial(value_and_grad, partial(optimizee.loss, step=0), start)
     loss, grads = gradient()
     with torch.no_grad():

@@ -49,7 +49,7 @@ def main(meta_steps: int = 80) -> dict[str, float]:
     problems = training.family.sample(100, torch.Generator().manual_seed(1))
     statistics = halting_statistics(to_datatree(experiment, [training.objective], problems))
     losses = {
-        "start": float(problems.nll(problems.init).mean()),
+        "start": float(problems.nll(problems.theta0).mean()),
         "halting": statistics["loss_at_halting"],
         "horizon": statistics["loss_at_horizon"],
     }

@@ -14,7 +14,14 @@ from probact.inference.posteriors.base import HaltingDistribution, HaltingPoster
 from probact.inference.priors import Prior, Steps
 from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import Rollout
-from tests.checks import assert_causal, assert_matches_closed_form, assert_no_leak, objective, problems, rollout_of
+from tests.helpers.checks import (
+    assert_causal,
+    assert_matches_closed_form,
+    assert_no_leak,
+    objective,
+    problems,
+    rollout_of,
+)
 
 pytestmark = pytest.mark.usefixtures("double")
 

@@ -80,15 +80,15 @@ def evaluate(
 
     from probact.judging.comparison import baseline_names
     from probact.judging.evaluation import best_stops
-    from probact.judging.evaluation import evaluate as judge
+    from probact.judging.evaluation import evaluate as evaluate_all
     from probact.judging.problem_sets import held_out_problems, reported_steps, retarget
     from probact.reports.evaluation_report import write
     from probact.runs.run import RUNS, Run
-    from probact.runs.sources import Source
+    from probact.runs.sources import Candidate
 
-    sources = [Source.open(name, family) for name in names]
+    sources = [Candidate.open(name, family) for name in names]
     if not sources and family is None:
-        sources = [Source.of_run(Run.latest())]
+        sources = [Candidate.of_run(Run.latest())]
     check_device(device)
     first = sources[0].experiment if sources else Experiment.create(family=family)
     families = {source.experiment.family for source in sources}
@@ -105,7 +105,7 @@ def evaluate(
     shifted = "" if not family_options else "-" + "-".join(f"{key}={value}" for key, value in family_options.items())
     base = sources[0].folder if sources else RUNS
     folder = out or base / f"evaluation-{experiment.family}{shifted}"
-    result, data = judge(
+    result, data = evaluate_all(
         experiment,
         sources,
         chosen,
@@ -121,8 +121,8 @@ def evaluate(
         return
     options = ", ".join(f"{key} {value}" for key, value in family_options.items())
     click.echo(f"family {experiment.family}{f' ({options})' if options else ''}, test problems of seed {seed}\n")
-    click.echo(text.evaluation(result))
-    click.echo(f"\n{text.stopping(result, best_stops(result))}")
+    click.echo(text.evaluation_table(result))
+    click.echo(f"\n{text.stopping_table(result, best_stops(result))}")
     click.echo(
         f"\nwritten to {folder}: evaluation.json, evaluation.nc, {len(list((folder / 'figures').iterdir()))} figures"
     )

@@ -25,7 +25,7 @@ from probact.support.ranks import ProcessLostError, Ranks
 
 if TYPE_CHECKING:
     from probact.runs.run import Chain, Run
-    from probact.runs.trained import Pretrained
+    from probact.runs.trained import TrainedOptimizer
 
 HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 
@@ -166,8 +166,8 @@ def fit(
     _train(run, min(jobs, len(run.chains)), ranks)
     ranks.dismiss()
     summary = report(run)
-    click.echo(f"\n{text.losses(summary)}\n")
-    click.echo(text.halting(summary, settings.prior_nu, settings.halting, settings.horizon))
+    click.echo(f"\n{text.loss_table(summary)}\n")
+    click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
     click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
     click.echo(f"next: python cli.py halt-stats {run.folder}")
 
@@ -200,7 +200,7 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
 
 
-def asked_for(given: dict[str, Any]) -> tuple[Experiment, Pretrained | None]:
+def asked_for(given: dict[str, Any]) -> tuple[Experiment, TrainedOptimizer | None]:
     """The experiment that the options ask for, and what it begins with.
 
     Rule and rule options are that one's, and so is the safeguard unless it is asked for or declined.

@@ -49,4 +49,4 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float
         click.echo(json.dumps(finite_numbers(statistics)))
         return
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
-    click.echo(text.halting(statistics, settings.prior_nu, settings.halting, settings.horizon))
+    click.echo(text.halting_table(statistics, settings.prior_nu, settings.halting, settings.horizon))

@@ -20,7 +20,7 @@ from probact.stopping.base import STOP_RULES
 def list_() -> None:
     """Name every family, rule, halting posterior, objective, estimator, stop rule and shipped optimizer."""
     import probact.stopping  # noqa: F401 - fills STOP_RULES
-    from probact.runs.trained import Pretrained, shipped
+    from probact.runs.trained import TrainedOptimizer, shipped
 
     for title, registry in (
         ("families (--family)", FAMILIES),
@@ -44,7 +44,7 @@ def list_() -> None:
             click.style("shipped optimizers (LearnedOptimizer.from_pretrained, fit --begin-with, evaluate)", bold=True)
         )
         for name in names:
-            click.echo(f"  {name:22}{Pretrained.load_named(name).describe()}")
+            click.echo(f"  {name:22}{TrainedOptimizer.load_named(name).describe()}")
 
 
 def _setting(name: str, value: Any) -> str:

@@ -27,7 +27,7 @@ def main() -> NoReturn:
     Under torchrun rank 0 runs it, and the others follow when it trains.
     """
     ranks = join()
-    ranks.exit(_run(ranks) if ranks.is_main else _follow(ranks))
+    ranks.exit(_run(ranks) if ranks.is_main else _serve(ranks))
 
 
 def _run(ranks: Ranks) -> int:
@@ -51,12 +51,12 @@ def _run(ranks: Ranks) -> int:
     return int(code)
 
 
-def _follow(ranks: Ranks) -> int:
-    from probact.training.loop import follow
+def _serve(ranks: Ranks) -> int:
+    from probact.training.loop import train_as_rank
 
     with asked_to_stop(patient=True) as ranks.asked:
         try:
-            follow(ranks)
+            train_as_rank(ranks)
         except ValueError:
             with suppress(ProcessLostError):
                 ranks.broadcast()  # rank 0 has found the same mistake: it is to speak before any process ends

@@ -24,7 +24,7 @@ def prior(prior_nu: float, horizon: int, out: Path) -> None:
     from probact.reports import halting_figures
 
     chosen = Prior(prior_nu, horizon)
-    click.echo(text.prior(chosen))
+    click.echo(text.prior_table(chosen))
     log_T, log_t = chosen.log_horizon(), chosen.log_marginal()
     with rc_context(halting_figures.STYLE):
         halting_figures.save_figure(halting_figures.prior_figure(prior_nu, log_T.numpy(), log_t.numpy()), out)

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import UpdateRule
 from probact.rules.safeguarded import Safeguarded, bare
-from probact.runs.trained import Pretrained
+from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import Known, StopRule
-from probact.stopping.online import Following
+from probact.stopping.online import OnlineBelief
 from probact.stopping.rules import Hazard
 from probact.support.trees import Params, State, map_state
-from probact.unrolling.walk import Carry, advance, begin, see
+from probact.unrolling.walk import Carry, advance, init, see
 
 HAZARD_SHARE = 0.5
 """The default stop: the hazard of q(t|x) reaches this share of the prior's, 1 - nu."""
@@ -63,7 +63,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         if stop is not None and stop.needs_posterior and posterior is None:
             raise ValueError(f"stop rule {stop.name!r}: expected a halting posterior to follow, got none")
         self.stop = stop
-        self._following = Following(posterior)
+        self._belief = OnlineBelief(posterior)
         self._steps = 0
         self._stopped = False
         self._names: list[str] = []
@@ -81,7 +81,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
         params = list(params)
-        loaded = Pretrained.find(source)
+        loaded = TrainedOptimizer.find(source)
         worn = safeguard or loaded.safeguard
         made = cls(params, loaded.rule, loaded.posterior, stop=stop, nu=loaded.nu, safeguard=worn)
         for module in (loaded.rule, loaded.posterior):
@@ -131,11 +131,11 @@ class LearnedOptimizer(torch.optim.Optimizer):
             name: torch.zeros_like(theta[name]) if param.grad is None else param.grad.unsqueeze(0).clone()
             for name, param in params.items()
         }
-        carry = begin(self.rule, theta) if self._carry is None else self._carry._replace(params=theta)
+        carry = init(self.rule, theta) if self._carry is None else self._carry._replace(params=theta)
         ahead, proposed = advance(self.rule, carry, loss, grads)
         seen, ahead = see(loss, grads, proposed, ahead)
         if self._steps:
-            known = self._following.observe(self._steps, seen)
+            known = self._belief.take_in(self._steps, seen)
             self._hazard, self._stopped = known.hazard, self._decide(known)
         if self._stopped:
             return
@@ -161,7 +161,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         if self.stop is None:
             return False
         if self._steps == 1:
-            self._memory = self.stop.start(known.loss)
+            self._memory = self.stop.init(known.loss)
         score, self._memory = self.stop.score(known, self._memory)
         return bool(score >= self.stop.threshold)
 
@@ -177,7 +177,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
     @property
     def halting_probability(self) -> float | None:
         """Mass of q(t|x) spent at the steps looked at so far; None without a posterior, or before step 1."""
-        return None if self._following.halted is None else float(self._following.halted)
+        return None if self._belief.halted is None else float(self._belief.halted)
 
     @property
     def hazard(self) -> float | None:
@@ -186,14 +186,14 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Where the optimization stands, without the weights of rule and posterior; loads with ``weights_only``."""
-        carry, following = self._carry, self._following
+        carry, belief = self._carry, self._belief
         state = {
             "steps": self._steps,
             "stopped": self._stopped,
             "names": list(self._names),
             "carry": [] if carry is None else _leaves(carry._replace(params={})),
             "stop": _leaves(self._memory),
-            "belief": [] if self._hazard is None else [following.halted, following.hidden, self._hazard],
+            "belief": [] if self._hazard is None else [belief.halted, belief.hidden, self._hazard],
         }
         return {"state": state, "param_groups": [{"params": list(range(len(self._all)))}]}
 
@@ -206,18 +206,18 @@ class LearnedOptimizer(torch.optim.Optimizer):
             state = state_dict["state"]
             theta = {name: self._all[int(name)].detach().unsqueeze(0) for name in state["names"]}
             zero = self._all[0].new_zeros(1)
-            carry = _filled(begin(self.rule, theta)._replace(params={}), state["carry"]) if theta else None
-            memory = _filled(self.stop.start(zero), state["stop"]) if state["stop"] and self.stop else ()
+            carry = _filled(init(self.rule, theta)._replace(params={}), state["carry"]) if theta else None
+            memory = _filled(self.stop.init(zero), state["stop"]) if state["stop"] and self.stop else ()
             belief = _filled(self._belief_before(zero), state["belief"]) if state["belief"] else (None, None, None)
             self._steps, self._stopped, self._names = state["steps"], state["stopped"], list(theta)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(f"not the state of a LearnedOptimizer like this one ({error})") from None
         self._carry, self._memory = carry, memory
-        self._following.halted, self._following.hidden, self._hazard = belief
+        self._belief.halted, self._belief.hidden, self._hazard = belief
 
     def _belief_before(self, zero: Tensor) -> State:
         """The shapes of halted, hidden and hazard."""
-        posterior = self._following.posterior
+        posterior = self._belief.posterior
         return () if posterior is None else (zero, zero.new_zeros(1, posterior.memory.hidden_size), zero)
 
 

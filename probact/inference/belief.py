@@ -81,7 +81,7 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
     """Unroll H steps on ``optimizee`` and put everything on the CPU in double precision."""
     with torch.no_grad():
         rollout = objective.eval().unroll(optimizee)
-        q = objective.halting(rollout)
+        q = objective.belief(rollout)
         rollout = Rollout(rollout.nll.cpu().double(), rollout.features.cpu().double(), {})
         prior = Prior(torch.tensor(float(objective.prior.nu), dtype=torch.float64), objective.prior.horizon)
         if q is None:

@@ -108,7 +108,7 @@ class Drawn(Steps):
 class Horizon(TorchDistribution):
     """The untruncated p(T) = r^(T-1) (1 - r^T) (1 - nu) on T = 1, 2, ..., with r = sqrt(nu).
 
-    T = A + B - 1 with A ~ geometric(1 - r) and B ~ geometric(1 - nu), both from 1: that gives its draws, and its mean
+    T = U + V - 1 with U ~ geometric(1 - r) and V ~ geometric(1 - nu), both from 1: that gives its draws, and its mean
     1 / (1 - r) + 1 / (1 - nu) - 1.
 
     :param nu: probability to continue, ``(*batch)`` in (0, 1).
@@ -143,8 +143,8 @@ class Horizon(TorchDistribution):
         log_nu = torch.log(self.nu.detach().double())
         log_uniform = torch.rand(2, *sample_shape, *self.batch_shape, dtype=torch.float64).log().to(log_nu.device)
         # Inverse CDF of a geometric from 1: ceil(log u / log of the probability to continue).
-        A, B = (log_uniform[0] / (0.5 * log_nu)).ceil(), (log_uniform[1] / log_nu).ceil()
-        return (A.clamp_min(1) + B.clamp_min(1) - 1).long()
+        U, V = (log_uniform[0] / (0.5 * log_nu)).ceil(), (log_uniform[1] / log_nu).ceil()
+        return (U.clamp_min(1) + V.clamp_min(1) - 1).long()
 
 
 class Prior:

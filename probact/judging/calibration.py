@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probact.judging.stops import judge, oracle, tune_stop
-from probact.judging.trajectory import Path
+from probact.judging.stops import oracle, stop_by, tune_stop
+from probact.judging.trajectory import Trajectory
 from probact.stopping.base import StopRule
 
 
@@ -40,7 +40,7 @@ class Calibration(NamedTuple):
     error: float
 
 
-def calibration(path: Path, cost: float, num_bins: int = 10) -> Calibration:
+def calibration(path: Trajectory, cost: float, num_bins: int = 10) -> Calibration:
     """Calibration of the posterior followed online: sum_{s <= t} q(s|x) against whether the oracle's stop is <= t."""
     halted = torch.stack([known.halted for known in path.known if known.halted is not None])
     steps = torch.arange(1, len(halted) + 1).unsqueeze(-1)
@@ -55,10 +55,12 @@ def calibration(path: Path, cost: float, num_bins: int = 10) -> Calibration:
     return Calibration(mean, observed, count, error)
 
 
-def frontier(kind: type[StopRule], tuning: Path, test: Path, costs: Sequence[float]) -> list[tuple[float, float]]:
+def frontier(
+    kind: type[StopRule], tuning: Trajectory, test: Trajectory, costs: Sequence[float]
+) -> list[tuple[float, float]]:
     """Mean steps and mean loss of ``kind`` tuned for each price, on ``test``: its curve of steps against loss."""
     points = []
     for cost in costs:
-        found = judge(tune_stop(kind, tuning, cost).rule, test, cost).summary()
+        found = stop_by(tune_stop(kind, tuning, cost).rule, test, cost).summary()
         points.append((found["steps"], found["loss"]))
     return points

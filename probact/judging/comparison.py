@@ -12,14 +12,14 @@ import xarray as xr
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.judging.limit import conjugate_gradient
-from probact.judging.trajectory import Path, follow
-from probact.judging.tuning import NOTHING, tuned_rates
+from probact.judging.trajectory import Trajectory, record
+from probact.judging.tuning import tuned_rates
 from probact.problems.base import Optimizee, Score
 from probact.rules.base import RULES, UpdateRule
 from probact.rules.hand_designed import HandDesigned
 from probact.rules.safeguarded import Safeguarded
 from probact.runs.experiment import Experiment
-from probact.runs.sources import Source
+from probact.runs.sources import Candidate
 
 LIMIT = "cg (limit)"
 """Conjugate gradients with exact line search: told the curvature, and so no baseline."""
@@ -46,7 +46,7 @@ def compare(
     baselines: Sequence[str],
     at: Sequence[int],
     optimizee: Optimizee,
-    options: Mapping[str, Mapping[str, Any]] = NOTHING,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> xr.Dataset:
     """Losses of all on the same problems.
 
@@ -65,7 +65,7 @@ def compare(
     labels: list[tuple[str, int]] = []
     rows: list[dict[str, np.ndarray]] = []
 
-    def add(label: str, seed: int, paths: Mapping[int, Path], rates: Mapping[int, float]) -> None:
+    def add(label: str, seed: int, paths: Mapping[int, Trajectory], rates: Mapping[int, float]) -> None:
         curve = paths[last].nll.masked_fill(~paths[last].nll.isfinite(), torch.nan)
         count = (~curve.isnan()).sum(1)
         mean, above = curve.nanmean(1), curve - floor
@@ -85,21 +85,21 @@ def compare(
         )
 
     for contestant in contestants:
-        path = follow(contestant.rule, optimizee, last, score_at=at)
+        path = record(contestant.rule, optimizee, last, score_at=at)
         add(contestant.label, contestant.seed, dict.fromkeys(at, path), {})
     for name in baselines:
         if name == "cg":
             nll = conjugate_gradient(optimizee, last).cpu()
-            add(LIMIT, -1, dict.fromkeys(at, Path(nll, [], {})), {})
+            add(LIMIT, -1, dict.fromkeys(at, Trajectory(nll, [], {})), {})
             continue
-        extra = options.get(name, NOTHING)
+        extra = (options or {}).get(name, {})
         rates = tuned_rates(name, experiment, at, extra)
-        paths: dict[int, Path] = {}
+        paths: dict[int, Trajectory] = {}
         by_rate: dict[float, list[int]] = {}
         for step, lr in rates.items():
             by_rate.setdefault(lr, []).append(step)
         for lr, steps in by_rate.items():
-            path = follow(RULES.build(name, {**extra, "lr": lr}), optimizee, max(steps), score_at=steps)
+            path = record(RULES.build(name, {**extra, "lr": lr}), optimizee, max(steps), score_at=steps)
             paths.update(dict.fromkeys(steps, path))
         add(name, -1, paths, rates)
 
@@ -132,7 +132,7 @@ def baseline_names(optimizee: Optimizee) -> list[str]:
     return [*names, "cg"] if optimizee.quadratic else names
 
 
-def contestants(sources: Sequence[Source], device: str, safeguard: bool = False) -> list[Contestant]:
+def contestants(sources: Sequence[Candidate], device: str, safeguard: bool = False) -> list[Contestant]:
     """Every seed of every source, labelled by rule and halting, or by folder where that is not enough.
 
     :param safeguard: let them all wear ``Safeguarded``, also those trained without.
@@ -141,7 +141,7 @@ def contestants(sources: Sequence[Source], device: str, safeguard: bool = False)
     unique = len(set(short)) == len(short)
     found = []
     for source, label in zip(sources, short, strict=True):
-        for seed, one in source.trained.items():
+        for seed, one in source.seeds.items():
             posterior = None if one.posterior is None else one.posterior.to(device)
             rule = Safeguarded(one.rule) if safeguard or one.safeguard else one.rule
             found.append(Contestant(label if unique else source.folder.name, seed, rule.to(device), posterior))
@@ -157,7 +157,7 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float, int]:
     return float(finite.mean()), float(spread), int(values.size - finite.size)
 
 
-def losses(data: xr.Dataset) -> list[dict[str, Any]]:
+def loss_rows(data: xr.Dataset) -> list[dict[str, Any]]:
     """One row an optimizer: means at each step over problems and seeds.
 
     ``sem``: standard error over the problems (of the mean over seeds); ``seed_sem``: over training seeds, None for one.

@@ -10,13 +10,12 @@ import torch
 import xarray as xr
 
 from probact.judging.calibration import calibration, frontier, rank_correlation
-from probact.judging.comparison import against_baselines, compare, contestants, losses
+from probact.judging.comparison import against_baselines, compare, contestants, loss_rows
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.stops import shares, stopped_baselines, verdicts
-from probact.judging.trajectory import follow
-from probact.judging.tuning import NOTHING
+from probact.judging.trajectory import record
 from probact.runs.experiment import Experiment
-from probact.runs.sources import Source
+from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
 from probact.support.files import finite_numbers
 
@@ -28,7 +27,7 @@ HINDSIGHT = ("oracle", "exact MAP")
 
 def evaluate(
     experiment: Experiment,
-    sources: Sequence[Source],
+    sources: Sequence[Candidate],
     baselines: Sequence[str],
     at: Sequence[int],
     *,
@@ -55,7 +54,7 @@ def evaluate(
     curves: list[dict[str, Any]] = []
     for one in trained:
         on_test, on_tuning = (
-            follow(one.rule, problems, experiment.horizon, one.online_posterior) for problems in (test, tuning)
+            record(one.rule, problems, experiment.horizon, one.online_posterior) for problems in (test, tuning)
         )
         found = verdicts(on_test, on_tuning, cost)
         best = next(verdict.stop for verdict in found if verdict.kind == "oracle")
@@ -74,7 +73,7 @@ def evaluate(
     for name in baselines:
         if name == "cg":
             continue
-        for baseline in stopped_baselines(name, experiment, tuning, test, cost, NOTHING):
+        for baseline in stopped_baselines(name, experiment, tuning, test, cost):
             row = {"optimizer": name, "seed": -1, **baseline.verdict.summary()}
             stopping.append({**row, "learning_rate": baseline.learning_rate})
 
@@ -89,12 +88,10 @@ def evaluate(
             "seed": seed,
             "safeguard": safeguard,
             "threads": torch.get_num_threads(),
-            "runs": [
-                {"folder": source.folder.name, "seeds": [*source.trained], **source.settings} for source in sources
-            ],
+            "runs": [{"folder": source.folder.name, "seeds": [*source.seeds], **source.settings} for source in sources],
             "start_loss": float(data.curve_mean.isel(step=0)[0]),
             "optimum": float(data.optimum.mean()) if "optimum" in data else None,
-            "losses": losses(data),
+            "losses": loss_rows(data),
             "against_baselines": against_baselines(data),
             "stopping": stopping,
             "calibration": calibrations,

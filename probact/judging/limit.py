@@ -24,10 +24,10 @@ def conjugate_gradient(optimizee: Optimizee, num_steps: int) -> Tensor:
     if not optimizee.quadratic:
         raise ValueError("conjugate gradients with exact line search: expected a family whose loss is quadratic")
     optimizee = optimizee.to(torch.float64)
-    theta = flatten(optimizee.init)
+    theta = flatten(optimizee.theta0)
 
     def gradient(at: Tensor) -> tuple[Tensor, Tensor]:
-        nll, grads = value_and_grad(optimizee.nll, unflatten(at, optimizee.init))
+        nll, grads = value_and_grad(optimizee.nll, unflatten(at, optimizee.theta0))
         return nll, flatten(grads)
 
     at_zero = gradient(torch.zeros_like(theta))[1]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from probact.inference import exact
 from probact.inference.priors import Prior
-from probact.judging.trajectory import Path, follow
+from probact.judging.trajectory import Trajectory, record
 from probact.judging.tuning import tuned_rates
 from probact.problems.base import Optimizee
 from probact.rules.base import RULES
@@ -68,18 +68,18 @@ class Verdict(NamedTuple):
         }
 
 
-def stopped_cost(path: Path, stop: Tensor, cost: float) -> Tensor:
+def stopped_cost(path: Trajectory, stop: Tensor, cost: float) -> Tensor:
     """J of stopping each problem at ``stop (L,)``, ``(L,)``."""
     return path.nll.gather(0, stop.unsqueeze(0)).squeeze(0) + cost * stop
 
 
-def oracle(path: Path, cost: float) -> Tensor:
+def oracle(path: Trajectory, cost: float) -> Tensor:
     """argmin_t nll_t + c t over t = 1..K, ``(L,)``: known only afterwards."""
     steps = torch.arange(1, len(path.nll), dtype=path.nll.dtype).unsqueeze(-1)
     return 1 + (path.nll[1:] + cost * steps).argmin(0)
 
 
-def exact_map(path: Path, cost: float) -> Tensor:
+def exact_map(path: Trajectory, cost: float) -> Tensor:
     """argmax_t p(t|x) at nu = e^-c, ``(L,)``."""
     log_likelihood = -path.nll[1:]
     prior = Prior(torch.tensor(math.exp(-cost), dtype=torch.float64), len(log_likelihood))
@@ -91,7 +91,7 @@ def _choice(J: Tensor) -> Choice:
     return int((~finite).sum()), float(J[finite].mean()) if bool(finite.any()) else math.inf
 
 
-def tune_stop(kind: type[StopRule], path: Path, cost: float) -> Tuned:
+def tune_stop(kind: type[StopRule], path: Trajectory, cost: float) -> Tuned:
     """The form and threshold of ``kind`` with the smallest mean J on ``path``.
 
     Thresholds are tried at quantiles of the scores, or left alone where the rule is not tunable.
@@ -113,21 +113,23 @@ def tune_stop(kind: type[StopRule], path: Path, cost: float) -> Tuned:
     return best
 
 
-def judge(rule: StopRule, path: Path, cost: float) -> Verdict:
+def stop_by(rule: StopRule, path: Trajectory, cost: float) -> Verdict:
     """Stop every problem of ``path`` by ``rule``."""
     stop = first_stop(scores(rule, path.known), rule.threshold)
     return Verdict(rule.describe(), rule.name, cost, stop, stopped_cost(path, stop, cost))
 
 
-def stop_rules(path: Path) -> list[type[StopRule]]:
+def stop_rules(path: Trajectory) -> list[type[StopRule]]:
     """The rules that can be followed on ``path``: those that read a halting posterior need one."""
     followed = path.known[0].hazard is not None
     return [STOP_RULES[name] for name in STOP_RULES if followed or not STOP_RULES[name].needs_posterior]
 
 
-def verdicts(test: Path, tuning: Path, cost: float, kinds: Iterable[type[StopRule]] | None = None) -> list[Verdict]:
+def verdicts(
+    test: Trajectory, tuning: Trajectory, cost: float, kinds: Iterable[type[StopRule]] | None = None
+) -> list[Verdict]:
     """Every stop rule tuned on ``tuning`` and judged on ``test``, then the references known only in hindsight."""
-    found = [judge(tune_stop(kind, tuning, cost).rule, test, cost) for kind in kinds or stop_rules(test)]
+    found = [stop_by(tune_stop(kind, tuning, cost).rule, test, cost) for kind in kinds or stop_rules(test)]
     for name, stop in (("oracle", oracle(test, cost)), ("exact MAP", exact_map(test, cost))):
         found.append(Verdict(f"{name} (hindsight)", name, cost, stop, stopped_cost(test, stop, cost)))
     last = torch.full_like(found[0].stop, len(test.nll) - 1)
@@ -152,7 +154,12 @@ class Baseline(NamedTuple):
 
 
 def stopped_baselines(
-    name: str, experiment: Experiment, tuning: Optimizee, test: Optimizee, cost: float, options: Mapping[str, Any]
+    name: str,
+    experiment: Experiment,
+    tuning: Optimizee,
+    test: Optimizee,
+    cost: float,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Baseline]:
     """The best of rule ``name`` under every stop rule that needs no posterior: one ``Baseline`` a stop rule.
 
@@ -166,20 +173,21 @@ def stopped_baselines(
     tuned = set(tuned_rates(name, experiment, targets, options).values())
     below = [lr for lr in RULES[name].learning_rates if lr < min(tuned)][-3:]
     for lr in sorted({*tuned, *below}):
-        path = follow(RULES.build(name, {**options, "lr": lr}), tuning, horizon)
+        path = record(RULES.build(name, {**(options or {}), "lr": lr}), tuning, horizon)
         for kind in kinds:
             rule, choice = tune_stop(kind, path, cost)
             if kind.name not in best or choice < best[kind.name][0]:
                 best[kind.name] = choice, lr, rule
     paths = {
-        lr: follow(RULES.build(name, {**options, "lr": lr}), test, horizon) for lr in {lr for _, lr, _ in best.values()}
+        lr: record(RULES.build(name, {**(options or {}), "lr": lr}), test, horizon)
+        for lr in {lr for _, lr, _ in best.values()}
     }
-    return [Baseline(name, lr, judge(rule, paths[lr], cost)) for _, lr, rule in best.values()]
+    return [Baseline(name, lr, stop_by(rule, paths[lr], cost)) for _, lr, rule in best.values()]
 
 
 def scores(rule: StopRule, path: Sequence[Known]) -> Tensor:
     """Scores of every step of a recorded path, ``(K, L)``."""
-    memory = rule.start(path[0].loss)
+    memory = rule.init(path[0].loss)
     rows = []
     for known in path:
         score, memory = rule.score(known, memory)

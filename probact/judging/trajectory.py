@@ -12,7 +12,7 @@ from probact.inference.posteriors.base import HaltingPosterior
 from probact.problems.base import Optimizee, Score
 from probact.rules.base import UpdateRule
 from probact.stopping.base import Known
-from probact.stopping.online import Following
+from probact.stopping.online import OnlineBelief
 from probact.unrolling.walk import Walk
 
 CHUNK = 1024
@@ -24,7 +24,7 @@ def losses_at(nll: Tensor, steps: list[int]) -> dict[str, float]:
     return {str(step): float(nll[step].double().mean()) for step in steps if step < len(nll)}
 
 
-class Path(NamedTuple):
+class Trajectory(NamedTuple):
     """K steps of one optimizer on L problems, on the CPU in double precision.
 
     :ivar nll: ``(K + 1, L)``, inf where a problem diverged.
@@ -37,17 +37,17 @@ class Path(NamedTuple):
     scores: dict[int, Score]
 
 
-def follow(
+def record(
     rule: UpdateRule,
     optimizee: Optimizee,
     num_steps: int,
     posterior: HaltingPosterior | None = None,
     score_at: Sequence[int] = (),
-) -> Path:
+) -> Trajectory:
     """Run ``rule`` for ``num_steps`` on all problems, ``CHUNK`` at a time, and keep what stop rules may know."""
-    device = next(iter(optimizee.init.values())).device
+    device = next(iter(optimizee.theta0.values())).device
     chunks = torch.arange(optimizee.num, device=device).split(CHUNK)
-    parts = [_follow(rule, optimizee.select(some), num_steps, posterior, score_at) for some in chunks]
+    parts = [_record(rule, optimizee.select(some), num_steps, posterior, score_at) for some in chunks]
     if len(parts) == 1:
         return parts[0]
 
@@ -61,28 +61,28 @@ def follow(
         step: Score(*map(torch.cat, zip(*(part.scores[step] for part in parts), strict=True)))
         for step in parts[0].scores
     }
-    return Path(torch.cat([part.nll for part in parts], 1), known, scores)
+    return Trajectory(torch.cat([part.nll for part in parts], 1), known, scores)
 
 
-def _follow(
+def _record(
     rule: UpdateRule,
     optimizee: Optimizee,
     num_steps: int,
     posterior: HaltingPosterior | None,
     score_at: Sequence[int],
-) -> Path:
+) -> Trajectory:
     scores: dict[int, Score] = {}
     with torch.no_grad():
-        walk, following = Walk(rule, optimizee), Following(posterior)
-        losses, known = [walk.observe()], []
+        walk, belief = Walk(rule, optimizee), OnlineBelief(posterior)
+        losses, known = [walk.nll()], []
         for step in range(1, num_steps + 1):
             walk.move()
-            losses.append(walk.observe())
-            at = following.observe(step, walk.look())
+            losses.append(walk.nll())
+            at = belief.take_in(step, walk.look())
             known.append(at.map(lambda value: value.cpu().double()))
             if step in score_at and (score := optimizee.test_score(walk.params)) is not None:
                 scores[step] = Score(*(values.cpu().double() for values in score))
-        return Path(torch.stack(losses).cpu().double(), known, scores)
+        return Trajectory(torch.stack(losses).cpu().double(), known, scores)
 
 
 def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int]) -> Tensor:
@@ -93,7 +93,7 @@ def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int]) -
         for step in steps:
             while walk.step < step:
                 walk.move()
-            losses.append(walk.observe())
+            losses.append(walk.nll())
         return torch.stack(losses)
 
 

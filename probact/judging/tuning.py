@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -25,11 +24,10 @@ from probact.runs.assembly import check_imitation, family_judged
 from probact.runs.experiment import Experiment
 
 TUNED_RATES = Path(__file__).with_name("tuned_rates.json")
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def tuned_rates(
-    name: str, experiment: Experiment, steps: Iterable[int], options: Mapping[str, Any] = NOTHING
+    name: str, experiment: Experiment, steps: Iterable[int], options: Mapping[str, Any] | None = None
 ) -> dict[int, float]:
     """For each target step the ``lr`` of rule ``name`` with the smallest mean loss there.
 
@@ -37,14 +35,14 @@ def tuned_rates(
     :raises ValueError: if the rule has no learning rate to tune.
     """
     targets = sorted(set(steps))
-    known = _cached().get(family_key(experiment), {}).get(rule_key(name, options), {})
+    known = _cached().get(family_key(experiment), {}).get(rule_key(name, options or {}), {})
     if all(str(step) in known for step in targets):
         return {step: known[str(step)] for step in targets}
     return sweep(name, experiment, targets, options)
 
 
 def sweep(
-    name: str, experiment: Experiment, steps: Sequence[int], options: Mapping[str, Any] = NOTHING
+    name: str, experiment: Experiment, steps: Sequence[int], options: Mapping[str, Any] | None = None
 ) -> dict[int, float]:
     """``tuned_rates``, computed: all of ``HandDesigned.learning_rates``, then the best two of each step once more.
 
@@ -61,7 +59,7 @@ def sweep(
         """The rates for each step, best first."""
         scores: dict[int, list[tuple[int, float, float]]] = {step: [] for step in steps}
         for lr in rates:
-            losses = losses_after(RULES.build(name, {**options, "lr": lr}), problems, steps)
+            losses = losses_after(RULES.build(name, {**(options or {}), "lr": lr}), problems, steps)
             for step, loss in zip(steps, losses, strict=True):
                 survived = loss.isfinite()
                 mean = float(loss[survived].double().mean())

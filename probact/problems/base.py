@@ -31,14 +31,14 @@ class Score(NamedTuple):
 class Optimizee(ABC):
     """A batch of L problems, each with its own parameters theta.
 
-    Every tensor field (and every tensor of ``init``) has L as its first dimension, and problem l reads row l
+    Every tensor field (and every tensor of ``theta0``) has L as its first dimension, and problem l reads row l
     of each only: no leak between problems.  A field that all problems share is wrapped in ``Shared``; a field can be an
     ``Optimizee`` itself.
 
-    :ivar init: theta_0.
+    :ivar theta0: theta_0.
     """
 
-    init: Params
+    theta0: Params
 
     @property
     def stochastic(self) -> bool:
@@ -69,7 +69,7 @@ class Optimizee(ABC):
     @property
     def num(self) -> int:
         """L."""
-        return next(iter(self.init.values())).shape[0]
+        return next(iter(self.theta0.values())).shape[0]
 
     def select(self, index: Tensor) -> Self:
         """The problems at ``index`` (bool mask or int64)."""
@@ -125,7 +125,7 @@ class OptimizeeFamily(ABC):
     """Experiment settings (field -> value) that suit this family better than the general defaults."""
 
     @property
-    def parts(self) -> Sequence[OptimizeeFamily]:
+    def members(self) -> Sequence[OptimizeeFamily]:
         """Of a mixture the families that it mixes, which are validated on, tuned and judged one by one; else itself."""
         return (self,)
 

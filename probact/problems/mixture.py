@@ -35,15 +35,15 @@ class Mixture(OptimizeeFamily):
             raise ValueError(f"family {self.name!r}: expected members among the other families, got {got}")
         if wrong := [option for _, *options in named for option in options if "=" not in option]:
             raise ValueError(f"family {self.name!r}: expected KEY=VALUE after a member's colon, got {wrong[0]!r}")
-        self._parts = tuple(
+        self._members = tuple(
             FAMILIES.build(name, dict(option.replace("/", ",").split("=", 1) for option in options))
             for name, *options in named
         )
 
     @property
-    def parts(self) -> Sequence[OptimizeeFamily]:
-        return self._parts
+    def members(self) -> Sequence[OptimizeeFamily]:
+        return self._members
 
     def sample(self, num: int, generator: torch.Generator) -> Optimizee:
-        chosen = int(torch.randint(len(self.parts), (), generator=generator))
-        return self.parts[chosen].sample(num, generator)
+        chosen = int(torch.randint(len(self.members), (), generator=generator))
+        return self.members[chosen].sample(num, generator)

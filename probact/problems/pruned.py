@@ -56,7 +56,7 @@ def prune(network: Network, template: nn.Module, widths: list[Tensor], depth: Te
     ones = torch.ones(network.num, next(iter(linear.values())).in_features)
     read = ones  # units of the layer before, (L, in)
     masks: Params = {}
-    init: Params = {}
+    theta0: Params = {}
     for index, (name, layer) in enumerate(linear.items()):
         if index < len(widths):
             units = (torch.arange(layer.out_features) < widths[index].unsqueeze(-1)).to(ones.dtype)
@@ -66,8 +66,8 @@ def prune(network: Network, template: nn.Module, widths: list[Tensor], depth: Te
         scale = (layer.in_features / read.sum(-1)).sqrt()
         masks |= {f"{name}.weight": units.unsqueeze(-1) * read.unsqueeze(1), f"{name}.bias": units}
         for part in (f"{name}.weight", f"{name}.bias"):
-            init[part] = network.init[part] * masks[part] * per_problem(scale, network.init[part])
+            theta0[part] = network.theta0[part] * masks[part] * per_problem(scale, network.theta0[part])
         if index < len(widths):
             read = units if index == 0 else torch.where((index < depth).unsqueeze(-1), units, read)
-    fields = {name: value for name, value in vars(network).items() if name != "init"}
-    return Pruned(init, **fields, kept=masks)
+    fields = {name: value for name, value in vars(network).items() if name != "theta0"}
+    return Pruned(theta0, **fields, kept=masks)

@@ -30,9 +30,9 @@ class Scaled(Optimizee):
         """log c ~ N(0, spread^2), independent from coordinate to coordinate."""
         scale = map_params(
             lambda tensor: torch.exp(spread * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)),
-            inner.init,
+            inner.theta0,
         )
-        return cls(map_params(torch.div, inner.init, scale), scale, inner)
+        return cls(map_params(torch.div, inner.theta0, scale), scale, inner)
 
     def _theta(self, params: Params) -> Params:
         return map_params(torch.mul, params, self.scale)

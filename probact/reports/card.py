@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from probact.runs.run import Chain, Run
-from probact.runs.trained import Pretrained
+from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
 
 TO_BE_WRITTEN = "To be written: what it was not tried on, and where it fails."
@@ -34,7 +34,7 @@ def trainings_of(chain: Chain) -> list[Chain]:
 
 def write_card(
     out: Path,
-    one: Pretrained,
+    one: TrainedOptimizer,
     trainings: Sequence[tuple[Chain, str]],
     summary: Mapping[str, Any],
     limits: str = "",

@@ -14,7 +14,7 @@ from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee
 from probact.reports.posterior_file import CHAIN_TABLES
 from probact.runs.experiment import Experiment
-from probact.support.randomness import generator
+from probact.support.randomness import random_stream
 
 
 def to_datatree(
@@ -29,7 +29,7 @@ def to_datatree(
 
     :param objectives: one for each chain, trained by ``experiment`` from its own seed.
     """
-    random = generator("draws", seed)
+    random = random_stream("draws", seed)
     inferences = [infer(objective, optimizee) for objective in objectives]
     chains = [inference.tables() for inference in inferences]
     prior = inferences[0].prior

@@ -21,7 +21,7 @@ def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
     return f"{label:40}" + "".join(f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
-def losses(summary: Mapping[str, Any]) -> str:
+def loss_table(summary: Mapping[str, Any]) -> str:
     """The held-out loss beside Adam's and the untrained rule's."""
     steps = list(summary["loss_at"])
     widths = [10] * len(steps)
@@ -44,7 +44,7 @@ def losses(summary: Mapping[str, Any]) -> str:
     )
 
 
-def halting(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: int) -> str:
+def halting_table(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: int) -> str:
     """The halting step beside prior and exact posterior, evidence and gaps, and what stopping costs and saves."""
     learned = posterior != NO_HALTING
     step, exact = statistics["halting"], statistics["map"]
@@ -93,7 +93,7 @@ def halting(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: i
     return "\n".join(lines)
 
 
-def evaluation(result: Mapping[str, Any]) -> str:
+def evaluation_table(result: Mapping[str, Any]) -> str:
     """Losses of every optimizer at every step, and each trained one against the best baseline."""
     steps = list(result["losses"][0]["loss"])
     widths = [18] * len(steps)
@@ -142,7 +142,7 @@ def _score(row: Mapping[str, Any], step: str) -> str:
     return ("diverged" if loss is None else f"{loss:.4f}") + known
 
 
-def stopping(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> str:
+def stopping_table(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> str:
     """What each stop rule makes of each trained optimizer, then every optimizer with the best stop found for it."""
     cost = result["cost"]
     columns = ["J", "loss", "steps", "± sd", "share", "rank corr"]
@@ -182,7 +182,7 @@ def stopping(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> st
     return "\n".join(lines)
 
 
-def prior(chosen: Prior) -> str:
+def prior_table(chosen: Prior) -> str:
     """Means and quantiles of p(t) and p(T), and the price of a step."""
     nu, horizon = float(chosen.nu), chosen.horizon
     widths = [8] + [6] * len(LEVELS)

@@ -41,7 +41,7 @@ class HandDesigned(UpdateRule):
     def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         """The update and the next state."""
 
-    def follow(self, state: State, update: Params) -> State:
+    def after_foreign_step(self, state: State, update: Params) -> State:
         """``state`` as it is if another rule's ``update`` was made in place of its own."""
         return state
 

@@ -48,12 +48,12 @@ class FedBackGRU(nn.Module):
         return torch.lerp(new, hidden, keep)
 
 
-class Memory(NamedTuple):
-    """What the rule remembers of K tensors with d coordinates in all.
+class HierarchyMemory(NamedTuple):
+    """What the rule remembers of M tensors with d coordinates in all.
 
     :ivar log_rate: log of the rate over the one it starts at, ``(L, d)``.
     :ivar num_seen: gradients seen, ``(L,)``.
-    :ivar parameter, tensor, overall: hidden states of the levels, ``(L, hidden, d)``, ``(L, hidden, K)``,
+    :ivar parameter, tensor, overall: hidden states of the levels, ``(L, hidden, d)``, ``(L, hidden, M)``,
         ``(L, hidden)``.
     :ivar means, squares: running means of g, and of their squares, ``(L, S, d)``.
     """
@@ -132,7 +132,9 @@ class Hierarchical(UpdateRule):
             )
         )
         zero = flat.new_zeros(num, NUM_SCALES, num_coordinates)
-        return Memory(torch.zeros_like(flat), flat.new_zeros(num), parameter, tensor, overall[..., 0], zero, zero)
+        return HierarchyMemory(
+            torch.zeros_like(flat), flat.new_zeros(num), parameter, tensor, overall[..., 0], zero, zero
+        )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         sizes = [tensor[0].numel() for tensor in grads.values()]
@@ -157,7 +159,7 @@ class Hierarchical(UpdateRule):
         rate = (self.log_rate + _bounded(log_rate + change)).exp()
         log_rate = _bounded(log_rate + torch.sigmoid(-self.rate_logit) * change)
         kept = (part.movedim(0, 1) for part in (parameter, tensor, overall, means, squares))
-        return Step(unflatten(rate * direction, grads), Memory(log_rate, num_seen, *kept), overall.T)
+        return Step(unflatten(rate * direction, grads), HierarchyMemory(log_rate, num_seen, *kept), overall.T)
 
     def _average(
         self, grad: Tensor, means: Tensor, squares: Tensor, parameter: Tensor, num_seen: Tensor
@@ -190,11 +192,11 @@ def _bounded(log_rate: Tensor) -> Tensor:
 
 
 def _pool(columns: Tensor, sizes: list[int]) -> Tensor:
-    """Mean over the coordinates of each tensor, ``(*, d) -> (*, K)``."""
+    """Mean over the coordinates of each tensor, ``(*, d) -> (*, M)``."""
     return torch.stack([part.mean(-1) for part in columns.split(sizes, -1)], -1)
 
 
 def _spread(columns: Tensor, sizes: list[int]) -> Tensor:
-    """To each coordinate what its tensor has, ``(*, K) -> (*, d)``."""
+    """To each coordinate what its tensor has, ``(*, M) -> (*, d)``."""
     parts = zip(columns.split(1, -1), sizes, strict=True)
     return torch.cat([part.expand(*part.shape[:-1], size) for part, size in parts], -1)

@@ -26,7 +26,7 @@ class Curvature(NamedTuple):
     scale: Tensor
 
     @classmethod
-    def empty(cls, flat: Tensor, memory: int) -> Self:
+    def init(cls, flat: Tensor, memory: int) -> Self:
         """No pairs yet, for parameters ``flat (L, d)``."""
         pairs = flat.new_zeros(len(flat), memory, flat.shape[1])
         return cls(pairs, pairs, flat.new_zeros(len(flat), memory), flat.new_zeros(len(flat)))
@@ -79,7 +79,7 @@ class LBFGS(HandDesigned):
 
     def init(self, params: Params) -> State:
         flat = flatten(params)
-        return Curvature.empty(flat, self.memory), torch.zeros_like(flat), torch.zeros_like(flat)
+        return Curvature.init(flat, self.memory), torch.zeros_like(flat), torch.zeros_like(flat)
 
     def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         curvature, last_update, last_grad = state
@@ -88,6 +88,6 @@ class LBFGS(HandDesigned):
         update = torch.where((curvature.scale > 0).unsqueeze(-1), -curvature.solve(grad), -self.lr * grad)
         return unflatten(update, grads), (curvature, update, grad)
 
-    def follow(self, state: State, update: Params) -> State:
+    def after_foreign_step(self, state: State, update: Params) -> State:
         curvature, _, last_grad = state
         return curvature, flatten(update), last_grad

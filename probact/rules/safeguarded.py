@@ -18,16 +18,16 @@ TOLERANCE = 4.0
 """How far above the best the loss may be, in units of the noise."""
 CALM = 0.9
 """What each loss leaves of the noise at the best iterate, so that rises do not widen the tolerance."""
-SHRINK, GROW, LEAST_TRUST = 0.5, 1.02, 1e-9
-"""Factors of the trust, and its lower end."""
+SHRINK, GROW, LEAST_SHORTENING = 0.5, 1.02, 1e-9
+"""Factors of the shortening, and its lower end."""
 
 
 class Guard(NamedTuple):
     """What the safeguard remembers beside the wrapped rule's ``state``; all but ``best_params`` without graph.
 
     :ivar best_params: theta*, name -> ``(L, *shape)``.
-    :ivar best, calm: b, the score of theta*, and s*, the noise there, each ``(L,)``.
-    :ivar mean, noise, trust, num_seen: m, s, rho, t, each ``(L,)``.
+    :ivar best, calm: the score of theta*, and the noise there, each ``(L,)``.
+    :ivar mean, noise, shortening, num_seen: mean, noise, rho and t, each ``(L,)``.
     """
 
     state: State
@@ -36,7 +36,7 @@ class Guard(NamedTuple):
     calm: Tensor
     mean: Tensor
     noise: Tensor
-    trust: Tensor
+    shortening: Tensor
     num_seen: Tensor
 
 
@@ -45,22 +45,23 @@ class Safeguarded(UpdateRule):
 
     With f_t the loss at theta_t, u_t what the wrapped rule proposes there, and for each problem apart::
 
-        s_t = s + 0.02 (min(|f_t - m|, 2 s if f_t > m) - s)    noise, from s = 0.05 |f_0|; m, s of the step before
-        m_t = m + max(1 / t, 0.1) (f_t - m)                    running mean
-        theta*, b = argmin, min of max(f, m) over the steps 0..t
+        noise_t = noise + 0.02 (min(|f_t - mean|, 2 noise if f_t > mean) - noise)    from noise = 0.05 |f_0|;
+        mean_t = mean + max(1 / t, 0.1) (f_t - mean)           mean and noise are those of the step before
+        theta*, best = argmin, min of max(f, mean) over the steps 0..t
 
-        min(f_t, m_t) <= b + 4 s_t:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
-        else lost:                   theta_{t+1} = theta*;  rho <- rho / 2;  m <- b;  s <- s* <- 0.9 s*, the noise at
-                                     theta*;  the wrapped rule starts afresh
+        min(f_t, mean_t) <= best + 4 noise_t:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
+        else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- best;  noise <- calm <- 0.9 calm, calm the noise at
+                    theta*;  the wrapped rule starts afresh
 
-    Trust rho starts at 1: a rule that is never lost is not changed by a bit.  Neither a lucky minibatch makes a best
-    iterate nor an unlucky one a loss, since loss and running mean must agree: once a descent is over, Gaussian noise
-    leaves the tolerance in less than 1 % of 1,000-step runs (noise with heavy tails below does so more often).  No rise
-    outruns the tolerance, as rises let s grow by 2 % a step at most.  An update that is not finite counts as lost, and
-    so does, in ``walk.advance``, a loss or gradient.
+    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Neither a lucky minibatch makes
+    a best iterate nor an unlucky one a loss, since loss and running mean must agree: once a descent is over, Gaussian
+    noise leaves the tolerance in less than 1 % of 1,000-step runs (noise with heavy tails below does so more often).
+    No rise outruns the tolerance, as rises let the noise grow by 2 % a step at most.  An update that is not finite
+    counts as lost, and so does, in ``walk.advance``, a loss or gradient.
 
-    The best is a bound on what has been looked at: the iterate after the last look has not been, and while s is still
-    large the loss may be above b by 4 s.  Adding theta* - theta_t rounds, so that from 1e8 away it takes two steps.
+    The best is a bound on what has been looked at: the iterate after the last look has not been, and while the noise is
+    still large the loss may be above the best by 4 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
+    takes two steps.
     """
 
     recovers: ClassVar[bool] = True
@@ -79,12 +80,16 @@ class Safeguarded(UpdateRule):
         proposed = self.rule.step(grads, state.state, params, loss)
         finite = torch.stack([u.detach().isfinite().flatten(1).all(1) for u in proposed.update.values()]).all(0)
         guard, is_lost = _watch(state, params, loss.detach(), finite)
-        if not bool((guard.trust == 1).all()):  # a trust of 1 changes nothing
-            proposed = proposed._replace(update=map_params(lambda u: per_problem(guard.trust, u) * u, proposed.update))
+        if not bool((guard.shortening == 1).all()):  # a shortening of 1 changes nothing
+            proposed = proposed._replace(
+                update=map_params(lambda u: per_problem(guard.shortening, u) * u, proposed.update)
+            )
         if bool(is_lost.any()):
             proposed = self._rescue(proposed, guard, params, is_lost)
-        trust = torch.where(is_lost, SHRINK * guard.trust, GROW * guard.trust).clamp(LEAST_TRUST, 1.0)
-        return proposed._replace(state=guard._replace(state=proposed.state, trust=trust))
+        shortening = torch.where(is_lost, SHRINK * guard.shortening, GROW * guard.shortening).clamp(
+            LEAST_SHORTENING, 1.0
+        )
+        return proposed._replace(state=guard._replace(state=proposed.state, shortening=shortening))
 
     def _rescue(self, proposed: Step, guard: Guard, params: Params, is_lost: Tensor) -> Step:
         """``proposed`` with the way back and a fresh state where ``is_lost (L,)``."""

@@ -15,8 +15,8 @@ from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
-from probact.runs.trained import Pretrained
-from probact.support.randomness import generator
+from probact.runs.trained import TrainedOptimizer
+from probact.support.randomness import random_stream
 from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import Unrolling
 
@@ -29,14 +29,14 @@ def build_family(experiment: Experiment) -> OptimizeeFamily:
 
 def family_judged(experiment: Experiment) -> Experiment:
     """The experiment on the family that its results are of: of a mixture the first part, of any other its own."""
-    first = build_family(experiment).parts[0]
+    first = build_family(experiment).members[0]
     return experiment if first.name == experiment.family else replace(experiment, family=first.name, family_options={})
 
 
 def build_objective(experiment: Experiment) -> Objective:
     """The objective with rule and halting posterior in their initial state, a function of ``experiment.seed``."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator("weights", experiment.seed).initial_seed())
+        torch.manual_seed(random_stream("weights", experiment.seed).initial_seed())
         rule = RULES.build(experiment.rule, dict(experiment.rule_options)).requires_grad_(not experiment.freeze_rule)
         if experiment.safeguard:
             rule = Safeguarded(rule)
@@ -69,7 +69,7 @@ def build_objective(experiment: Experiment) -> Objective:
     return objective.to(experiment.device)
 
 
-def start_from(objective: Objective, source: Pretrained, experiment: Experiment) -> None:
+def start_from(objective: Objective, source: TrainedOptimizer, experiment: Experiment) -> None:
     """Let ``objective`` take over the rule's weights, and those of a halting posterior of the same kind and shape.
 
     :raises ValueError: if ``source`` holds another rule than ``experiment``, or the same with other options.

@@ -1,28 +1,15 @@
 """One experiment: every setting of a meta-training run, and how it becomes a family and an objective."""
 
 from __future__ import annotations
-from probact.support.randomness import generator
+
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
-import numpy as np
-import torch
-from probact.inference.posteriors.base import NO_HALTING
-from probact.unrolling.compilation import SEGMENT
-from probact.unrolling.progress import NUM_FEATURES
-from probact.inference.objectives.base import Objective
-from probact.unrolling.rollout import Unrolling
-from probact.problems.base import OptimizeeFamily
-from probact.inference.posteriors.base import HaltingPosterior
-from probact.inference.priors import Prior
-from probact.problems.base import FAMILIES
-from probact.inference.objectives.base import OBJECTIVES
-from probact.inference.posteriors.base import POSTERIORS
-from probact.rules.base import RULES
-from probact.rules.safeguarded import Safeguarded
 
+from probact.problems.base import FAMILIES
+from probact.unrolling.compilation import SEGMENT
 
 GRADIENTS = ("backprop", "pes")
 

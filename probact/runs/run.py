@@ -18,16 +18,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-from probact.support.tensor_files import load_tensors, save_tensors
-from probact.runs.experiment import Experiment
-from probact.support.files import write_atomically
+from typing import Any, NamedTuple
+
 from probact.inference.objectives.base import Objective
-from probact.runs.trained import Pretrained
 from probact.rules.safeguarded import bare
 from probact.runs.assembly import build_objective, start_from
-from typing import NamedTuple
-
+from probact.runs.experiment import Experiment
+from probact.runs.trained import TrainedOptimizer
+from probact.support.files import write_atomically
+from probact.support.tensor_files import load_tensors, save_tensors
 
 FORMAT = "probact checkpoint 1"
 RUNS = Path("runs")
@@ -91,7 +90,7 @@ class Chain:
         """The objective as it was before the first meta-step."""
         objective = build_objective(self.experiment)
         if self.begun is not None:
-            start_from(objective, Pretrained.load(self.begun), self.experiment)
+            start_from(objective, TrainedOptimizer.load(self.begun), self.experiment)
         return objective
 
     def load(self) -> Objective:
@@ -104,11 +103,11 @@ class Chain:
             objective.load_state_dict(state["best_weights"])
         return objective.eval()
 
-    def trained(self) -> Pretrained:
+    def trained(self) -> TrainedOptimizer:
         """What ``load`` gives, apart from all that training needs and on the CPU."""
         settings = self.experiment
         objective = replace(self, experiment=replace(settings, device="cpu")).load()
-        return Pretrained(
+        return TrainedOptimizer(
             rule=bare(objective.rule),
             options=settings.rule_options,
             posterior=objective.posterior,
@@ -150,7 +149,7 @@ class Run:
 
     @classmethod
     def create(
-        cls, folder: Path, experiment: Experiment, seeds: Sequence[int], source: Pretrained | None = None
+        cls, folder: Path, experiment: Experiment, seeds: Sequence[int], source: TrainedOptimizer | None = None
     ) -> Run:
         """Make the folder and write ``experiment.json``.
 

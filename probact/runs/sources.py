@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from probact.inference.posteriors.base import NO_HALTING
 from probact.runs.experiment import Experiment
-from probact.runs.trained import Pretrained, shipped
 from probact.runs.run import RUNS, Run
+from probact.runs.trained import TrainedOptimizer, shipped
 
 
 def is_run(source: str) -> bool:
@@ -26,25 +26,25 @@ def is_run(source: str) -> bool:
     return Path(source).is_dir()
 
 
-def best_of(source: str) -> Pretrained:
+def best_of(source: str) -> TrainedOptimizer:
     """The optimizer at ``source``; of a run the weights, of all its seeds, that validated best."""
-    return Run.open(Path(source)).best().trained() if is_run(source) else Pretrained.find(source)
+    return Run.open(Path(source)).best().trained() if is_run(source) else TrainedOptimizer.find(source)
 
 
 @dataclass(frozen=True)
-class Source:
+class Candidate:
     """A trained optimizer to be judged.
 
     :ivar folder: the run's, or the one where a file's results go; its name is that of the optimizer.
     :ivar experiment: on what it is judged: its family, H and price of a step.
     :ivar settings: all that is known of its training.
-    :ivar trained: seed of the training -> optimizer; 0 where it is not known.
+    :ivar seeds: seed of the training -> optimizer; 0 where it is not known.
     """
 
     folder: Path
     experiment: Experiment
     settings: Mapping[str, Any]
-    trained: Mapping[int, Pretrained]
+    seeds: Mapping[int, TrainedOptimizer]
 
     @classmethod
     def open(cls, source: str, family: str | None) -> Self:
@@ -53,11 +53,11 @@ class Source:
             return cls.of_run(Run.open(Path(source)))
         if family is None:
             raise ValueError(f"{source}: expected --family, what to judge it on, as it is not a run")
-        one = Pretrained.find(source)
+        one = TrainedOptimizer.find(source)
         settings = {
             "rule": one.rule.name,
             "rule_options": dict(one.options),
-            "halting": one.halting or NO_HALTING,
+            "halting": one.head_name or NO_HALTING,
             "prior_nu": one.nu,
             "horizon": one.horizon,
             "kl_scale": one.kl_scale,
@@ -68,5 +68,5 @@ class Source:
     @classmethod
     def of_run(cls, run: Run) -> Self:
         """All its seeds."""
-        trained = {chain.experiment.seed: chain.trained() for chain in run.chains}
-        return cls(run.folder, run.experiment, asdict(run.experiment), trained)
+        seeds = {chain.experiment.seed: chain.trained() for chain in run.chains}
+        return cls(run.folder, run.experiment, asdict(run.experiment), seeds)

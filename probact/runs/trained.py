@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.rules.base import RULES, UpdateRule
 from probact.support.tensor_files import load_tensors, save_tensors
 from probact.unrolling.progress import NUM_FEATURES
-from probact.inference.posteriors.base import HaltingPosterior
-from probact.rules.base import RULES
-from probact.rules.base import UpdateRule
 
 FORMAT = "probact optimizer 1"
 WEIGHTS = Path(__file__).parent.with_name("weights")
@@ -24,7 +23,7 @@ def shipped() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class TrainedOptimizer:
     """A rule and its halting posterior as training left them.
 
     :ivar rule: without the safeguard.
@@ -44,20 +43,20 @@ class Pretrained:
     safeguard: bool = False
 
     @property
-    def halting(self) -> str | None:
+    def head_name(self) -> str | None:
         """Kind of the halting posterior, or None."""
         return None if self.posterior is None else self.posterior.distribution.name
 
     def describe(self) -> str:
         """One line."""
         worn = " in the safeguard" if self.safeguard else ""
-        return f"rule {self.rule.name}{worn}, halting {self.halting or 'none'}, trained on {self.horizon} steps"
+        return f"rule {self.rule.name}{worn}, halting {self.head_name or 'none'}, trained on {self.horizon} steps"
 
     def save(self, path: Path) -> None:
         """One file, which ``load`` reads back."""
         halting = None
         if self.posterior is not None:
-            halting = {"name": self.halting, "weights": self.posterior.state_dict()}
+            halting = {"name": self.head_name, "weights": self.posterior.state_dict()}
         content = {
             "format": FORMAT,
             "rule": {"name": self.rule.name, "options": dict(self.options), "weights": self.rule.state_dict()},

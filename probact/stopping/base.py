@@ -61,7 +61,7 @@ class StopRule(ABC):
         other.threshold = threshold
         return other
 
-    def start(self, like: Tensor) -> Any:
+    def init(self, like: Tensor) -> Any:
         """The memory before step 1, for problems ``like (L,)``."""
         return ()
 

@@ -16,7 +16,7 @@ from probact.support.trees import Params, map_state
 from probact.unrolling.walk import Seen, Walk
 
 
-class Following:
+class OnlineBelief:
     """A halting posterior followed online: from what the rule saw to what a stop rule may know.
 
     :ivar halted, hidden: mass of q(t|x) spent so far ``(L,)`` and the head's memory; None before the first step.
@@ -34,12 +34,12 @@ class Following:
         self.halted: Tensor | None = None
         self.hidden: Tensor | None = None
 
-    def observe(self, step: int, seen: Seen) -> Known:
+    def take_in(self, step: int, seen: Seen) -> Known:
         """``seen`` at theta_step."""
         square = torch.stack([grad.flatten(1).square().sum(1) for grad in seen.grads.values()]).sum(0)
         hazard = None
         if self.posterior is not None:
-            logit, self.hidden = self.posterior.follow(seen.features, self.hidden)
+            logit, self.hidden = self.posterior.step(seen.features, self.hidden)
             halted = torch.zeros_like(logit) if self.halted is None else self.halted
             hazard = self.posterior.distribution.hazard(logit, halted)
             self.halted = halted + (1 - halted) * hazard
@@ -81,19 +81,19 @@ def run_until_stopped(
         has stopped; else all run to the end of the last one and are only read where they were stopped.
     """
     with torch.no_grad():
-        walk, following = Walk(rule, optimizee), Following(posterior)
+        walk, belief = Walk(rule, optimizee), OnlineBelief(posterior)
         num = optimizee.num
-        device = next(iter(optimizee.init.values())).device
+        device = next(iter(optimizee.theta0.values())).device
         step = torch.zeros(num, dtype=torch.long, device=device)
-        params = {name: torch.empty_like(tensor) for name, tensor in optimizee.init.items()}
+        params = {name: torch.empty_like(tensor) for name, tensor in optimizee.theta0.items()}
         running, problem = torch.ones(num, dtype=torch.bool, device=device), torch.arange(num, device=device)
         memory: Any = None
         computed = 0
         for s in range(1, horizon + 1):
             walk.move()
-            known = following.observe(s, walk.look())
+            known = belief.take_in(s, walk.look())
             computed += len(problem)
-            memory = stop.start(known.loss) if memory is None else memory
+            memory = stop.init(known.loss) if memory is None else memory
             score, memory = stop.score(known, memory)
             stopping = running & ((score >= stop.threshold) | torch.tensor(s == horizon, device=device))
             if bool(stopping.any()):
@@ -107,7 +107,7 @@ def run_until_stopped(
                 if compact and left <= 0.85 * len(problem):
                     kept = running.nonzero().squeeze(1)
                     walk.keep(kept)
-                    following.keep(kept)
+                    belief.keep(kept)
                     memory = map_state(lambda tensor, kept=kept: tensor[kept], memory)
                     problem, running = problem[kept], running[kept]
         nll = optimizee.nll(params)

@@ -51,7 +51,7 @@ class Patience(StopRule):
     def candidates(cls) -> list[StopRule]:
         return [cls(epsilon=epsilon) for epsilon in (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)]
 
-    def start(self, like: Tensor) -> Any:
+    def init(self, like: Tensor) -> Any:
         return torch.full_like(like, math.inf), torch.zeros_like(like)
 
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
@@ -106,7 +106,7 @@ class Stochastic(StopRule):
         super().__init__(threshold)
         self.seed = seed
 
-    def start(self, like: Tensor) -> Any:
+    def init(self, like: Tensor) -> Any:
         uniform = torch.rand(len(like), dtype=torch.float64, generator=torch.Generator().manual_seed(self.seed))
         return uniform.to(like)
 

@@ -25,7 +25,7 @@ def uniform_bits(keys: Tensor, counters: Tensor) -> Tensor:
 _STREAMS = ("weights", "train", "horizon", "validation", "test", "tuning", "draws", "perturbations")
 
 
-def generator(stream: str, seed: int, index: int = 0) -> torch.Generator:
+def random_stream(stream: str, seed: int, index: int = 0) -> torch.Generator:
     """Random numbers as a function of what they are for: no state to save, and no two streams overlap.
 
     :param stream: ``weights``, ``train``, ``horizon``, ``validation``, ``test``, ``tuning``, ``draws`` or

@@ -15,7 +15,7 @@ Weights = dict[str, Tensor]
 """Weights of L copies of a rule, or perturbations of them: name -> ``(L, *shape)``."""
 
 
-def trained(rule: UpdateRule) -> dict[str, nn.Parameter]:
+def trainable(rule: UpdateRule) -> dict[str, nn.Parameter]:
     """The weights that are to be trained."""
     return {name: weight for name, weight in rule.named_parameters() if weight.requires_grad}
 

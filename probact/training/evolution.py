@@ -11,7 +11,7 @@ from torch import Tensor
 from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.training.copies import Copies, Weights, trained
+from probact.training.copies import Copies, Weights, trainable
 from probact.unrolling.rollout import Rollout, rollout_of
 from probact.unrolling.walk import Walk
 
@@ -23,7 +23,7 @@ def perturbations(rule: UpdateRule, num: int, part: range, random: torch.Generat
             name: torch.randn(num, *weight.shape, dtype=weight.dtype, generator=random)[part.start : part.stop].to(
                 weight.device
             )
-            for name, weight in trained(rule).items()
+            for name, weight in trainable(rule).items()
         }
 
 
@@ -38,20 +38,20 @@ def evolve(
     """The objective's mean over perturbed copies of the rule, with the rule's gradient by PES in place of its graph.
 
     Each problem has an antithetic pair of copies, weights phi +- sigma eps_s in segment s, where eps_s ~ N(0, I) is new
-    in every segment and all else goes on.  With J_s what the objective makes of the unroll up to the end of segment s::
+    in every segment and all else goes on.  With V_s what the objective makes of the unroll up to the end of segment s::
 
-        g  =  mean over problems of  sum_s eps_s (D_S - D_{s-1}) / (2 sigma),    D_s = J_s(+) - J_s(-),  D_0 = 0
+        g  =  mean over problems of  sum_s eps_s (D_S - D_{s-1}) / (2 sigma),    D_s = V_s(+) - V_s(-),  D_0 = 0
 
     which is sum_s xi_s (D_s - D_{s-1}) / (2 sigma) with xi_s = eps_1 + .. + eps_s (Vicol, Metz and Sohl-Dickstein 2021,
-    arXiv 2112.13835, section 4): an unbiased gradient of the smoothed objective E_eps J, of each step through all later
+    arXiv 2112.13835, section 4): an unbiased gradient of the smoothed objective E_eps V, of each step through all later
     ones, and through the gradients that the rule sees, which backpropagation here leaves out.  All segments go into one
     update: weights that change in between would bias it, and only a whole unroll can be halted.
 
-    An objective need not be a sum over steps: J_s is that of the unroll whose rest is ``held``, the same for both
-    copies, so that a sum's J_s differ by the segment's losses.  For the proof J_s may be anything that does not see
-    eps_{s+1}, ..., as long as J_S is the objective.
+    An objective need not be a sum over steps: V_s is that of the unroll whose rest is ``held``, the same for both
+    copies, so that a sum's V_s differ by the segment's losses.  For the proof V_s may be anything that does not see
+    eps_{s+1}, ..., as long as V_S is the objective.
 
-    The halting posterior is not perturbed: its gradient is that of the mean of J_S, by backpropagation through the head
+    The halting posterior is not perturbed: its gradient is that of the mean of V_S, by backpropagation through the head
     alone.  A problem of which either copy diverged is left out and, in the returned unroll of the first copies, has
     diverged.
 
@@ -76,14 +76,14 @@ def evolve(
         before = [objective.totals(held(rollout, start), anneal) for start in starts]
         plus, minus = _credit(torch.stack([*before, values])).chunk(2, 1)
         share = (plus - minus) / (2 * sigma * plus.shape[1])
-    for name, weight in trained(rule).items():
+    for name, weight in trainable(rule).items():
         gradient = sum(torch.tensordot(part, eps[name][kept], 1) for part, eps in zip(share, used, strict=True))
         loss = loss + (gradient * (weight - weight.detach())).sum()
     return loss, first
 
 
 def _credit(values: Tensor) -> Tensor:
-    """What each segment's perturbation answers for, ``(S, L)``, of J_0, ..., J_S ``(S + 1, L)``: its and all later."""
+    """What each segment's perturbation answers for, ``(S, L)``, of V_0, ..., V_S ``(S + 1, L)``: its and all later."""
     return values[-1] - values[:-1]
 
 
@@ -104,7 +104,7 @@ def _held(table: Tensor, num: int) -> Tensor:
 
 def _pairs(optimizee: Optimizee) -> Optimizee:
     """Every problem, and then every problem again."""
-    index = torch.arange(optimizee.num, device=next(iter(optimizee.init.values())).device)
+    index = torch.arange(optimizee.num, device=next(iter(optimizee.theta0.values())).device)
     return optimizee.select(index.repeat(2))
 
 
@@ -116,13 +116,13 @@ def _unroll(
     for start, eps in zip(starts, noise, strict=True):
         weights = {
             name: torch.cat([weight + sigma * eps[name], weight - sigma * eps[name]])
-            for name, weight in trained(rule).items()
+            for name, weight in trainable(rule).items()
         }
         walk = Walk(Copies(rule, weights), optimizee, carry, start)
         for _ in range(start, min(start + starts.step, horizon)):
-            table.append((walk.observe(), *walk.propose()))
+            table.append((walk.nll(), *walk.propose()))
             walk.move()
         carry = walk.carry
-    table.append((walk.observe(), *walk.propose()))
+    table.append((walk.nll(), *walk.propose()))
     nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
     return rollout_of(nll, of_rule, signals, walk.params, optimizee)

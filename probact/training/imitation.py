@@ -39,7 +39,7 @@ def imitate(
     anneal: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[Tensor, Rollout]]:
-    """``Objective.parts`` plus ``weight`` times the mean over problems and steps of |u_t - v_t|^2 / |v_t|^2.
+    """``Objective.scored_unrolls`` plus ``weight`` times the mean over problems and steps of |u_t - v_t|^2 / |v_t|^2.
 
     u_t is the rule's step at theta_t and v_t the teacher's, t = 1..K as for halting.  (Chen et al. 2020, arXiv
     2010.09089, section 3.2, with the teacher on the student's path: there the two paths are compared, which part.)
@@ -79,7 +79,7 @@ class Apprentice(UpdateRule):
         step = self.rule.step(grads, state.student, params, loss)
         with torch.no_grad():
             shown, memory = self.teacher.update(grads, state.teacher, params)
-            memory = self.teacher.follow(memory, map_params(Tensor.detach, step.update))
+            memory = self.teacher.after_foreign_step(memory, map_params(Tensor.detach, step.update))
         features = torch.cat([step.features, _distance(flatten(step.update), flatten(shown)).unsqueeze(-1)], -1)
         return Step(step.update, Lesson(step.state, memory), features)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from probact.problems.data.sets import VARIABLE as DATA_DIRECTORY
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
-from probact.runs.trained import Pretrained
+from probact.runs.trained import TrainedOptimizer
 from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.meta_training import MetaTraining
 
@@ -53,11 +53,11 @@ def restore(chain: Chain, training: MetaTraining) -> None:
         with chain.fitting():
             training.load_state_dict(state)
     elif chain.begun is not None:
-        training.start_from(Pretrained.load(chain.begun))
+        training.start_from(TrainedOptimizer.load(chain.begun))
     chain.cut_metrics(training.step)
 
 
-def follow(ranks: Ranks) -> None:
+def train_as_rank(ranks: Ranks) -> None:
     """What the ranks beside rank 0 do: train in step with its ``train``, chain after chain, until it dismisses them.
 
     :raises ProcessLostError: if rank 0 ended without that, as it does after an error.

@@ -22,8 +22,8 @@ from probact.problems.scaled import Scaled
 from probact.runs.assembly import build_family, build_objective, check_trainable, start_from
 from probact.runs.experiment import Experiment
 from probact.runs.run import Record
-from probact.runs.trained import Pretrained
-from probact.support.randomness import generator
+from probact.runs.trained import TrainedOptimizer
+from probact.support.randomness import random_stream
 from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.evolution import evolve, perturbations
 from probact.training.imitation import imitate, teacher_of
@@ -55,13 +55,13 @@ class MetaTraining:
         self.optimizer = torch.optim.Adam(weights, lr=experiment.lr)
         self.step = 0
         self.skipped = 0
-        self.best_diverged = experiment.validation_problems * len(self.family.parts)
+        self.best_diverged = experiment.validation_problems * len(self.family.members)
         self.best_validation = math.inf
         self.best_weights = copy.deepcopy(self.objective.state_dict())
         self._has_begun = not experiment.begin_with
         self._validation_sets: list[Optimizee] = []
 
-    def start_from(self, source: Pretrained) -> None:
+    def start_from(self, source: TrainedOptimizer) -> None:
         """Take over the weights of ``source``: see ``runs.assembly.start_from``."""
         start_from(self.objective, source, self.experiment)
         self.best_weights = copy.deepcopy(self.objective.state_dict())
@@ -78,7 +78,7 @@ class MetaTraining:
     def _meta_step(self) -> Record:
         begun = time.perf_counter()
         settings, k = self.experiment, self.step
-        random = generator("train", settings.seed, k)
+        random = random_stream("train", settings.seed, k)
         optimizee = self._sample(self.family, settings.batch, random, settings.random_scaling)
         anneal = min(1.0, (k + 1) / settings.kl_warmup) if settings.kl_warmup else 1.0
         lr = settings.lr * 0.5 * (1 + math.cos(math.pi * k / settings.meta_steps))
@@ -88,7 +88,7 @@ class MetaTraining:
         self.objective.train()
         try:
             with self.objective.capped(horizon_at(k, settings.horizon, settings.curriculum)):
-                parts = enumerate(self._parts(optimizee, anneal))
+                parts = enumerate(self._pieces(optimizee, anneal))
                 updates = [self._update(*part, lr, begins=place == 0) for place, part in parts]
             found, norms = zip(*updates, strict=True)
             self.step = k + 1
@@ -137,17 +137,17 @@ class MetaTraining:
             self.skipped += 1
         return found, norm.item()
 
-    def _parts(self, optimizee: Optimizee, anneal: float) -> Iterator[tuple[Tensor, Rollout]]:
+    def _pieces(self, optimizee: Optimizee, anneal: float) -> Iterator[tuple[Tensor, Rollout]]:
         """What the updates of this meta-step minimise, and their unrolls."""
         if self.experiment.gradient == "pes":
             return iter([self._evolve(optimizee, anneal)])
         if self.teacher is not None and (weight := weight_at(self.step, self.experiment)):
             return imitate(self.objective, self.teacher, weight, optimizee, anneal, self._draws())
-        return self.objective.parts(optimizee, anneal, self._draws())
+        return self.objective.scored_unrolls(optimizee, anneal, self._draws())
 
     def _evolve(self, optimizee: Optimizee, anneal: float) -> tuple[Tensor, Rollout]:
         settings = self.experiment
-        random = generator("perturbations", settings.seed, self.step)
+        random = random_stream("perturbations", settings.seed, self.step)
         noise = perturbations(self.objective.rule, settings.batch, self.ranks.part(settings.batch), random)
         return evolve(self.objective, optimizee, noise, settings.pes_sigma, settings.truncate or None, anneal)
 
@@ -155,7 +155,7 @@ class MetaTraining:
         """The objective on a fixed set of problems, the same for every seed: of a mixture the mean over its parts."""
         num = self.experiment.validation_problems
         self._validation_sets = self._validation_sets or [
-            self._sample(part, num, generator("validation", 0)) for part in self.family.parts
+            self._sample(part, num, random_stream("validation", 0)) for part in self.family.members
         ]
         self.objective.eval()
         with torch.no_grad():
@@ -186,7 +186,7 @@ class MetaTraining:
 
     def _draws(self) -> torch.Generator:
         """What this rank draws its T from: skips what the ranks before it draw."""
-        draws = generator("horizon", self.experiment.seed, self.step)
+        draws = random_stream("horizon", self.experiment.seed, self.step)
         if before := self.ranks.part(self.experiment.batch).start:
             self.objective.prior.horizon_distribution().draw((before,), draws)
         return draws
@@ -227,7 +227,7 @@ class MetaTraining:
     def _mean_halting(self, rollout: Rollout) -> float | None:
         with torch.no_grad():
             rollout = rollout.finite()
-            q = self.objective.halting(rollout)
+            q = self.objective.belief(rollout)
             if q is None or q.logits.shape[1] == 0:
                 return None
             prior = self.objective.prior.truncate(len(rollout.features))

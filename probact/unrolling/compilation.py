@@ -29,7 +29,7 @@ def compiled_rows(start: Callable[..., Walk], num: int) -> tuple[list[Row], Para
     by one.  Truncation cuts between segments: it has to be a multiple of ``SEGMENT``.
     """
     walk = start()
-    losses: list[Tensor] = [walk.observe()]
+    losses: list[Tensor] = [walk.nll()]
     passed: list[tuple[Tensor, Tensor]] = []
     while num - len(losses) >= SEGMENT and not _failures:
         step = len(passed)
@@ -48,7 +48,7 @@ def compiled_rows(start: Callable[..., Walk], num: int) -> tuple[list[Row], Para
     while len(losses) < num:
         passed.append(walk.propose())
         walk.move()
-        losses.append(walk.observe())
+        losses.append(walk.nll())
     passed.append(walk.propose())
     return [(nll, *seen) for nll, seen in zip(losses, passed, strict=True)], walk.params
 
@@ -70,7 +70,7 @@ def _segment(
     for _ in range(SEGMENT):
         features, signals = walk.propose()
         walk.move()
-        rows.append((walk.observe(), features, signals))
+        rows.append((walk.nll(), features, signals))
     return walk.carry, walk.known, tuple(map(torch.stack, zip(*rows, strict=True)))
 
 

@@ -44,7 +44,7 @@ class Progress(NamedTuple):
     averages: Tensor
 
 
-def start(loss: Tensor) -> Progress:
+def init(loss: Tensor) -> Progress:
     """Memory before the first step; ``loss (L,)`` gives shape and type only."""
     zero = torch.zeros_like(loss)
     return Progress(zero, zero, zero, zero, zero, torch.stack([zero, zero], -1))
@@ -57,7 +57,7 @@ def _logs(signals: Tensor) -> tuple[Tensor, ...]:
     return loss, log_norm, promise, log_length
 
 
-def observe(progress: Progress, signals: Tensor) -> tuple[Tensor, Progress]:
+def take_in(progress: Progress, signals: Tensor) -> tuple[Tensor, Progress]:
     """Features ``(L, 15)`` at theta_t from what was measured there, ``(4, L)``, and the memory of the steps before."""
     with torch.no_grad():
         loss, log_norm, promise, log_length = _logs(signals)

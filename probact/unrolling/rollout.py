@@ -76,7 +76,7 @@ def unroll(
     weights = [weight for weight in rule.parameters() if weight.requires_grad] if torch.is_grad_enabled() else []
     if recompute and weights:
         nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
-        params = dict(zip(optimizee.init, tensors, strict=True))
+        params = dict(zip(optimizee.theta0, tensors, strict=True))
         return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
     if compiled and weights:
         table, params = compiled_rows(start, num_steps + 1)
@@ -112,7 +112,7 @@ def rollout_of(
 
 
 class Unrolling(NamedTuple):
-    """How an objective unrolls: see ``rollout.unroll``; ``by_segment``: see ``Objective.parts``."""
+    """How an objective unrolls: see ``rollout.unroll``; ``by_segment``: see ``Objective.scored_unrolls``."""
 
     truncate: int | None = None
     through_path: bool = True

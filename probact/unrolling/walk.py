@@ -15,7 +15,7 @@ from probact.rules.base import UpdateRule
 from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
 from probact.unrolling import progress as progress_features
 
-LOST = 1e30
+STAND_IN_LOSS = 1e30
 """What stands for a loss that is not finite, where a rule is to recover from it."""
 
 
@@ -28,11 +28,11 @@ class Carry(NamedTuple):
     alive: Tensor
 
 
-def begin(rule: UpdateRule, params: Params) -> Carry:
+def init(rule: UpdateRule, params: Params) -> Carry:
     """The carry before step 1 at ``params`` = theta_0."""
     like = next(iter(params.values()))
     zero = like.new_zeros(len(like))
-    return Carry(params, rule.init(params), progress_features.start(zero), zero == 0)
+    return Carry(params, rule.init(params), progress_features.init(zero), zero == 0)
 
 
 def _zero_unless(kept: Tensor, params: Params) -> Params:
@@ -55,7 +55,7 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t.
 
     A problem whose loss or gradient is not finite stops where it is, for good: divergence is data, never NaN in the
-    rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``LOST`` and gradient 0 there.
+    rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``STAND_IN_LOSS`` and gradient 0 there.
     """
     finite = loss.isfinite()
     for grad in grads.values():
@@ -63,7 +63,7 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     alive = carry.alive if rule.recovers else carry.alive & finite
     seen = alive & finite
     if not (all_seen := _all(seen)):
-        loss, grads = torch.where(seen, loss, LOST if rule.recovers else 0.0), _zero_unless(seen, grads)
+        loss, grads = torch.where(seen, loss, STAND_IN_LOSS if rule.recovers else 0.0), _zero_unless(seen, grads)
     step = rule.step(grads, carry.state, carry.params, loss)
     update = step.update if all_seen else _zero_unless(alive, step.update)
     proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
@@ -108,12 +108,12 @@ class Seen(NamedTuple):
 
 def see(loss: Tensor, grads: Params, proposed: Proposed, ahead: Carry) -> tuple[Seen, Carry]:
     """What ``advance`` made of loss and gradient at theta_t as halting sees it; ``ahead`` with it in its memory."""
-    features, progress = progress_features.observe(ahead.progress, proposed.signals)
+    features, progress = progress_features.take_in(ahead.progress, proposed.signals)
     return Seen(loss, grads, torch.cat([proposed.features, features], -1)), ahead._replace(progress=progress)
 
 
 class Walk:
-    """An unroll in progress: ``observe`` and ``look`` at theta_t, then ``move`` to theta_{t+1}.
+    """An unroll in progress: ``nll`` and ``look`` at theta_t, then ``move`` to theta_{t+1}.
 
     In gradient mode (and if the rule has weights) all carry gradients to the rule's weights.  The optimizee's
     gradient is an input without graph, as in Andrychowicz et al. 2016 (no second derivatives), so that the optimizee's
@@ -142,7 +142,7 @@ class Walk:
         self.truncate = truncate
         self.through_path = through_path
         self.step = step
-        self.carry = carry or begin(rule, optimizee.init)
+        self.carry = carry or init(rule, optimizee.theta0)
         self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
         self.known = known
         self._next: Carry | None = None
@@ -152,7 +152,7 @@ class Walk:
         """theta_t."""
         return self.carry.params
 
-    def observe(self) -> Tensor:
+    def nll(self) -> Tensor:
         """-log p(x | theta_t), ``(L,)``; inf where the problem diverged."""
         params, alive = self.carry.params, self.carry.alive
         if self._learning or not self.optimizee.stochastic:
@@ -210,4 +210,4 @@ def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     for row in range(num):
         if row:
             walk.move()
-        yield walk.observe(), *walk.propose()
+        yield walk.nll(), *walk.propose()

@@ -137,7 +137,7 @@ class ACT(Objective):
             with poutine.scale(scale=kl_scale):
                 T = pyro.sample("T", self.prior.horizon_distribution())
             if self.estimator.collapses_halting:
-                bound = self._bound(self._halting(rollout), rollout, kl_scale)
+                bound = self._bound(self._belief(rollout), rollout, kl_scale)
                 pyro.factor("x", bound[T - 1, problem])
                 return
             with poutine.scale(scale=kl_scale):
@@ -157,12 +157,12 @@ class ACT(Objective):
             poutine.scale(scale=kl_scale),
         ):
             if self.halting_first:
-                last_row = self._halting(rollout).log_last_row()
+                last_row = self._belief(rollout).log_last_row()
                 t = pyro.sample("t", Steps(last_row.T, validate_args=False), infer=infer)
                 if not self.estimator.collapses_halting:
                     pyro.sample("T", self.prior.horizon_given_halting(t), infer=infer)
                 return
-            q = self._halting(rollout)
+            q = self._belief(rollout)
             horizon = self._horizon(q, rollout, kl_scale)
             T = pyro.sample("T", horizon, infer={} if self.estimator.draws_horizon else infer)
             if not self.estimator.collapses_halting:
@@ -170,7 +170,7 @@ class ACT(Objective):
 
     def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """-ELBO of each problem by the closed form, which no estimator's draws disturb."""
-        q, kl_scale, log_likelihood = self.halting(rollout), self.kl_scale * anneal, rollout.log_likelihood
+        q, kl_scale, log_likelihood = self.belief(rollout), self.kl_scale * anneal, rollout.log_likelihood
         log_horizon = self.log_horizon(q, self.prior, log_likelihood, kl_scale)
         return -exact.elbo(q, self.prior, log_likelihood, kl_scale, log_horizon)
 
@@ -187,7 +187,7 @@ class ACT(Objective):
         """
         if not self.training:
             return super().loss(rollout, anneal)
-        self._shared = self._halting(rollout)
+        self._shared = self._belief(rollout)
         try:
             with pyro.get_param_store().scope():
                 loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
@@ -209,12 +209,12 @@ class ACT(Objective):
         bound = exact.elbo_given_horizon(q, prior, log_likelihood, kl_scale)
         return exact.optimal_horizon(prior, bound, kl_scale)
 
-    def halting(self, rollout: Rollout) -> HaltingDistribution:
+    def belief(self, rollout: Rollout) -> HaltingDistribution:
         """q(t | x, T)."""
-        q = self._halting(rollout)
+        q = self._belief(rollout)
         return exact.halting_first(q, self.prior.truncate(len(rollout.features))) if self.halting_first else q
 
-    def _halting(self, rollout: Rollout) -> HaltingDistribution:
+    def _belief(self, rollout: Rollout) -> HaltingDistribution:
         if self._shared is not None:
             return self._shared
         assert self.posterior is not None

@@ -99,7 +99,7 @@ class Objective(nn.Module, ABC):
         rollout = self.unroll(optimizee, generator)
         return self.score(rollout, anneal), rollout
 
-    def parts(
+    def scored_unrolls(
         self, optimizee: Optimizee, anneal: float = 1.0, generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Rollout]]:
         """``forward``; or by segment, if so asked for, whose losses they are."""
@@ -140,6 +140,6 @@ class Objective(nn.Module, ABC):
         """The guide's log q(T|x), ``(T, L)``: here the prior's."""
         return prior.log_horizon().unsqueeze(-1).expand_as(log_likelihood)
 
-    def halting(self, rollout: Rollout) -> HaltingDistribution | None:
+    def belief(self, rollout: Rollout) -> HaltingDistribution | None:
         """q(t | x, T), or None without a posterior."""
         return None if self.posterior is None else self.posterior(rollout.features)

@@ -40,7 +40,7 @@ class PonderCost(Objective):
         self.ponder_cost = ponder_cost
 
     def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
-        q = self.halting(rollout)
+        q = self.belief(rollout)
         assert isinstance(q, Graves)
         num_steps, remainder = q.ponder()
         expected = q.expect(rollout.nll[1:])[-1]

@@ -105,7 +105,7 @@ class HaltingPosterior(nn.Module):
         hidden, _ = self.memory(features)
         return self.distribution(self.output(hidden).squeeze(-1))
 
-    def follow(self, features: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def step(self, features: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step: ``features (L, F)`` and the memory of the step before -> logit ``(L,)`` and the next memory."""
         out, hidden = self.memory(features.unsqueeze(0), None if hidden is None else hidden.unsqueeze(0))
         return self.output(out[0]).squeeze(-1), hidden.squeeze(0)

@@ -79,7 +79,7 @@ class _NoDownloadError(Exception):
     """A download that failed, and why, in one line."""
 
 
-class Source(ABC):
+class DataFiles(ABC):
     """A data set's files.
 
     :ivar folders: where they may lie under the data directory, first choice first.
@@ -101,7 +101,7 @@ class Source(ABC):
 
 
 @dataclass(frozen=True)
-class IdxSource(Source):
+class IdxFiles(DataFiles):
     """Four idx files, gzipped or not.
 
     :ivar md5: of each gzipped file, images and labels of the training split, then of the test split.
@@ -128,7 +128,7 @@ class IdxSource(Source):
 
 
 @dataclass(frozen=True)
-class CifarSource(Source):
+class CifarFiles(DataFiles):
     """CIFAR-10, binary version: training files in the order of their names, which may hold fewer than 10,000 rows."""
 
     folders: tuple[str, ...]
@@ -189,18 +189,18 @@ _FASHION_MNIST_MD5 = (
     "bb300cfdad3c16e7a12a480ee83cd310",
 )
 
-SOURCES: dict[str, Source] = {
-    "mnist": IdxSource(
+SOURCES: dict[str, DataFiles] = {
+    "mnist": IdxFiles(
         ("mnist", "MNIST/raw"),
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         dict(zip(_IDX, _MNIST_MD5, strict=True)),
     ),
-    "fashion-mnist": IdxSource(
+    "fashion-mnist": IdxFiles(
         ("fashion-mnist", "FashionMNIST/raw"),
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         dict(zip(_IDX, _FASHION_MNIST_MD5, strict=True)),
     ),
-    "cifar10": CifarSource(
+    "cifar10": CifarFiles(
         ("cifar10", "cifar-10", "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"),
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         "c32a1d4ab5d03f1284b67883e8d87530",

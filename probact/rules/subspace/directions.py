@@ -30,16 +30,16 @@ _SMALL = 1e-30
 NUM_SIGNALS = 12
 
 
-class Memory(NamedTuple):
-    """What the directions are made of, without graph; K tensors a problem, d coordinates in all.
+class DirectionMemory(NamedTuple):
+    """What the directions are made of, without graph; M tensors a problem, d coordinates in all.
 
     :ivar basis: the directions at the last theta, ``(L, B, d)``; the means without their correction for the start.
     :ivar update: the last step, ``(L, d)``.
     :ivar to_means: the running means of theta less theta, ``(L, 2, d)``.
     :ivar square: running mean of g^2, ``(L, d)``.
     :ivar curvature: the pairs of L-BFGS.
-    :ivar log_rate: log of the Barzilai-Borwein step, ``(L, K)``.
-    :ivar sizes: length of theta_k, ``(L, K)``.
+    :ivar log_rate: log of the Barzilai-Borwein step, ``(L, M)``.
+    :ivar sizes: length of theta_m, ``(L, M)``.
     :ivar mean_loss: running mean of the loss, ``(L,)``.
     :ivar trust: what keeps from harm.
     """
@@ -55,52 +55,52 @@ class Memory(NamedTuple):
     trust: Trust
 
 
-def start(flat: Tensor, num_tensors: int, pairs: int) -> Memory:
+def init(flat: Tensor, num_tensors: int, pairs: int) -> DirectionMemory:
     """Before the first gradient, at parameters ``flat (L, d)``."""
     num, dimension = flat.shape
-    return Memory(
+    return DirectionMemory(
         basis=flat.new_zeros(num, NUM_DIRECTIONS, dimension),
         update=torch.zeros_like(flat),
         to_means=flat.new_zeros(num, len(PATHS), dimension),
         square=torch.zeros_like(flat),
-        curvature=Curvature.empty(flat, pairs),
+        curvature=Curvature.init(flat, pairs),
         log_rate=flat.new_zeros(num, num_tensors),
         sizes=flat.new_zeros(num, num_tensors),
         mean_loss=flat.new_zeros(num),
-        trust=trust.begin(flat),
+        trust=trust.init(flat),
     )
 
 
-def moved(memory: Memory, update: Tensor) -> Memory:
+def moved(memory: DirectionMemory, update: Tensor) -> DirectionMemory:
     """After the step ``update (L, d)``."""
     decays = update.new_tensor(PATHS).view(1, -1, 1)
     to_means = (memory.to_means - update.unsqueeze(1)) * decays
     return memory._replace(update=update, to_means=to_means, trust=memory.trust.moved(update))
 
 
-def observe(
-    memory: Memory,
+def take_in(
+    memory: DirectionMemory,
     grad: Tensor,
     loss: Tensor,
     flat: Tensor,
     shapes: Sequence[torch.Size],
     first_share: float,
     backtrack: float,
-) -> tuple[Memory, Tensor]:
-    """The memory with loss ``(L,)`` and gradient ``(L, d)`` at ``flat`` taken in, and signals ``(L, K, 12)``.
+) -> tuple[DirectionMemory, Tensor]:
+    """The memory with loss ``(L,)`` and gradient ``(L, d)`` at ``flat`` taken in, and signals ``(L, M, 12)``.
 
     The signals: cosine of the last step and the change of the gradient; log growth of the gradient's length; change of
-    the rate, and its step's length beside theta_k; length of the last step beside theta_k; share of the whole gradient;
+    the rate, and its step's length beside theta_m; length of the last step beside theta_m; share of the whole gradient;
     the loss' drop beside what the gradient promised; whether the loss is the best, and whether it has risen; log of the
     loss beside the first, and its share above its running mean; log of the steps made.
 
-    :param shapes: of the K tensors.
+    :param shapes: of the M tensors.
     """
     split = [shape.numel() for shape in shapes]
     step, last = memory.update, memory.basis[:, 0]
     change = grad - last
     step_change, change_change = dots(step, change, split), dots(change, change, split)
-    now = memory.trust.look(loss, backtrack)
+    now = memory.trust.take_in(loss, backtrack)
     count = now.num_seen
     begins = count == 1
     first = begins.unsqueeze(-1)
@@ -166,11 +166,11 @@ def observe(
     return taken_in, torch.where(first.unsqueeze(-1), 0.0, torch.stack(signals, -1))
 
 
-def units(memory: Memory, length: Tensor) -> tuple[Tensor, Tensor]:
-    """What turns the directions of ``length (L, K, B)`` into steps.
+def units(memory: DirectionMemory, length: Tensor) -> tuple[Tensor, Tensor]:
+    """What turns the directions of ``length (L, M, B)`` into steps.
 
-    The first, ``(L, K, B)``: the Barzilai-Borwein step along gradients, those made as long as the gradient; 1 for the
-    others.  The second, ``(L, K, G)``: a tenth of theta_k's length along gradients.
+    The first, ``(L, M, B)``: the Barzilai-Borwein step along gradients, those made as long as the gradient; 1 for the
+    others.  The second, ``(L, M, G)``: a tenth of theta_m's length along gradients.
     """
     gradient = length[..., :NUM_GRADIENTS]
     rate = memory.log_rate.exp().unsqueeze(-1) * (gradient[..., :1] / (gradient + _SMALL))
@@ -186,5 +186,5 @@ def units(memory: Memory, length: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dots(a: Tensor, b: Tensor, split: list[int]) -> Tensor:
-    """Inner products tensor by tensor, ``(L, K)``."""
+    """Inner products tensor by tensor, ``(L, M)``."""
     return torch.stack([part.sum(-1) for part in (a * b).split(split, 1)], 1)

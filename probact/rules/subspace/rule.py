@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.subspace import directions
-from probact.rules.subspace.directions import DIRECTIONS, GRADIENTS, NUM_DIRECTIONS, NUM_GRADIENTS, NUM_SIGNALS, Memory
+from probact.rules.subspace.directions import (
+    DIRECTIONS,
+    GRADIENTS,
+    NUM_DIRECTIONS,
+    NUM_GRADIENTS,
+    NUM_SIGNALS,
+    DirectionMemory,
+)
 from probact.support.trees import Params, State, flatten, unflatten
 
 _NUM_INPUTS = NUM_DIRECTIONS * (NUM_DIRECTIONS + 1) // 2 + NUM_SIGNALS
@@ -17,10 +24,10 @@ _SMALL = 1e-30
 
 
 class SubspaceState(NamedTuple):
-    """:ivar hidden: hidden and cell state of each LSTM layer, ``(L, K, hidden_size)``; :ivar memory: without graph."""
+    """:ivar hidden: hidden and cell state of each LSTM layer, ``(L, M, hidden_size)``; :ivar memory: without graph."""
 
     hidden: tuple[tuple[Tensor, Tensor], ...]
-    memory: Memory
+    memory: DirectionMemory
 
 
 @RULES.register("subspace")
@@ -87,18 +94,18 @@ class Subspace(UpdateRule):
         hidden = flat.new_zeros(len(flat), len(params), self.hidden_size)
         return SubspaceState(
             hidden=tuple((hidden, hidden) for _ in self.cells),
-            memory=directions.start(flat, len(params), self.memory),
+            memory=directions.init(flat, len(params), self.memory),
         )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         shapes = [tensor.shape[1:] for tensor in grads.values()]
         split = [shape.numel() for shape in shapes]
         with torch.no_grad():
-            memory, signals = directions.observe(
+            memory, signals = directions.take_in(
                 state.memory, flatten(grads), loss, flatten(params), shapes, self.first_share, self.backtrack
             )
-            basis = memory.basis.split(split, -1)  # K x (L, B, d_k)
-            gram = torch.stack([part @ part.mT for part in basis], 1)  # (L, K, B, B)
+            basis = memory.basis.split(split, -1)  # M x (L, B, d_m)
+            gram = torch.stack([part @ part.mT for part in basis], 1)  # (L, M, B, B)
             length = gram.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
             unit, relative = directions.units(memory, length)
             inputs = torch.cat([_scale_free(gram, length, unit), signals], -1)
@@ -111,7 +118,7 @@ class Subspace(UpdateRule):
         return Step(unflatten(update, params), SubspaceState(hidden, memory), hidden[-1][0].mean(1))
 
     def _weigh(self, inputs: Tensor, hidden: Any) -> tuple[Tensor, Tensor, Any]:
-        """Weights of the directions in both units, and the LSTM's next state, from ``inputs (L, K, I)``."""
+        """Weights of the directions in both units, and the LSTM's next state, from ``inputs (L, M, I)``."""
         shape = inputs.shape[:2]
         context = hidden[-1][0].mean(1, keepdim=True).expand(-1, shape[1], -1)
         value = torch.cat([inputs, context], -1).flatten(0, 1)
@@ -125,7 +132,7 @@ class Subspace(UpdateRule):
 
 
 def _scale_free(gram: Tensor, length: Tensor, unit: Tensor) -> Tensor:
-    """Cosines between the directions, and log ratios of their steps to the gradient's, ``(L, K, B (B + 1) / 2)``."""
+    """Cosines between the directions, and log ratios of their steps to the gradient's, ``(L, M, B (B + 1) / 2)``."""
     cosine = gram / (length.unsqueeze(-1) * length.unsqueeze(-2)).clamp_min(_SMALL)
     row, column = torch.tril_indices(NUM_DIRECTIONS, NUM_DIRECTIONS, -1, device=gram.device)
     log_step = torch.log(length * unit + _SMALL)

@@ -12,7 +12,7 @@ LONGEST = 10.0
 """The longest step allowed, in units of the longest before it."""
 RECENT = 3
 """A loss has risen if it is above the last so many that had not (Grippo, Lampariello and Lucidi 1986)."""
-LOST = 0.2
+LOST_SHARE = 0.2
 """A problem is lost if its loss is above the first by more than this share of it."""
 SHRINK = 0.1
 """What is left of the longest step where a problem was lost."""
@@ -42,7 +42,7 @@ class Trust(NamedTuple):
     risen: Tensor
     back: Tensor
 
-    def look(self, loss: Tensor, backtrack: float) -> Trust:
+    def take_in(self, loss: Tensor, backtrack: float) -> Trust:
         """With ``loss (L,)`` at theta taken in.
 
         The second loss has not risen: the first step may overshoot to learn the curvature, which then leads back.
@@ -57,7 +57,7 @@ class Trust(NamedTuple):
         risen = (loss > self.recent.max(-1).values) & (count > 1)
         pushed = torch.cat([self.recent[:, 1:], loss.unsqueeze(-1)], 1)
         recent = torch.where(begins.unsqueeze(-1), loss.unsqueeze(-1), pushed)
-        astray = risen if backtrack else loss > first + LOST * first.abs()
+        astray = risen if backtrack else loss > first + LOST_SHARE * first.abs()
         back = torch.where(astray & (count > 2), backtrack or 1.0, 0.0).to(loss.dtype)
         return Trust(
             radius=self.radius if backtrack else torch.where(back > 0, SHRINK * self.radius, self.radius),
@@ -89,7 +89,7 @@ class Trust(NamedTuple):
         return self._replace(radius=radius, to_best=self.to_best - update)
 
 
-def begin(flat: Tensor) -> Trust:
+def init(flat: Tensor) -> Trust:
     """Before the first loss, at parameters ``flat (L, d)``."""
     zero = flat.new_zeros(len(flat))
     no = zero > 0

@@ -1,0 +1,420 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import xarray as xr
+
+from probact.inference.objectives.act import ESTIMATORS
+from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.posteriors.base import POSTERIORS
+from probact.problems.base import FAMILIES
+from probact.problems.data.sets import VARIABLE
+from probact.rules.base import RULES
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.trained import TrainedOptimizer
+from probact.stopping.base import STOP_RULES
+from tests.helpers.commands import ARGUMENTS, refused
+from tests.helpers.processes import CLI
+from tests.helpers.trainings import TINY
+
+FIGURES = {
+    "prior_and_posterior.png",
+    "halting_heat_map.png",
+    "loss_and_halting.png",
+    "halting_steps.png",
+    "arviz_forest.png",
+    "arviz_rank.png",
+    "learning_curve.png",
+}
+
+
+def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
+    code, out, err = run("fit", "--prior-nu", "0.9", *ARGUMENTS, "--out", "first")
+    assert code == 0, err
+    folder = elsewhere / "first"
+    written = {path.name for path in folder.iterdir()}
+    assert written >= {"experiment.json", "checkpoint.pt", "metrics.jsonl", "posterior.nc", "summary.json", "figures"}
+    assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
+    summary = json.loads((folder / "summary.json").read_text())
+    assert list(summary["loss_at"]) == list(summary["adam_loss_at"]) == ["1", "5", "6"]
+    assert summary["seconds"] > 0
+    assert set(summary["halting"]) == {"min", "max", "mean", "sd", "median"}
+    assert "adam, tuned" in out
+    assert "E[t] = 1/(1 - nu) = 10" in out
+
+    code, out, _ = run("halt-stats", "--num-optimizees", "20")  # the latest run
+    assert code == 0
+    assert "first" in out
+    for words in ("rank correlation", "amortisation gap", "horizon gap", "log p(x)", "ELBO", "steps saved"):
+        assert words in out
+
+    code, out, _ = run("halt-stats", "first", "--num-optimizees", "20", "--json")
+    numbers = json.loads(out)
+    assert {
+        "halting",
+        "prior",
+        "elbo",
+        "log_evidence",
+        "amortisation_gap",
+        "horizon_gap",
+        "rank_correlation",
+        "loss_at_halting",
+        "loss_at_horizon",
+        "steps_saved",
+    } <= set(numbers)
+    assert numbers["log_evidence"] - numbers["elbo"] == pytest.approx(
+        numbers["amortisation_gap"] + numbers["horizon_gap"]
+    )
+    assert numbers["steps_saved"] == pytest.approx(6 - numbers["halting"]["mean"])
+    again = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json")[1])
+    assert again == numbers
+    other = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json", "--seed", "1")[1])
+    assert other["elbo"] != numbers["elbo"]
+
+    for figure in (folder / "figures").iterdir():
+        figure.unlink()
+    code, out, _ = run("plot", "first")
+    assert code == 0
+    assert {Path(line).name for line in out.split()} == FIGURES
+    assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
+
+
+def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
+    import xarray as xr
+
+    assert run("fit", *ARGUMENTS, "--seed", "3", "--chains", "2", "--out", "chains")[0] == 0
+    assert {path.name for path in (elsewhere / "chains").iterdir()} >= {"seed-3", "seed-4", "posterior.nc"}
+    with xr.open_datatree(elsewhere / "chains" / "posterior.nc", engine="h5netcdf") as tree:
+        assert tree["posterior"].sizes["chain"] == 2
+        assert tree["constant_data/halt_pmf"].dims == ("chain", "optimizee", "step")
+    assert json.loads((elsewhere / "chains" / "experiment.json").read_text())["seed"] == [3, 4]
+    code, out, _ = run("halt-stats", "chains", "--num-optimizees", "10", "--json")
+    assert code == 0
+    assert json.loads(out)["num_optimizees"] == 10
+    assert run("plot", "chains")[0] == 0
+    assert run("fit", "--resume", "chains")[0] == 0  # already trained: writes its results again
+    refused(run("fit", "--seed", "1", "--seed", "1"), "different seeds")
+    refused(run("fit", "--seed", "1", "--seed", "2", "--chains", "2"), "--chains or a repeated --seed")
+
+
+def test_without_a_halting_posterior(elsewhere: Path, run: Any) -> None:
+    code, out, err = run("fit", *ARGUMENTS, "--halting", "none", "--out", "l2l")
+    assert code == 0, err
+    assert "no halting posterior" in out
+    code, out, _ = run("halt-stats", "l2l", "--num-optimizees", "10")
+    assert "no halting posterior (--halting none): the exact posterior alone" in out
+    assert "ELBO" not in out
+    numbers = json.loads(run("halt-stats", "l2l", "--num-optimizees", "10", "--json")[1])
+    assert numbers["elbo"] is None
+    assert numbers["log_evidence"] is not None
+
+
+@pytest.mark.parametrize("halting", ["graves", "softmax", "truncated"])
+def test_other_posteriors_and_a_hand_designed_rule(halting: str, elsewhere: Path, run: Any) -> None:
+    code, out, err = run("fit", *ARGUMENTS, "--halting", halting, "--rule", "adam", "--out", "run")
+    assert code == 0, err
+    assert "adam: learning rate" in out
+    assert json.loads((elsewhere / "run" / "experiment.json").read_text())["rule_options"]["lr"] > 0
+
+
+def test_config_file(elsewhere: Path, run: Any) -> None:
+    lines = [f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in TINY.items()]
+    (elsewhere / "run.toml").write_text(
+        "\n".join([*lines, "prior_nu = 0.7", "infer-horizon = true", "[rule-option]", "hidden-size = 5"])
+    )
+    code, _, err = run("fit", "--config", "run.toml", "--prior-nu", "0.6", "--out", "run")
+    assert code == 0, err
+    settings = json.loads((elsewhere / "run" / "experiment.json").read_text())
+    assert settings["prior_nu"] == 0.6  # the command line wins
+    assert settings["infer_horizon"] is True
+    assert settings["horizon"] == 6
+    assert settings["rule_options"] == {"hidden_size": "5"}
+    (elsewhere / "bad.toml").write_text("prior-mu = 0.9\n")
+    refused(run("fit", "--config", "bad.toml"), "unknown key 'prior-mu'", "choose from", "prior-nu")
+    (elsewhere / "bad.toml").write_text("family = 'cubic'\n")
+    refused(run("fit", "--config", "bad.toml"), "cubic", "quadratic")
+    (elsewhere / "bad.toml").write_text("family = \n")
+    refused(run("fit", "--config", "bad.toml"), "not TOML")
+    refused(run("fit", "--config", "none.toml"), "none.toml")
+
+
+def test_what_a_family_recommends_can_be_overruled(elsewhere: Path, run: Any) -> None:
+    arguments = ["--family", "digits", "--meta-steps", "1", "--horizon", "3", "--batch", "2", "--test-problems", "4"]
+    for number, (more, first, inferred) in enumerate(
+        (([], False, True), (["--no-infer-horizon"], False, False), (["--halting-first"], True, False))
+    ):
+        code, _, err = run("fit", *arguments, *more, "--out", f"run{number}")
+        assert code == 0, err
+        settings = json.loads((elsewhere / f"run{number}" / "experiment.json").read_text())
+        assert (settings["halting_first"], settings["infer_horizon"]) == (first, inferred)
+
+
+def test_recommended_rule_options_are_the_default_rules() -> None:
+    assert Experiment.create(family="mnist").rule_options == {"scale": 0.1}
+    assert Experiment.create(family="mnist", rule="adam").rule_options == {}
+    assert Experiment.create(family="mnist", rule_options={"hidden_size": 4}).rule_options == {"hidden_size": 4}
+    saved = Experiment.create(family="mnist", rule_options={})
+    assert Experiment.from_json(saved.to_json()) == saved
+
+
+def test_recomputing_changes_nothing_but_memory(elsewhere: Path, run: Any) -> None:
+    for flag in ("--recompute", "--keep-graph"):
+        assert run("fit", *ARGUMENTS, flag, "--out", flag)[0] == 0
+    weights = [torch.load(elsewhere / flag / "checkpoint.pt")["weights"] for flag in ("--recompute", "--keep-graph")]
+    torch.testing.assert_close(*weights)
+    settings = json.loads((elsewhere / "--recompute" / "experiment.json").read_text())
+    assert settings["recompute"] is True
+
+
+def test_data_directory(elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given once for training; the run does not remember it, as it may be judged on another machine."""
+    folder = os.environ[VARIABLE]
+    monkeypatch.delenv(VARIABLE)
+    arguments = ["--family", "mnist", "--rule", "sgd", "--rule-option", "lr=0.1", *ARGUMENTS[2:], "--out", "run"]
+    refused(run("fit", *arguments, "--data-dir", "absent"), "data directory", "absent")
+    assert not (elsewhere / "run").exists()
+    code, _, err = run("fit", *arguments, "--data-dir", folder)
+    assert code == 0, err
+    assert folder not in (elsewhere / "run" / "experiment.json").read_text()
+    monkeypatch.delenv(VARIABLE)
+    code, _, err = run("halt-stats", "run", "--num-optimizees", "2", "--data-dir", folder)
+    assert code == 0, err
+
+
+def test_prior(elsewhere: Path, run: Any) -> None:
+    code, out, _ = run("prior", "--prior-nu", "0.95", "--horizon", "100")
+    assert code == 0
+    assert "E[t] = 1/(1 - nu) = 20 steps, E[T] = 58.49 steps" in out
+    assert (elsewhere / "prior.png").stat().st_size > 5000
+
+
+def test_list_names_everything(run: Any) -> None:
+    code, out, _ = run("list")
+    assert code == 0
+    for registry in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES):
+        for name in registry:
+            (line,) = [line for line in out.splitlines() if line.split()[:1] == [name]]
+            assert len(line.split()) > 3
+
+
+@pytest.mark.parametrize("command", [[], ["fit"], ["halt-stats"], ["plot"], ["prior"], ["list"]])
+def test_help(command: list[str], run: Any) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert "Usage:" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--family", "cubic"], ["cubic", "quadratic", "digits"]),
+        (["--rule", "adamw2"], ["adamw2", "lstm"]),
+        (["--halting", "never"], ["never", "stick-breaking", "none"]),
+        (["--estimator", "gibbs"], ["gibbs", "collapse"]),
+        (["--prior-nu", "1"], ["prior-nu", "inside (0, 1)", "1.0"]),
+        (["--prior-nu", "0"], ["prior-nu", "inside (0, 1)"]),
+        (["--prior-nu", "nan"], ["prior-nu", "inside (0, 1)"]),
+        (["--prior-nu", "x"], ["prior-nu", "'x'"]),
+        (["--horizon", "0"], ["horizon >= 1", "got 0"]),
+        (["--batch", "0"], ["batch >= 1"]),
+        (["--kl-scale", "0"], ["kl-scale > 0"]),
+        (["--log-loss-weight", "-1"], ["log-loss-weight >= 0"]),
+        (["--gradient", "es"], ["'es'", "backprop", "pes"]),
+        (["--gradient", "pes", "--rule", "sgd"], ["pes", "weights", "sgd"]),
+        (["--pes-sigma", "0"], ["pes-sigma > 0"]),
+        (["--imitate", "lstm"], ["imitate", "hand-designed", "lstm"]),
+        (["--lr", "-1"], ["lr > 0"]),
+        (["--meta-steps", "-1"], ["meta-steps >= 0"]),
+        (["--rule", "sgd", "--halting", "none"], ["nothing to train"]),
+        (["--rule-option", "width=3"], ["no option 'width'", "hidden_size"]),
+        (["--rule-option", "width"], ["KEY=VALUE"]),
+        (["--family-option", "dim=ten"], ["expected int", "'ten'"]),
+        (["--halting", "softmax", "--objective", "ponder-cost"], ["graves"]),
+        (["--halting", "none", "--objective", "elbo"], ["halting posterior"]),
+        (["--estimator", "sample", "--infer-horizon"], ["infer_horizon"]),
+        (["--infer-horizon", "--halting-first"], ["infer_horizon or halting_first"]),
+        (["--device", "abacus"], ["abacus"]),
+        (["--no-such-option"], ["--no-such-option"]),
+    ],
+)
+def test_bad_settings_are_one_line_and_leave_nothing(
+    arguments: list[str], words: list[str], elsewhere: Path, run: Any
+) -> None:
+    refused(run("fit", "--out", "run", *arguments), *words)
+    assert not (elsewhere / "run").exists()
+
+
+def test_bad_folders(elsewhere: Path, run: Any) -> None:
+    refused(run("halt-stats"), "no run yet", "fit --prior-nu")
+    refused(run("halt-stats", "nowhere"), "nowhere", "no run there")
+    refused(run("plot", "nowhere"), "no run there")
+    refused(run("fit", "--resume", "nowhere"), "no run there")
+    refused(run("fit", "--resume", "nowhere", "--lr", "1"), "drop lr")
+    (elsewhere / "file").write_text("")
+    refused(run("fit", *ARGUMENTS, "--out", "file/run"), "file/run", "Not a directory")
+    refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
+    refused(run("prior", "--prior-nu", "2"), "inside (0, 1)")
+    refused(run("prior", "--horizon", "0"), "H >= 1")
+
+
+def test_export(elsewhere: Path, run: Any) -> None:
+    """One file with the weights of the training asked for; a run of several needs to be told which."""
+    assert run("fit", *ARGUMENTS, "--prior-nu", "0.9", "--chains", "2", "--out", "two")[0] == 0
+    code, out, err = run("export", "two", "--seed", "1", "--out", "one.pt")
+    assert code == 0, err
+    assert out == f"one.pt: rule lstm, halting stick-breaking, trained on {TINY['horizon']} steps\n"
+    trained, exported = Run.open(Path("two")).chains[1].load(), TrainedOptimizer.load(Path("one.pt"))
+    assert exported.posterior is not None
+    assert trained.posterior is not None
+    for ours, theirs in ((exported.rule, trained.rule), (exported.posterior, trained.posterior)):
+        for name, weight in theirs.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], weight)
+    assert (exported.nu, exported.horizon) == (0.9, TINY["horizon"])
+    refused(run("export", "two", "--out", "x.pt"), "two: expected --seed 0 or 1, got none")
+    refused(run("export", "two", "--seed", "7", "--out", "x.pt"), "expected --seed 0 or 1, got 7")
+    refused(run("export", "nowhere", "--out", "x.pt"), "no run there")
+    refused(run("export", "two", "--seed", "0", "--out", "no/x.pt"), "No such file or directory")
+    refused(run("export", "two"), "--out")
+    assert not Path("x.pt").exists()
+
+
+def test_evaluate(elsewhere: Path, run: Any) -> None:
+    """Two runs against two baselines: tables, files, and the same numbers the second time."""
+    assert run("fit", *ARGUMENTS, "--out", "a", "--chains", "2")[0] == 0
+    assert run("fit", *ARGUMENTS, "--out", "b", "--rule", "sgd", "--rule-option", "lr=0.01")[0] == 0
+    arguments = ("evaluate", "a", "b", "--baselines", "adam,cg", "--at", "1,4", "--num-optimizees", "20")
+    code, out, err = run(*arguments, "--out", "verdict")
+    assert code == 0, err
+    for words in ("held-out loss", "(2 seeds)", "cg (limit)", "best baseline", "problems won", "hazard >=", "oracle",
+                  "every optimizer, its best stop", "calibration of", "written to verdict"):  # fmt: skip
+        assert words in out, out
+    folder = elsewhere / "verdict"
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {"learning_curves.png", "steps_against_loss.png", "calibration.png"}
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert result["num_optimizees"] == 20
+    assert [entry["folder"] for entry in result["runs"]] == ["a", "b"]
+    with xr.open_dataset(folder / "evaluation.nc", engine="h5netcdf") as data:
+        assert data.loss.dims == ("entry", "at", "optimizee")
+        assert data["at"].values.tolist() == [1, 4]
+    code, again, _ = run(*arguments, "--out", "verdict", "--json")
+    assert code == 0
+    assert json.loads(again) == result
+    code, other, _ = run(*arguments, "--seed", "1", "--json")
+    assert json.loads(other)["losses"] != result["losses"]
+    assert (elsewhere / "a" / f"evaluation-{TINY['family']}" / "evaluation.json").exists()
+
+
+def test_evaluate_on_another_family(elsewhere: Path, run: Any) -> None:
+    assert run("fit", *ARGUMENTS, "--halting", "truncated")[0] == 0
+    shifted = ("--family", "quadratic", "--family-option", "dim=3", "--at", "2,9", "--num-optimizees", "5")
+    code, out, err = run("evaluate", "--baselines", "none", *shifted)
+    assert code == 2  # neither a run nor a baseline
+    latest = Path((elsewhere / "runs" / "latest").read_text().strip())
+    code, out, err = run("evaluate", str(latest), "--baselines", "none", *shifted)
+    assert code == 0, err
+    assert "family quadratic (dim 3)" in out
+    assert "hazard" not in out  # 'truncated' cannot be followed online
+    assert (latest / "evaluation-quadratic-dim=3").is_dir()
+    code, out, err = run(
+        "evaluate", "--family", "quadratic", "--baselines", "sgd", "--num-optimizees", "5", "--cost", "1"
+    )
+    assert code == 0, err
+    assert "price of 1 nats" in out
+
+
+def test_bad_evaluations(elsewhere: Path, run: Any) -> None:
+    refused(run("evaluate"), "no run yet")
+    refused(run("evaluate", "nowhere"), "no run there")
+    refused(run("evaluate", "--family", "quadratic", "--baselines", "adam,sdg"), "'sdg'", "choose from", "adam", "cg")
+    refused(run("evaluate", "--family", "digits", "--baselines", "cg"), "'cg'", "adam")
+    refused(run("evaluate", "--family", "quadratic", "--baselines", "none"), "nothing to evaluate")
+    refused(run("evaluate", "--family", "quadratic", "--at", "1,x"), "steps >= 1", "1,x")
+    refused(run("evaluate", "--family", "quadratic", "--at", "0"), "steps >= 1")
+    refused(run("evaluate", "--family", "quadratic", "--cost", "0"), "--cost")
+    refused(run("evaluate", "--family", "quadratic", "--family-option", "width=3"), "no option 'width'", "dim")
+    refused(run("evaluate", "--family", "quadratic", "--num-optimizees", "1"), "--num-optimizees")
+    assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
+    assert run("fit", *ARGUMENTS, "--out", "b", "--family", "regression")[0] == 0
+    refused(run("evaluate", "a", "b"), "different families", "regression")
+
+
+def test_a_run_is_never_overwritten(elsewhere: Path, run: Any) -> None:
+    assert run("fit", *ARGUMENTS, "--out", "run")[0] == 0
+    before = {path: path.read_bytes() for path in (elsewhere / "run").rglob("*") if path.is_file()}
+    refused(run("fit", *ARGUMENTS, "--out", "run"), "already holds a run", "--resume")
+    checkpoint = elsewhere / "run" / "checkpoint.pt"
+    whole = checkpoint.read_bytes()
+    import pickle
+
+    for content, what in (
+        (whole[: len(whole) // 2], "truncated"),
+        (b"\0" * 4000, "corrupt"),
+        (whole[:200] + b"xx" + whole[202:], "changed"),
+        (b"", "empty"),
+        (pickle.dumps({"weights": Trap()}), "pickle"),
+    ):
+        checkpoint.write_bytes(content)
+        if what == "changed":
+            continue
+        for command in (["halt-stats", "run"], ["fit", "--resume", "run"]):
+            refused(run(*command), "checkpoint.pt", "not a probact checkpoint")
+        assert checkpoint.read_bytes() == content
+    assert not (elsewhere / "sprung").exists()
+    import torch
+
+    torch.save({"other": 1}, checkpoint)
+    refused(run("halt-stats", "run"), "expected format")
+    torch.save([1], checkpoint)
+    refused(run("halt-stats", "run"), "expected a probact checkpoint, got a list")
+    checkpoint.unlink()
+    refused(run("halt-stats", "run"), "no checkpoint.pt")
+    for path, content in before.items():
+        if path != checkpoint and path.name != "metrics.jsonl":
+            assert path.read_bytes() == content, path
+    (elsewhere / "run" / "experiment.json").write_text("{")
+    refused(run("halt-stats", "run"), "experiment.json", "not an experiment")
+    (elsewhere / "run" / "posterior.nc").write_bytes(b"netcdf?")
+    (elsewhere / "run" / "experiment.json").write_bytes(before[elsewhere / "run" / "experiment.json"])
+    refused(run("plot", "run"), "posterior.nc", "not a posterior file")
+
+
+class Trap:
+    """A pickle that would write a file if anything ran it."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("sprung",)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(elsewhere: Path, run: Any) -> None:
+    """A limit on file size stands for a full disk: the checkpoint no longer fits."""
+    assert run("fit", *ARGUMENTS, "--out", "run")[0] == 0
+    checkpoint = elsewhere / "run" / "checkpoint.pt"
+    before = checkpoint.read_bytes()
+    limit = len(before) // 2
+
+    process = subprocess.run(
+        [sys.executable, str(CLI), "fit", "--resume", "run"],
+        cwd=elsewhere,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 2, process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert "File too large" in errors[0]
+    assert "Traceback" not in process.stderr
+    assert checkpoint.read_bytes() == before
+    assert not list((elsewhere / "run").glob(".*"))

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probact import LearnedOptimizer
+from probact.inference.objectives.base import Objective
+from probact.judging.trajectory import record
+from probact.problems.base import Optimizee
+from probact.rules.safeguarded import Safeguarded
+from probact.runs.trained import TrainedOptimizer
+from probact.stopping.base import STOP_RULES, StopRule
+from probact.stopping.online import run_until_stopped
+from probact.stopping.rules import Budget, Hazard
+from probact.unrolling.rollout import unroll
+from tests.helpers.checks import objective, problems
+
+NEVER = Hazard(2.0)
+RULES_TRIED = ["lstm", "adam", "lbfgs", "subspace", "dropsign"]
+
+
+class Loop:
+    """A user's own loop on one problem, with one parameter that is used and one that is not."""
+
+    def __init__(self, alone: Optimizee, **settings: Any) -> None:
+        self.alone = alone
+        theta = alone.theta0["theta"][0]
+        self.params = [nn.Parameter(theta.clone()), nn.Parameter(theta.new_ones(3))]
+        self.optimizer = LearnedOptimizer(self.params, **settings)
+
+    def closure(self) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.alone.nll({"theta": self.params[0].unsqueeze(0)}).sum()
+        loss.backward()
+        return loss
+
+    def run(self, num_looks: int) -> list[tuple[float, float | None, float | None]]:
+        """Loss, mass of q(t|x) spent and hazard, at each look."""
+        path = []
+        for _ in range(num_looks):
+            loss = float(self.optimizer.step(self.closure).detach())
+            path.append((loss, self.optimizer.halting_probability, self.optimizer.hazard))
+        return path
+
+
+def built(rule: str, halting: str = "stick-breaking") -> Objective:
+    return objective(rule=rule, halting=halting)
+
+
+@pytest.mark.parametrize("safeguard", [False, True])
+@pytest.mark.parametrize("family", ["regression", "quadratic"])
+@pytest.mark.parametrize("rule", RULES_TRIED)
+def test_the_path_of_an_unroll(rule: str, family: str, safeguard: bool, double: None) -> None:
+    """Losses, parameters, hazards and mass spent of a user's loop are those of ``unroll`` and ``OnlineBelief``."""
+    trained, alone = built(rule), problems(family, 1)
+    loop = Loop(alone, rule=trained.rule, posterior=trained.posterior, stop=NEVER, safeguard=safeguard)
+    path = loop.run(21)
+    worn = Safeguarded(trained.rule) if safeguard else trained.rule
+    rollout = unroll(worn, alone, 21)
+    expected = record(worn, alone, 20, trained.posterior)
+    torch.testing.assert_close(torch.tensor([loss for loss, _, _ in path]), rollout.nll[:21, 0].detach())
+    torch.testing.assert_close(loop.params[0].detach(), rollout.params["theta"][0], rtol=1e-6, atol=1e-6)
+    assert path[0][1:] == (None, None)
+    for (_, halted, hazard), known in zip(path[1:], expected.known, strict=True):
+        assert halted == pytest.approx(float(known.halted), abs=1e-6)
+        assert hazard == pytest.approx(float(known.hazard), abs=1e-6)
+    assert loop.params[1].tolist() == [1, 1, 1]
+    assert not loop.optimizer.should_stop()
+    assert loop.optimizer.num_steps == 21
+
+
+@pytest.mark.parametrize("stop", [Hazard(0.13), Budget(4.0), STOP_RULES["patience"](2.0), STOP_RULES["stochastic"]()])
+def test_it_stops_where_a_batch_would(stop: StopRule) -> None:
+    """At the parameters and the loss of ``run_until_stopped``, and stays there."""
+    trained = built("adam")
+    for problem in range(3):
+        alone = problems("regression", 3).select(torch.tensor([problem]))
+        expected = run_until_stopped(trained.rule, alone, 200, stop, trained.posterior)
+        loop = Loop(alone, rule=trained.rule, posterior=trained.posterior, stop=stop)
+        looks = 0
+        while not loop.optimizer.should_stop():
+            loss = float(loop.optimizer.step(loop.closure).detach())
+            looks += 1
+        assert loop.optimizer.num_steps == int(expected.step) == looks - 1
+        assert loss == pytest.approx(float(expected.nll), rel=1e-5)
+        torch.testing.assert_close(loop.params[0].detach(), expected.params["theta"][0], rtol=1e-5, atol=1e-5)
+        assert loop.run(2)[0][0] == pytest.approx(loss)
+        assert loop.optimizer.num_steps == looks - 1
+
+
+def test_the_default_stop_is_a_share_of_the_priors_hazard() -> None:
+    trained = built("adam")
+    optimizer = LearnedOptimizer([nn.Parameter(torch.ones(2))], trained.rule, trained.posterior, nu=0.9)
+    assert isinstance(optimizer.stop, Hazard)
+    assert optimizer.stop.threshold == pytest.approx(0.05)
+    assert LearnedOptimizer([nn.Parameter(torch.ones(2))], trained.rule).stop is None
+
+
+@pytest.mark.parametrize("saved_after", [0, 1, 7])
+@pytest.mark.parametrize("rule", RULES_TRIED)
+def test_resumed_bit_for_bit(rule: str, saved_after: int) -> None:
+    trained, alone = built(rule), problems("regression", 1)
+    stop = STOP_RULES["patience"](1e9)
+    settings = {"rule": trained.rule, "posterior": trained.posterior, "stop": stop}
+    whole = Loop(alone, **settings)
+    whole.run(saved_after)
+    file = io.BytesIO()
+    torch.save({"params": whole.params, "optimizer": whole.optimizer.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    resumed = Loop(alone, **settings)
+    for param, value in zip(resumed.params, saved["params"], strict=True):
+        param.data.copy_(value)
+    resumed.optimizer.load_state_dict(saved["optimizer"])
+    assert resumed.optimizer.halting_probability == whole.optimizer.halting_probability
+    assert resumed.run(8) == whole.run(8)
+    assert torch.equal(resumed.params[0], whole.params[0])
+    another = Loop(alone, rule=built("sgd" if rule != "sgd" else "adam").rule)
+    if saved_after:
+        with pytest.raises(ValueError, match="not the state of a LearnedOptimizer like this one"):
+            another.optimizer.load_state_dict(saved["optimizer"])
+        assert another.optimizer.num_steps == 0
+
+
+def test_a_loss_in_place_of_a_closure(double: None) -> None:
+    trained, alone = built("lstm"), problems("regression", 1)
+    with_closure, without = (Loop(alone, rule=trained.rule) for _ in range(2))
+    with_closure.run(5)
+    for _ in range(5):
+        assert without.optimizer.step(loss=without.closure()) is not None
+    assert torch.equal(with_closure.params[0], without.params[0])
+
+
+def test_a_module_of_several_tensors_and_minibatches() -> None:
+    """Frozen layers stay as they are; the others are trained; a float and a tensor of any shape will do as loss."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 1))
+    model[0].weight.requires_grad_(False)
+    frozen = model[0].weight.clone()
+    inputs = torch.randn(64, 5)
+    optimizer = LearnedOptimizer(model.parameters(), built("adam").rule)
+    losses = []
+    for step in range(60):
+        rows = torch.randint(64, (32,), generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        loss = (model(inputs[rows]) - inputs[rows].sum(1, keepdim=True)).square().mean()
+        loss.backward()
+        optimizer.step(loss=loss.item() if step % 2 else loss.reshape(1, 1))
+        losses.append(loss.item())
+    assert torch.equal(model[0].weight, frozen)
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_the_safeguard_is_worn_unless_declined() -> None:
+    alone = problems("regression", 1)
+    rule = built("sgd").rule
+    rule.lr = 10.0
+    safe, plain = Loop(alone, rule=rule), Loop(alone, rule=rule, safeguard=False)
+    safe_path, plain_path = safe.run(200), plain.run(200)
+    assert not plain_path[-1][0] < 1e6
+    assert safe_path[-1][0] < 0.5 * safe_path[0][0]
+
+
+def test_refusals() -> None:
+    trained, weight = built("adam"), nn.Parameter(torch.ones(2))
+    optimizer = LearnedOptimizer([weight, nn.Parameter(torch.ones(2))], trained.rule)
+    with pytest.raises(ValueError, match="expected either a closure that returns the loss, or loss="):
+        optimizer.step()
+    with pytest.raises(ValueError, match="expected a gradient, got none"):
+        optimizer.step(loss=1.0)
+    with pytest.raises(ValueError, match=r"expected a loss of one number, got shape \(2,\)"):
+        optimizer.step(loss=torch.ones(2))
+    weight.square().sum().backward()
+    optimizer.step(loss=1.0)
+    optimizer.param_groups[0]["params"][1].grad = torch.ones(2)
+    with pytest.raises(ValueError, match="parameter 1: expected its first gradient at the first step"):
+        optimizer.step(loss=1.0)
+    with pytest.raises(ValueError, match="expected one parameter group, got several"):
+        LearnedOptimizer([{"params": [weight]}, {"params": [nn.Parameter(torch.ones(1))]}], trained.rule)
+    with pytest.raises(ValueError, match=r"expected parameters of one type on one device, got torch.float32 on cpu, t"):
+        LearnedOptimizer([weight, nn.Parameter(torch.ones(1, dtype=torch.float64))], trained.rule)
+    with pytest.raises(ValueError, match="stop rule 'hazard': expected a halting posterior to follow, got none"):
+        LearnedOptimizer([weight], trained.rule, stop=Hazard())
+    truncated = built("adam", "truncated")
+    with pytest.raises(ValueError, match="'truncated' needs the whole unroll"):
+        LearnedOptimizer([weight], truncated.rule, truncated.posterior)
+
+
+def test_from_pretrained(tmp_path: Path) -> None:
+    """Weights, options, posterior and nu come back, for parameters of another type too."""
+    trained = objective(rule="lstm", rule_options={"hidden_size": 5})
+    path = tmp_path / "lstm.pt"
+    TrainedOptimizer(trained.rule, {"hidden_size": 5}, trained.posterior, 0.8, 7).save(path)
+    loop, alone = Loop(problems("regression", 1), rule=trained.rule), problems("regression", 1).to(torch.float64)
+    loaded = LearnedOptimizer.from_pretrained(loop.params, path)
+    assert isinstance(loaded.stop, Hazard)
+    assert loaded.stop.threshold == pytest.approx(0.1)
+    given = Loop(problems("regression", 1), rule=trained.rule, posterior=trained.posterior, stop=NEVER)
+    loop.optimizer = LearnedOptimizer.from_pretrained(loop.params, path, stop=NEVER)
+    path_of_given = given.run(6)
+    assert loop.run(6) == path_of_given
+    loop = Loop(alone, rule=trained.rule)
+    loop.optimizer = LearnedOptimizer.from_pretrained(loop.params, str(path), stop=NEVER)
+    assert loop.run(6)[-1][2] == pytest.approx(path_of_given[-1][2], rel=1e-3)
+
+
+def test_files_that_are_no_optimizer(tmp_path: Path) -> None:
+    params, path = [nn.Parameter(torch.ones(2))], tmp_path / "x.pt"
+    with pytest.raises(ValueError, match="expected a file, got a folder; write one with: python cli"):
+        LearnedOptimizer.from_pretrained(params, tmp_path)
+    path.write_text("no")
+    with pytest.raises(ValueError, match=r"x.pt: not a probact optimizer, or a damaged one"):
+        LearnedOptimizer.from_pretrained(params, path)
+    torch.save({"format": "probact checkpoint 1"}, path)
+    with pytest.raises(ValueError, match="of format 'probact optimizer 1', got 'probact checkpoint 1'"):
+        LearnedOptimizer.from_pretrained(params, path)
+    trained = built("adam")
+    TrainedOptimizer(trained.rule, {"speed": 3}, None, 0.9, 7).save(path)
+    with pytest.raises(ValueError, match=r"this version can read \(rule 'adam' has no option 'speed'"):
+        LearnedOptimizer.from_pretrained(params, path)
+
+
+def test_it_loads_neither_pyro_nor_arviz() -> None:
+    code = "import sys, probact; probact.LearnedOptimizer; print({'pyro', 'arviz', 'xarray'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"

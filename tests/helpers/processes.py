@@ -1,0 +1,45 @@
+"""``fit`` as a process of its own, to be watched and killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CLI = Path(__file__).parents[2] / "cli.py"
+
+
+FIT = ["--family", "quadratic", "--horizon", "6", "--batch", "4", "--meta-steps", "300"]
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def final_weights(folder: Path) -> dict[str, Any]:
+    weights: dict[str, Any] = torch.load(folder / "checkpoint.pt", weights_only=True)["weights"]
+    return weights
+
+
+def start(folder: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(CLI), "fit", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
