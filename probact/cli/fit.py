@@ -185,8 +185,8 @@ def _continued(context: click.Context, folder: Path) -> Run:
 
 def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, out: Path | None, ranks: Ranks) -> Run:
     from probact.judging.tuning import with_tuned_rate
-    from probact.runs.assembly import check_trainable
     from probact.runs.run import Run, new_folder
+    from probact.training.loop import check
 
     experiment, source = asked_for(given)
     check_device(experiment.device)
@@ -196,7 +196,7 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
         click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
-    check_trainable(tuned, ranks.num_ranks)  # refuses what cannot be trained before anything is written
+    check(tuned, ranks.num_ranks)
     return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
 
 

@@ -31,6 +31,8 @@ class Diabetes(OptimizeeFamily):
     X'X ~ 470), which is what makes it slow.  Data: Efron et al. 2004, in scikit-learn (BSD).
     """
 
+    quadratic = True
+
     def __init__(self, rows: int = 64) -> None:
         if not 1 <= rows <= 442:
             raise ValueError(f"family 'diabetes': expected rows in 1..442, got {rows}")

@@ -56,7 +56,10 @@ class Digits(Classifier):
         batch_size: int = 64,
         observations: int = 64,
     ) -> None:
-        super().__init__(lambda: mlp((64, *hidden, 10), activation), *_digits(), batch_size, observations)
+        super().__init__(lambda: mlp((64, *hidden, 10), activation), batch_size, observations)
+
+    def load(self) -> tuple[Data, Data]:
+        return _digits()
 
 
 @FAMILIES.register("digits-mixed")
@@ -100,12 +103,13 @@ class DigitsAutoencoder(NetworkFamily):
         batch_size: int = 64,
         observations: int = 64,
     ) -> None:
-        train, held_out = ((images >= 0.5).to(images.dtype) for images, _ in _digits())
         super().__init__(
             lambda: mlp((64, *hidden, 64), activation),
             bernoulli,
-            (train, train),
-            (held_out, held_out),
-            batch_size,
-            observations,
+            batch_size=batch_size,
+            observations=observations,
         )
+
+    def load(self) -> tuple[Data, Data]:
+        train, held_out = ((images >= 0.5).to(images.dtype) for images, _ in _digits())
+        return (train, train), (held_out, held_out)

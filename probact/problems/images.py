@@ -13,7 +13,7 @@ from probact.problems.base import FAMILIES
 from probact.problems.classifier import Classifier
 from probact.problems.data.sets import load
 from probact.problems.mlp import mlp
-from probact.problems.network import Network
+from probact.problems.network import Data, Network
 from probact.problems.pruned import log_uniform_width, prune
 
 
@@ -72,9 +72,12 @@ class _ImageMLP(Classifier):
             raise ValueError(f"family {self.name!r}: expected hidden layers of >= 2 units where mixed, got {got}")
         self.hidden = hidden
         self.mixed = mixed
+        self.observes_test = held_out
+        super().__init__(lambda: self._make(activation), batch_size, observations)
+
+    def load(self) -> tuple[Data, Data]:
         training, test = load(self.name)
-        observed = test if held_out else training
-        super().__init__(lambda: self._make(activation), training, observed, batch_size, observations)
+        return training, test if self.observes_test else training
 
     def _make(self, activation: str) -> nn.Module:
         body = mlp((784, *self.hidden, 10), activation, skippable=self.mixed)
@@ -127,7 +130,10 @@ class CIFAR10(Classifier):
         if not 1 <= len(channels) <= 5 or min(channels) < 1:
             got = ", ".join(map(str, channels)) or "none"
             raise ValueError(f"family 'cifar10': expected 1 to 5 layers of >= 1 channels, got {got}")
-        super().__init__(lambda: cnn(channels), *load("cifar10"), batch_size, observations)
+        super().__init__(lambda: cnn(channels), batch_size, observations)
+
+    def load(self) -> tuple[Data, Data]:
+        return load("cifar10")
 
 
 def cnn(channels: tuple[int, ...]) -> nn.Sequential:

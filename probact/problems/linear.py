@@ -82,6 +82,8 @@ class Quadratic(OptimizeeFamily):
     Gaussian).
     """
 
+    quadratic = True
+
     def __init__(self, dim: int = 10, scale: float = 1.0) -> None:
         self.dim = dim
         self.scale = scale
@@ -121,6 +123,7 @@ class Regression(_ThesisRegression):
     """
 
     noise = gaussian_nll
+    quadratic = True
 
 
 @FAMILIES.register("student-t")
@@ -148,6 +151,7 @@ class Mixed(OptimizeeFamily):
     theta_0 ~ N(0, I).  The optimum is that of least squares: noise outside W's range stays.
     """
 
+    quadratic = True
     recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
 
     def __init__(self, dim: int = 10, log_scale: float = 0.7) -> None:

@@ -272,7 +272,7 @@ def test_network_family_refuses() -> None:
 
 def test_family_options_by_name() -> None:
     family = build_family(Experiment.create(family="digits", family_options={"hidden": "16,8", "activation": "relu"}))
-    init = family.sample(1, torch.Generator().manual_seed(0)).init
+    init = family.sample(1, torch.Generator().manual_seed(0)).theta0
     assert [tuple(p.shape[1:]) for n, p in init.items() if n.endswith("weight")] == [(16, 64), (8, 16), (10, 8)]
     with pytest.raises(ValueError, match="family 'digits' has no option 'depth': choose from hidden, activation"):
         build_family(Experiment.create(family="digits", family_options={"depth": "2"}))
