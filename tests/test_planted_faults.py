@@ -129,12 +129,12 @@ def test_two_unrelated_nus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_posterior_without_gradient_from_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """The prior code's V1: the loss at the halting step teaches q nothing."""
-    original = ACT._halting
+    original = ACT._belief
 
     def deaf(self: ACT, rollout: Rollout) -> HaltingDistribution:
         q = original(self, rollout)
         return type(q)(q.logits.detach())
 
-    monkeypatch.setattr(ACT, "_halting", deaf)
+    monkeypatch.setattr(ACT, "_belief", deaf)
     with pytest.raises(AssertionError):
         assert_matches_closed_form(act(), problems("regression"))

@@ -17,7 +17,6 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
-from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import Unrolling
 
 
@@ -52,8 +51,7 @@ def build_objective(experiment: Experiment) -> Objective:
             posterior, name = None, experiment.objective or "sum-of-losses"
         else:
             name = experiment.objective or POSTERIORS[experiment.halting].objective
-            num_features = rule.num_features + NUM_FEATURES
-            posterior = HaltingPosterior(experiment.halting, num_features, experiment.prior_nu)
+            posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu)
         options: dict[str, Any] = {}
         if name == "elbo":
             options = {

@@ -10,7 +10,6 @@ from typing import Any, Self
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES, UpdateRule
 from probact.support.tensor_files import load_tensors, save_tensors
-from probact.unrolling.progress import NUM_FEATURES
 
 FORMAT = "probact optimizer 1"
 WEIGHTS = Path(__file__).parent.with_name("weights")
@@ -85,7 +84,7 @@ class TrainedOptimizer:
             rule.load_state_dict(saved["weights"])
             posterior = None
             if halting is not None:
-                posterior = HaltingPosterior(halting["name"], rule.num_features + NUM_FEATURES, nu)
+                posterior = HaltingPosterior.of(rule, halting["name"], nu)
                 posterior.load_state_dict(halting["weights"])
             later = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
             return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, TypeVar
@@ -53,7 +53,7 @@ class Registry:
         """First line of the class's docstring."""
         return (inspect.getdoc(self[name]) or "").partition("\n")[0]
 
-    def build(self, name: str, options: dict[str, Any], **given: Any) -> Any:
+    def build(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> Any:
         """Construct ``name`` with user-given ``options`` (str -> str or number) beside ``given``.
 
         Options are the keyword parameters of the class that have a default; a string is read as
@@ -68,7 +68,7 @@ class Registry:
             if parameter.default is not inspect.Parameter.empty and key not in given
         }
         read = {}
-        for key, value in options.items():
+        for key, value in (options or {}).items():
             if key not in known:
                 choices = ", ".join(known) or "none"
                 raise ValueError(f"{self.kind} {name!r} has no option {key!r}: choose from {choices}")

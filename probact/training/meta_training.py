@@ -38,7 +38,7 @@ class MetaTraining:
     :param ranks: the processes that train together, by default this one alone.
     :raises ValueError: if nothing can be trained, or there are fewer problems than ranks.
 
-    >>> from probact.experiment import Experiment
+    >>> from probact import Experiment
     >>> training = MetaTraining(Experiment.create(family="quadratic", horizon=3, meta_steps=2, batch=4))
     >>> [record.step for record in training]
     [1, 2]

@@ -50,8 +50,8 @@ class Loop:
         return path
 
 
-def built(rule: str, halting: str = "stick-breaking") -> Objective:
-    return objective(rule=rule, halting=halting)
+def built(rule: str, halting: str = "stick-breaking", **settings: Any) -> Objective:
+    return objective(rule=rule, halting=halting, **settings)
 
 
 @pytest.mark.parametrize("safeguard", [False, True])
@@ -96,8 +96,8 @@ def test_it_stops_where_a_batch_would(stop: StopRule) -> None:
 
 
 def test_the_default_stop_is_a_share_of_the_priors_hazard() -> None:
-    trained = built("adam")
-    optimizer = LearnedOptimizer([nn.Parameter(torch.ones(2))], trained.rule, trained.posterior, nu=0.9)
+    trained = built("adam", prior_nu=0.9)
+    optimizer = LearnedOptimizer([nn.Parameter(torch.ones(2))], trained.rule, trained.posterior)
     assert isinstance(optimizer.stop, Hazard)
     assert optimizer.stop.threshold == pytest.approx(0.05)
     assert LearnedOptimizer([nn.Parameter(torch.ones(2))], trained.rule).stop is None

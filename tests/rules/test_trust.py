@@ -11,8 +11,7 @@ from torch import Tensor
 
 from probact.rules.base import RULES
 from probact.rules.subspace import trust
-from probact.rules.subspace.directions import PATHS, init
-from probact.rules.subspace.directions import moved as moved_memory
+from probact.rules.subspace.directions import PATHS, init, moved as moved_memory
 from probact.rules.subspace.trust import LONGEST, RECENT, SHRINK
 from probact.rules.subspace.whitening import whiten
 from probact.unrolling.rollout import unroll

@@ -89,14 +89,14 @@ class ACT(Objective):
         self,
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
-        prior: Prior,
+        horizon: int | Prior,
         unrolling: Unrolling = WHOLE_GRAPH,
         estimator: str = "collapse",
         kl_scale: float = 1.0,
         infer_horizon: bool = False,
         halting_first: bool = False,
     ) -> None:
-        super().__init__(rule, posterior, prior, unrolling)
+        super().__init__(rule, posterior, horizon, unrolling)
         self.estimator: type[Estimator] = ESTIMATORS[estimator]
         if posterior is None:
             raise ValueError("objective 'elbo': expected a halting posterior, got none")

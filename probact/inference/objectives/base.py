@@ -44,7 +44,8 @@ class Objective(nn.Module, ABC):
 
     :param rule: the optimizer.
     :param posterior: q(t | x, T) from the unroll's features, or None for an optimizer that does not halt.
-    :param prior: p(T) p(t|T); its horizon is the number of steps.
+    :param horizon: H, the steps of an unroll, under the prior p(T) p(t|T) with the posterior's nu; or a prior that has
+        an H of its own.
     :ivar log_loss_weight: how much of ``log_loss`` is added: unlike the ELBO it also teaches the steps after halting.
     """
 
@@ -57,13 +58,13 @@ class Objective(nn.Module, ABC):
         self,
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
-        prior: Prior,
+        horizon: int | Prior,
         unrolling: Unrolling = WHOLE_GRAPH,
     ) -> None:
         super().__init__()
         self.rule = rule
         self.posterior = posterior
-        self.prior = prior
+        self.prior = _prior(horizon, posterior)
         self.unrolling = unrolling
         if unrolling.by_segment and not self.adds_up:
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
@@ -143,3 +144,11 @@ class Objective(nn.Module, ABC):
     def belief(self, rollout: Rollout) -> HaltingDistribution | None:
         """q(t | x, T), or None without a posterior."""
         return None if self.posterior is None else self.posterior(rollout.features)
+
+
+def _prior(horizon: int | Prior, posterior: HaltingPosterior | None) -> Prior:
+    if isinstance(horizon, Prior):
+        return horizon
+    if posterior is None:
+        raise ValueError("without a halting posterior, which holds nu: expected a Prior, got a horizon alone")
+    return Prior(posterior.nu, horizon, posterior.output.bias.device)

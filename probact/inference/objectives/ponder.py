@@ -28,11 +28,11 @@ class PonderCost(Objective):
         self,
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
-        prior: Prior,
+        horizon: int | Prior,
         unrolling: Unrolling = WHOLE_GRAPH,
         ponder_cost: float = 0.5,
     ) -> None:
-        super().__init__(rule, posterior, prior, unrolling)
+        super().__init__(rule, posterior, horizon, unrolling)
         if posterior is None or not issubclass(posterior.distribution, Graves):
             raise ValueError("objective 'ponder-cost': expected the halting posterior 'graves'")
         if not ponder_cost > 0:
