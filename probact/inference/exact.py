@@ -107,8 +107,8 @@ class Gaps(NamedTuple):
 def gaps(q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, log_horizon: Tensor) -> Gaps:
     """The bound at ``kl_scale`` 1 under the guide's ``log_horizon`` log q(T|x) ``(T, L)``, and what it loses.
 
-    With q(T|x) = p(T) these are the module's formulas; else the horizon gap is log p(x) - E_q(T|x)[log p(x|T)]
-    + KL(q(T|x) || p(T)), which is KL(q(T|x) || p(T|x)), and the amortisation gap is a mean under q(T|x).
+    With q(T|x) = p(T) these are the module's formulas.  Else the amortisation gap is a mean under q(T|x), and the
+    horizon gap is log p(x) - E_q(T|x)[log p(x|T)] + KL(q(T|x) || p(T)), which is KL(q(T|x) || p(T|x)).
     """
     evidence = log_evidence(prior, log_likelihood)
     bound = elbo_given_horizon(q, prior, log_likelihood)
