@@ -34,7 +34,7 @@ def read_idx(path: Path, *shape: int) -> Tensor:
         raise ValueError(f"{path}: expected a header of {start} bytes, got {len(content)}")
     num, *dims = struct.unpack(f">{1 + len(shape)}I", content[4:start])
     if tuple(dims) != shape or num < 1:
-        raise ValueError(f"{path}: expected dimensions {_product('n', *shape)}, got {_product(num, *dims)}")
+        raise ValueError(f"{path}: expected dimensions {_product('N', *shape)}, got {_product(num, *dims)}")
     if len(content) - start != num * math.prod(shape):
         raise ValueError(f"{path}: expected {num * math.prod(shape)} entries, got {len(content) - start}")
     return torch.frombuffer(content, dtype=torch.uint8, offset=start).reshape(num, *shape)
