@@ -74,23 +74,24 @@ class HierarchyMemory(NamedTuple):
 class Hierarchical(UpdateRule):
     """Hierarchical RNN optimizer: an RNN for each coordinate, tensor and problem, each level steering the one below.
 
-    With h, k, o the hidden states of coordinate, tensor and problem.  ``lin`` is a linear map, each time another; a
-    mean is over what belongs to the level above; j = 0..3 is a time scale::
+    With low, middle and top the hidden states of coordinate, tensor and problem.  ``lin`` is a linear map, each time
+    another; a mean of states is over all of one level that belong to one of the next; j = 0..3 is a time scale::
 
-        h <- GRU(inputs, h; bias lin k + lin o)    k <- GRU(mean h, k; bias lin o)    o <- GRU(mean k, o)
+        low <- GRU(inputs, low; bias lin middle + lin top)
+        middle <- GRU(mean low, middle; bias lin top)       top <- GRU(mean middle, top)
 
-        mean_j <- running mean of g with decay^(2^-j)       decay = sigmoid(lin h), h of the step before
+        mean_j <- running mean of g with decay^(2^-j)       decay = sigmoid(lin low), low of the step before
         square_j <- running mean of mean_j^2                its decay likewise
         inputs = mean_j / sqrt(square_j),  log square_j less its mean over j,  log_rate less its mean over the problem
 
-        direction = -lin(mean_j / sqrt(square_j)) + lin h   divided by its root mean square over the tensor
-        update = rate exp(log_rate + lin h) direction       log_rate <- log_rate + (1 - its decay) lin h
+        direction = -lin(mean_j / sqrt(square_j)) + lin low, divided by its root mean square over the tensor
+        update = rate exp(log_rate + lin low) direction     log_rate <- log_rate + (1 - its decay) lin low
 
     All coordinates share their weights, and all tensors theirs.  Nothing sees the scale of the loss; the length of the
     steps is learned, in units of the parameters.  Before training it is momentum over its root mean square, averaged
     over the time scales, with steps of ``rate``.
 
-    Features for halting: o, F' = ``global_size``.
+    Features for halting: top, F' = ``global_size``.
 
     Wichrowska et al. 2017, section 3.  Left out is their look-ahead (attention), as the gradient comes from theta_t
     alone.  All rates start at one learned value, not at random ones.  Running means are without bias, as Adam's.
