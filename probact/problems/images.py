@@ -18,7 +18,7 @@ from probact.problems.pruned import log_uniform_width, prune
 
 
 class Pixels(nn.Module):
-    """uint8 images ``(n, C, height, width)`` to (x / 255 - mean) / std by channel, in the default floating type."""
+    """uint8 images ``(n, channels, height, width)`` to (pixel / 255 - mean) / std, in the default floating type."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class _ImageMLP(Classifier):
     number of hidden layers equally often.  The last one left passes its activations on to the output layer; the weights
     of those skipped are held at 0, as those of pruned units are.
 
-    The price of a step suits x, a sum over 128 images: at KL scale 1 and nu = .95 they would all run to the end, so a
-    step costs 8 times as much here, 0.0032 nats an image.
+    The price of a step suits x, a sum over 128 images.  At KL scale 1 and nu = .95 they would all run to the end.  So a
+    step costs 8 times as much here: 0.0032 nats an image.
 
     ``held_out``: whether x (and the test score) are of the test images; if not, meta-training sees no test image.
     """
@@ -97,7 +97,7 @@ class MNIST(_ImageMLP):
     """MLPs 784-20-10 on MNIST's 60,000 digits; x is a batch of the 10,000 test images; optimum unknown.
 
     ``hidden``: sizes of the hidden layers; ``mixed``: networks of several widths and depths, with at most those.
-    Data: LeCun, Cortes and Burges 1998; see ``probact.data`` for where it is looked for.
+    Data: LeCun, Cortes and Burges 1998; see ``problems.data.sets`` for where it is looked for.
     """
 
     mean, std = 0.1307, 0.3081

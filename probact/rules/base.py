@@ -14,7 +14,7 @@ RULES = Registry("rule")
 
 
 class Step(NamedTuple):
-    """What one step returns: ``update`` (added to the parameters), the next ``state``, and ``features (L, F)``."""
+    """What one step returns: ``update`` (added to the parameters), the next ``state``, and ``features (L, F')``."""
 
     update: Params
     state: State

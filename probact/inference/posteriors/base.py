@@ -1,8 +1,7 @@
 """Halting posteriors: from features of an unroll to q(t | x, T).
 
 A ``HaltingPosterior`` is the trained head; what it returns is a ``HaltingDistribution`` over t given every T at
-once, whose tables are computed when asked for.  Letters: K steps, L problems, F features; tables are indexed
-``[T - 1, l, t - 1]``.
+once, whose tables are computed when asked for and indexed ``[T - 1, l, t - 1]``.
 """
 
 from __future__ import annotations
