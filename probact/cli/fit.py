@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from probact.cli.advice import command
 from probact.cli.options import check_device, choice, data_directory_option, key_values, read_config, setting
 from probact.cli.progress import progress
 from probact.inference.objectives.act import ESTIMATORS
@@ -169,7 +170,7 @@ def fit(
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
     click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
-    click.echo(f"next: python cli.py halt-stats {run.folder}")
+    click.echo(f"next: {command('halt-stats', run.folder)}")
 
 
 def _continued(context: click.Context, folder: Path) -> Run:
@@ -256,7 +257,7 @@ def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
 
 def _train(run: Run, jobs: int, ranks: Ranks) -> None:
     """Train every chain; when that ends early, say how to continue."""
-    again = f"continue with: python cli.py fit --resume {run.folder}"
+    again = f"continue with: {command('fit', '--resume', run.folder)}"
     try:
         with asked_to_stop(patient=not ranks.alone) as asked:
             ranks.asked = asked

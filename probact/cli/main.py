@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
 import probact
+from probact.cli.advice import how_to_make, program
 from probact.cli.evaluate import evaluate
 from probact.cli.export import export
 from probact.cli.fit import fit
@@ -18,6 +17,7 @@ from probact.cli.list import list_
 from probact.cli.plot import plot
 from probact.cli.prior import prior
 from probact.support.interrupts import asked_to_stop
+from probact.support.missing import MissingError
 from probact.support.ranks import ProcessLostError, Ranks, join
 
 
@@ -32,7 +32,7 @@ def main() -> NoReturn:
 
 def _run(ranks: Ranks) -> int:
     try:
-        code = cli.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False, obj=ranks) or 0
+        code = cli.main(prog_name=program(), standalone_mode=False, obj=ranks) or 0
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
@@ -42,6 +42,9 @@ def _run(ranks: Ranks) -> int:
         code = 2
     except OSError as error:
         _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        code = 2
+    except MissingError as error:
+        _complain(f"{error}; make it with: {how_to_make(error)}")
         code = 2
     except ValueError as error:
         _complain(str(error))

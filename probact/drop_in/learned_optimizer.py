@@ -73,9 +73,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def from_pretrained(
         cls, params: Iterable[Any], source: str | Path, *, stop: StopRule | None = None, safeguard: bool = True
     ) -> Self:
-        """With rule and halting posterior by the name of a shipped optimizer (``python cli.py list``), or from a file.
+        """With rule and halting posterior by the name of a shipped optimizer (``probact list``), or from a file.
 
-        :param source: that name, or a file that ``python cli.py export RUN --out FILE`` wrote.
+        :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
         params = list(params)

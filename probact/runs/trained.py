@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES, UpdateRule
+from probact.support.missing import MissingError
 from probact.support.tensor_files import load_tensors, save_tensors
 
 FORMAT = "probact optimizer 1"
@@ -74,7 +75,7 @@ class TrainedOptimizer:
         :raises ValueError: if it is not such a file, is damaged, or names a rule that is not registered.
         """
         if path.is_dir():
-            raise ValueError(f"{path}: expected a file, got a folder; write one with: python cli.py export {path}")
+            raise MissingError(f"{path}: expected a file, got a folder", "exported file", path)
         content = load_tensors(path, what := "probact optimizer")
         if content.get("format") != FORMAT:
             raise ValueError(f"{path}: expected a {what} of format {FORMAT!r}, got {content.get('format')!r}")

@@ -213,7 +213,7 @@ def test_from_pretrained(tmp_path: Path) -> None:
 
 def test_files_that_are_no_optimizer(tmp_path: Path) -> None:
     params, path = [nn.Parameter(torch.ones(2))], tmp_path / "x.pt"
-    with pytest.raises(ValueError, match="expected a file, got a folder; write one with: python cli"):
+    with pytest.raises(ValueError, match="expected a file, got a folder"):
         LearnedOptimizer.from_pretrained(params, tmp_path)
     path.write_text("no")
     with pytest.raises(ValueError, match=r"x.pt: not a probact optimizer, or a damaged one"):
