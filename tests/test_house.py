@@ -32,8 +32,8 @@ def package_faults(package: Path) -> Iterator[str]:
         folder = str(path.parent.relative_to(package))
         if path.name == "__init__.py" and folder != "." and folder not in FILLS_A_REGISTRY and statements(tree):
             yield f"{name}: is not empty"
-        for constant in private_constants(tree):
-            homes[constant].append(name)
+        for found in private_constants(tree):
+            homes[found].append(name)
     for (constant, _), names in homes.items():
         if len(names) > 1:
             yield f"{constant}: the same in {', '.join(names)}"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from probact.rules.base import Step
 from probact.rules.hand_designed import SGD, Momentum
 from probact.support.trees import Params, State, map_params
 from probact.unrolling.rollout import unroll
@@ -36,7 +37,7 @@ class Tells(SGD):
 
     num_features = 1
 
-    def step(self, grads: Params, state: State, params: Params, loss: Tensor):  # type: ignore[no-untyped-def]
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         step = super().step(grads, state, params, loss)
         return step._replace(features=torch.full((len(loss), 1), float(loss.max())))
 

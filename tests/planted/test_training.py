@@ -38,15 +38,14 @@ def test_a_forgotten_part(forgotten: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_random_numbers_that_go_on_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resumed, the batches of the first meta-steps come again."""
-    load, sample = MetaTraining.load_state_dict, MetaTraining._sample
-    monkeypatch.setattr(
-        MetaTraining, "load_state_dict", lambda self, state: (setattr(self, "again", True), load(self, state))[0]
-    )
+    """Resumed, one batch comes again and again."""
+    load = MetaTraining.load_state_dict
 
-    def repeating(self: Any, family: Any, num: int, random: Any, *rest: Any) -> Any:
-        return sample(self, family, num, random.manual_seed(0) if hasattr(self, "again") else random, *rest)
+    def restarts(self: Any, state: dict[str, Any]) -> None:
+        load(self, state)
+        sample = self._sample
+        self._sample = lambda family, num, random, *rest: sample(family, num, random.manual_seed(0), *rest)
 
-    monkeypatch.setattr(MetaTraining, "_sample", repeating)
+    monkeypatch.setattr(MetaTraining, "load_state_dict", restarts)
     with pytest.raises(AssertionError):
         assert_resumes_bit_for_bit(tiny(), tmp_path / "faulty")
