@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from probact.problems.data.sets import use_data_directory
+from probact.problems.data.sets import data_directory_is
 from probact.runs.experiment import Experiment
 from probact.support.registry import Registry
 
@@ -75,7 +75,7 @@ def run_argument(function: Any) -> Any:
 
 def _use_data_directory(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        use_data_directory(value)
+        context.with_resource(data_directory_is(value))
 
 
 def data_directory_option(function: Any) -> Any:

@@ -185,7 +185,7 @@ def test_data_directory(elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPat
     code, _, err = run("fit", *arguments, "--data-dir", folder)
     assert code == 0, err
     assert folder not in (elsewhere / "run" / "experiment.json").read_text()
-    monkeypatch.delenv(VARIABLE)
+    assert VARIABLE not in os.environ
     code, _, err = run("halt-stats", "run", "--num-optimizees", "2", "--data-dir", folder)
     assert code == 0, err
 

@@ -5,11 +5,11 @@ The ELBO is one of them and has a file of its own (``act.py``).
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -70,14 +70,11 @@ class Objective(nn.Module, ABC):
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
             raise ValueError(f"by-segment: expected an objective that adds up over steps ({adding}), got {self.name!r}")
 
-    @contextmanager
-    def capped(self, horizon: int) -> Iterator[None]:
-        """Within, H is ``horizon``."""
-        whole, self.prior = self.prior, self.prior.truncate(horizon)
-        try:
-            yield
-        finally:
-            self.prior = whole
+    def capped(self, horizon: int) -> Self:
+        """The same with H = ``horizon``, and with the same weights, not copies of them."""
+        other = copy.copy(self)
+        other.prior = self.prior.truncate(horizon)
+        return other
 
     def unroll(
         self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
