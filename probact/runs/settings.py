@@ -72,7 +72,7 @@ class Setting:
         """For people; empty if the default is none."""
         if self.kind is bool:
             return self.options[not self.default].removeprefix("--")
-        return str(self.default or "") if self.kind in (str, dict) else str(self.default)
+        return "" if self.default in ("", {}) else str(self.default)
 
     def check(self, value: Any) -> Any:
         """``value`` as it is kept: where a number is meant, a whole one becomes it.
@@ -104,7 +104,8 @@ class Setting:
         if self.kind is str:
             return value == self.default or (value in self.choices() if self.choices else value != "")
         limits = ((holds, getattr(self, name)) for name, _, holds, _ in _LIMITS)
-        return abs(value) < math.inf and all(holds(value, limit) for holds, limit in limits if limit is not None)
+        beyond = 2**63 if self.kind is int else math.inf
+        return abs(value) < beyond and all(holds(value, limit) for holds, limit in limits if limit is not None)
 
     def schema(self) -> dict[str, Any]:
         """As a property of a JSON schema."""
