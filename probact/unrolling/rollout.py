@@ -80,9 +80,7 @@ def unroll(
     return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
 
 
-def segments(
-    rule: UpdateRule, optimizee: Optimizee, num_steps: int, unrolling: Unrolling = DEFAULT_UNROLLING
-) -> Iterator[Rollout]:
+def segments(rule: UpdateRule, optimizee: Optimizee, num_steps: int, unrolling: Unrolling) -> Iterator[Rollout]:
     """The unroll in parts of ``truncate`` steps, each with a graph of its own: the rule may change between them.
 
     Row 0 of a part is the last row of the part before, seen with the rule as it is now.

@@ -231,7 +231,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
 def test_compiled_steps_are_the_same(traced: Callable[..., Any]) -> None:
     rule, optimizee, found = small(), problems("quadratic", 3), []
     for compiled in (True, False):
-        rollout = traced(rule, optimizee, 2, truncate=1, compiled=compiled)
+        rollout = traced(rule, optimizee, 2, Unrolling(truncate=1, compiled=compiled))
         found.append((rollout.nll.detach(), gradients(rollout.nll.sum() + rollout.features.sum(), rule)))
     assert not compilation._failures
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
