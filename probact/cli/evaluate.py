@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from probact.cli.options import check_device, choice, data_directory_option, key_values
-from probact.problems.base import FAMILIES
+from probact.cli.options import Declared, check_device, data_directory_option, key_values, setting_option
 from probact.reports import text
 from probact.runs.assembly import family_judged
-from probact.runs.experiment import Experiment
+from probact.runs.experiment import SETTINGS, Experiment
+
+ON_FAMILY = Declared(SETTINGS["family"])
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -28,7 +29,9 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 
 @click.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1)
-@click.option("--family", type=choice(FAMILIES), help="Evaluate on this family.  [default: the first run's]")
+@click.option(
+    "--family", type=Declared(SETTINGS["family"]), help="Evaluate on this family.  [default: the first run's]"
+)
 @key_values("family-option", "Option of that family: a wider network, another dimension.")
 @click.option(
     "--baselines",
@@ -50,7 +53,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
 )
 @data_directory_option
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@setting_option("device", filled=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: evaluation-<family> in the first run's]"
 )

@@ -220,20 +220,20 @@ def test_help(command: list[str], run: Any) -> None:
         (["--rule", "adamw2"], ["adamw2", "lstm"]),
         (["--halting", "never"], ["never", "stick-breaking", "none"]),
         (["--estimator", "gibbs"], ["gibbs", "collapse"]),
-        (["--prior-nu", "1"], ["prior-nu", "inside (0, 1)", "1.0"]),
-        (["--prior-nu", "0"], ["prior-nu", "inside (0, 1)"]),
-        (["--prior-nu", "nan"], ["prior-nu", "inside (0, 1)"]),
+        (["--prior-nu", "1"], ["prior-nu", "> 0 and < 1", "got 1.0"]),
+        (["--prior-nu", "0"], ["prior-nu", "> 0 and < 1"]),
+        (["--prior-nu", "nan"], ["prior-nu", "> 0 and < 1"]),
         (["--prior-nu", "x"], ["prior-nu", "'x'"]),
-        (["--horizon", "0"], ["horizon >= 1", "got 0"]),
-        (["--batch", "0"], ["batch >= 1"]),
-        (["--kl-scale", "0"], ["kl-scale > 0"]),
-        (["--log-loss-weight", "-1"], ["log-loss-weight >= 0"]),
+        (["--horizon", "0"], ["--horizon", "a whole number >= 1", "got 0"]),
+        (["--batch", "0"], ["--batch", ">= 1"]),
+        (["--kl-scale", "0"], ["--kl-scale", "> 0"]),
+        (["--log-loss-weight", "-1"], ["--log-loss-weight", ">= 0"]),
         (["--gradient", "es"], ["'es'", "backprop", "pes"]),
         (["--gradient", "pes", "--rule", "sgd"], ["pes", "weights", "sgd"]),
-        (["--pes-sigma", "0"], ["pes-sigma > 0"]),
+        (["--pes-sigma", "0"], ["--pes-sigma", "> 0"]),
         (["--imitate", "lstm"], ["imitate", "hand-designed", "lstm"]),
-        (["--lr", "-1"], ["lr > 0"]),
-        (["--meta-steps", "-1"], ["meta-steps >= 0"]),
+        (["--lr", "-1"], ["--lr", "> 0"]),
+        (["--meta-steps", "-1"], ["--meta-steps", ">= 0"]),
         (["--rule", "sgd", "--halting", "none"], ["nothing to train"]),
         (["--rule-option", "width=3"], ["no option 'width'", "hidden_size"]),
         (["--rule-option", "width"], ["KEY=VALUE"]),
@@ -262,8 +262,8 @@ def test_bad_folders(elsewhere: Path, run: Any) -> None:
     (elsewhere / "file").write_text("")
     refused(run("fit", *ARGUMENTS, "--out", "file/run"), "file/run", "Not a directory")
     refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
-    refused(run("prior", "--prior-nu", "2"), "inside (0, 1)")
-    refused(run("prior", "--horizon", "0"), "H >= 1")
+    refused(run("prior", "--prior-nu", "2"), "--prior-nu", "> 0 and < 1")
+    refused(run("prior", "--horizon", "0"), "--horizon", ">= 1")
 
 
 def test_export(elsewhere: Path, run: Any) -> None:

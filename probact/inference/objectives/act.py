@@ -41,7 +41,8 @@ from probact.inference.priors import Drawn, Prior, Steps
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.support.registry import Registry
-from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling, unroll
+from probact.unrolling.rollout import Rollout, unroll
+from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
 ESTIMATORS = Registry("estimator")
 
@@ -90,7 +91,7 @@ class ACT(Objective):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         horizon: int | Prior,
-        unrolling: Unrolling = WHOLE_GRAPH,
+        unrolling: Unrolling = DEFAULT_UNROLLING,
         estimator: str = "collapse",
         kl_scale: float = 1.0,
         infer_horizon: bool = False,
@@ -119,7 +120,7 @@ class ACT(Objective):
         if not (self.estimator.draws_horizon and self.training):
             return super().unroll(optimizee, generator, rule)
         T = self.prior.horizon_distribution().draw((optimizee.num,), generator)
-        return unroll(rule or self.rule, optimizee, T, **self.unrolling.of_whole())
+        return unroll(rule or self.rule, optimizee, T, self.unrolling)
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) p(t|T) p(x|t)."""

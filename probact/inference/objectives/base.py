@@ -19,7 +19,8 @@ from probact.inference.priors import Prior
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.support.registry import Registry
-from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling, segments, unroll
+from probact.unrolling.rollout import Rollout, segments, unroll
+from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
 OBJECTIVES = Registry("objective")
 
@@ -59,7 +60,7 @@ class Objective(nn.Module, ABC):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         horizon: int | Prior,
-        unrolling: Unrolling = WHOLE_GRAPH,
+        unrolling: Unrolling = DEFAULT_UNROLLING,
     ) -> None:
         super().__init__()
         self.rule = rule
@@ -80,7 +81,7 @@ class Objective(nn.Module, ABC):
         self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
     ) -> Rollout:
         """H steps on ``optimizee`` of its rule, or of ``rule``; ``generator`` is for objectives that draw."""
-        return unroll(rule or self.rule, optimizee, self.prior.horizon, **self.unrolling.of_whole())
+        return unroll(rule or self.rule, optimizee, self.prior.horizon, self.unrolling)
 
     @abstractmethod
     def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
@@ -115,9 +116,7 @@ class Objective(nn.Module, ABC):
         if not self.unrolling.by_segment:
             yield self.unroll(optimizee, generator, rule)
             return
-        horizon, how = self.prior.horizon, self.unrolling
-        length = how.truncate or horizon
-        yield from segments(rule or self.rule, optimizee, horizon, length, through_path=how.through_path)
+        yield from segments(rule or self.rule, optimizee, self.prior.horizon, self.unrolling)
 
     def score(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """All that is minimised; problems that diverged are left out of the mean (NaN if all did)."""

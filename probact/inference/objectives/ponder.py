@@ -9,7 +9,8 @@ from probact.inference.posteriors.base import HaltingPosterior
 from probact.inference.posteriors.sequential import Graves
 from probact.inference.priors import Prior
 from probact.rules.base import UpdateRule
-from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling
+from probact.unrolling.rollout import Rollout
+from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
 
 @OBJECTIVES.register("ponder-cost")
@@ -29,7 +30,7 @@ class PonderCost(Objective):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         horizon: int | Prior,
-        unrolling: Unrolling = WHOLE_GRAPH,
+        unrolling: Unrolling = DEFAULT_UNROLLING,
         ponder_cost: float = 0.5,
     ) -> None:
         super().__init__(rule, posterior, horizon, unrolling)
