@@ -69,24 +69,21 @@ def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> 
     """The rule that ``--stop`` names, at the threshold given or else tuned."""
     from probact.judging.stops import stop_rules, tuned_stop
     from probact.runs.assembly import family_judged
-    from probact.stopping.base import STOP_RULES
 
     followed = trained.online_posterior is not None
-    fitting = stop_rules(followed)
-    name, equals, threshold = stop.partition("=")
-    if stop != "tuned":
-        if name not in STOP_RULES:
-            raise click.UsageError(f"--stop: unknown stop rule {name!r}: choose from {', '.join(STOP_RULES)} or tuned")
-        kind = STOP_RULES[name]
-        if kind not in fitting:
-            choices = ", ".join(one.name for one in fitting)
-            raise click.UsageError(f"--stop {name}: no halting posterior to follow there: choose from {choices}")
-        if equals:
-            return kind().at(_number(threshold))
-        if not kind.tunable:
-            return kind()
-        fitting = [kind]
-    return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), fitting)
+    fitting = {kind.name: kind for kind in stop_rules(followed)}
+    name, given, threshold = stop.partition("=")
+    kinds = [fitting[name]] if name in fitting else [*fitting.values()]
+    if name in fitting:
+        rule = fitting[name]()
+        if given:
+            return rule.at(_number(threshold))
+        if not rule.tunable:
+            return rule
+    elif stop != "tuned":
+        why = "" if followed else ": there is no halting posterior that other rules could follow"
+        raise click.UsageError(f"--stop: expected {', '.join(fitting)} or tuned, got {name!r}{why}")
+    return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), kinds)
 
 
 def _number(text: str) -> float:

@@ -18,11 +18,14 @@ TO_BE_WRITTEN = "To be written: what it was not tried on, and where it fails."
 def summary_of(run: Run) -> Summary:
     """What ``fit`` found at its end.
 
-    :raises ValueError: if it did not get there.
+    :raises ValueError: if it did not get there, or the file is damaged.
     """
     if not run.summary.exists():
         raise ValueError(f"{run.folder}: no summary.json; finish it with: python cli.py fit --resume {run.folder}")
-    return Summary.from_json(run.summary.read_text())
+    try:
+        return Summary.from_json(run.summary.read_text())
+    except ValueError as error:
+        raise ValueError(f"{run.summary}: {error}") from None
 
 
 def trainings_of(chain: Chain) -> list[Chain]:

@@ -58,6 +58,7 @@ def test_a_stop_rule_travels_with_the_file(elsewhere: Path, run: Any) -> None:
     assert isinstance(worn, Hazard)
     assert worn.threshold == 0.03
 
+    refused(run("export", "a", "--out", "x.pt", "--stop", "hazrd"), "hazard, stochastic or tuned, got 'hazrd'")
     code, out, err = run("evaluate", "a", "--baselines", "none", "--num-optimizees", "5", "--json")
     assert code == 0, err
     described = {row["kind"]: row["rule"] for row in json.loads(out)["stopping"]}
@@ -71,12 +72,12 @@ def test_a_stop_rule_travels_with_the_file(elsewhere: Path, run: Any) -> None:
 @pytest.mark.parametrize(
     ("stop", "words"),
     [
-        ("hazrd", ["'hazrd'", "choose from", "hazard", "or tuned"]),
-        ("tuned=3", ["'tuned'", "choose from"]),
+        ("hazrd", ["expected budget, gradient, patience or tuned", "got 'hazrd'"]),
+        ("tuned=3", ["expected budget", "got 'tuned'"]),
         ("budget=soon", ["expected a number", "'soon'"]),
         ("budget=nan", ["expected a number", "'nan'"]),
-        ("hazard", ["no halting posterior to follow", "budget, gradient, patience"]),
-        ("cumulative=0.5", ["no halting posterior to follow", "budget, gradient, patience"]),
+        ("hazard", ["expected budget, gradient, patience or tuned", "there is no halting posterior"]),
+        ("cumulative=0.5", ["expected budget, gradient, patience or tuned", "there is no halting posterior"]),
     ],
 )
 def test_stop_rules_that_do_not_fit_are_one_line(stop: str, words: list[str], elsewhere: Path, run: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,7 @@ def test_something_else_is_refused(reported: tuple[Run, Summary], tmp_path: Path
         Summary.from_json(json.dumps(content))
     with pytest.raises(ValueError, match="got format 2"):
         Summary.from_json(json.dumps({**content, "format": 2}))
+    broken = replace(run, folder=tmp_path)
+    broken.summary.write_text("{")
+    with pytest.raises(ValueError, match=r"summary\.json: expected Summary of format 1"):
+        summary_of(broken)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -36,8 +35,9 @@ def test_options_are_in_the_content() -> None:
     assert Stochastic(seed=3).to_json() == {"name": "stochastic", "threshold": 0.0, "seed": 3}
 
 
-@pytest.fixture
-def of_a_stranger() -> Iterator[type[StopRule]]:
+def test_a_strangers_rule_needs_nothing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STOP_RULES, "_parts", dict(STOP_RULES._parts))
+
     @STOP_RULES.register("of-a-stranger")
     class OfAStranger(StopRule):
         """Its constructor takes no threshold."""
@@ -49,12 +49,7 @@ def of_a_stranger() -> Iterator[type[StopRule]]:
         def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
             return self.factor * known.loss, memory
 
-    yield OfAStranger
-    del STOP_RULES._parts["of-a-stranger"]
-
-
-def test_a_strangers_rule_needs_nothing_extra(of_a_stranger: Any) -> None:
-    rule = of_a_stranger(factor=3.0).at(0.7)
+    rule = OfAStranger(factor=3.0).at(0.7)
     assert rule.to_json() == {"name": "of-a-stranger", "threshold": 0.7, "factor": 3.0}
     assert score_of(StopRule.from_json(rule.to_json())) == score_of(rule)
 
