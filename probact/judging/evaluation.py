@@ -49,12 +49,11 @@ def evaluate(
     data = compare(experiment, [*trained, *references], at, test)
     ways = [_ways_to_stop(entry, experiment.horizon, test, tuning, cost) for entry in trained]
     baselines = [
-        StopRow(optimizer=entry.label, trained=False, seed=None, learning_rate=one.learning_rate,
-                **vars(one.verdict.summary()))
+        row
         for entry in references
         if entry.kind == "baseline"
-        for one in stopped_baselines(entry.label, experiment, tuning, test, cost)
-    ]  # fmt: skip
+        for row in stopped_baselines(entry.label, experiment, tuning, test, cost)
+    ]
     result = Evaluation(
         family=experiment.family,
         family_options=dict(experiment.family_options),
@@ -78,7 +77,7 @@ def evaluate(
 
 
 class _Ways(NamedTuple):
-    """To stop one trained optimizer."""
+    """Ways to stop one trained optimizer, and how well its halting is known."""
 
     rows: list[StopRow]
     calibration: list[CalibrationRow]

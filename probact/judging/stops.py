@@ -16,7 +16,7 @@ from torch import Tensor
 from probact.inference import exact
 from probact.inference.priors import Prior
 from probact.judging.problem_sets import tuning_problems
-from probact.judging.results import StopSummary
+from probact.judging.results import StopRow, StopSummary
 from probact.judging.trajectory import Trajectory, record
 from probact.judging.tuning import tuned_rates
 from probact.problems.base import Optimizee
@@ -161,18 +161,10 @@ def shares(found: Sequence[Verdict]) -> list[float]:
     return [float((budget - verdict.J[finite].mean()) / (budget - best)) for verdict in found]
 
 
-class Baseline(NamedTuple):
-    """A hand-designed rule with the stop rule, threshold and learning rate that are best together."""
-
-    name: str
-    learning_rate: float
-    verdict: Verdict
-
-
 def stopped_baselines(
     name: str, experiment: Experiment, tuning: Optimizee, test: Optimizee, cost: float
-) -> list[Baseline]:
-    """The best of rule ``name`` under every stop rule that needs no posterior: one ``Baseline`` a stop rule.
+) -> list[StopRow]:
+    """Rule ``name`` under every stop rule that needs no posterior, with the threshold and rate that are best together.
 
     Rates are those that are best at one of ``TARGETS`` up to H, and the next three below them (a rate that is best at a
     step may blow up a few problems later); all choices are made on ``tuning``.
@@ -190,7 +182,11 @@ def stopped_baselines(
                 best[kind.name] = choice, lr, rule
     rates = {lr for _, lr, _ in best.values()}
     paths = {lr: record(RULES.build(name, {"lr": lr}), test, horizon) for lr in rates}
-    return [Baseline(name, lr, stop_by(rule, paths[lr], cost)) for _, lr, rule in best.values()]
+    found = [(lr, stop_by(rule, paths[lr], cost)) for _, lr, rule in best.values()]
+    return [
+        StopRow(optimizer=name, trained=False, seed=None, learning_rate=lr, **vars(verdict.summary()))
+        for lr, verdict in found
+    ]
 
 
 def scores(rule: StopRule, path: Sequence[Known]) -> Tensor:
