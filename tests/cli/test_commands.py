@@ -19,8 +19,6 @@ from probact.problems.base import FAMILIES
 from probact.problems.data.sets import VARIABLE
 from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
-from probact.runs.run import Run
-from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import STOP_RULES
 from tests.helpers.commands import ARGUMENTS, refused
 from tests.helpers.processes import CLI
@@ -264,27 +262,6 @@ def test_bad_folders(elsewhere: Path, run: Any) -> None:
     refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
     refused(run("prior", "--prior-nu", "2"), "--prior-nu", "> 0 and < 1")
     refused(run("prior", "--horizon", "0"), "--horizon", ">= 1")
-
-
-def test_export(elsewhere: Path, run: Any) -> None:
-    """One file with the weights of the training asked for; a run of several needs to be told which."""
-    assert run("fit", *ARGUMENTS, "--prior-nu", "0.9", "--chains", "2", "--out", "two")[0] == 0
-    code, out, err = run("export", "two", "--seed", "1", "--out", "one.pt")
-    assert code == 0, err
-    assert out == f"one.pt: rule lstm, halting stick-breaking, trained on {TINY['horizon']} steps\n"
-    trained, exported = Run.open(Path("two")).chains[1].load(), TrainedOptimizer.load(Path("one.pt"))
-    assert exported.posterior is not None
-    assert trained.posterior is not None
-    for ours, theirs in ((exported.rule, trained.rule), (exported.posterior, trained.posterior)):
-        for name, weight in theirs.state_dict().items():
-            assert torch.equal(ours.state_dict()[name], weight)
-    assert (exported.nu, exported.horizon) == (0.9, TINY["horizon"])
-    refused(run("export", "two", "--out", "x.pt"), "two: expected --seed 0 or 1, got none")
-    refused(run("export", "two", "--seed", "7", "--out", "x.pt"), "expected --seed 0 or 1, got 7")
-    refused(run("export", "nowhere", "--out", "x.pt"), "no run there")
-    refused(run("export", "two", "--seed", "0", "--out", "no/x.pt"), "No such file or directory")
-    refused(run("export", "two"), "--out")
-    assert not Path("x.pt").exists()
 
 
 def test_evaluate(elsewhere: Path, run: Any) -> None:
