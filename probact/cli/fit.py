@@ -13,8 +13,8 @@ from click.core import ParameterSource
 
 from probact.cli.options import check_device, choice, data_directory_option, key_values, read_config, setting
 from probact.cli.progress import progress
-from probact.inference.objectives.act import ESTIMATORS
 from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.problems.base import FAMILIES
 from probact.reports import text
@@ -26,8 +26,6 @@ from probact.support.ranks import ProcessLostError, Ranks
 if TYPE_CHECKING:
     from probact.runs.run import Chain, Run
     from probact.runs.trained import TrainedOptimizer
-
-HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 
 
 @click.command()
@@ -57,7 +55,7 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
     default=None,
     help="Keep the weights that it began with, and learn only when to stop.  [default: train]",
 )
-@setting("halting", click.Choice(HALTING_CHOICES), "Halting posterior q(t|x,T); `none` learns to optimize only.")
+@setting("halting", choice(POSTERIORS, NO_HALTING), "Halting posterior q(t|x,T); `none` learns to optimize only.")
 @setting("objective", choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
 @setting("log_loss_weight", float, "Weight of the mean log loss added to it, which teaches every step alike.")
 @setting("horizon", int, "H: steps of an unroll, the cap on T and t.")
@@ -118,6 +116,7 @@ HALTING_CHOICES = [*POSTERIORS, NO_HALTING]
 @setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")
 @key_values("family-option", "Option of the family.")
 @key_values("rule-option", "Option of the rule.")
+@key_values("objective-option", "Option of the objective, if it has any of its own.")
 @click.option(
     "--seed",
     "seeds",

@@ -11,8 +11,9 @@ import click
 
 from probact.problems.data.sets import use_data_directory
 from probact.runs.experiment import Experiment
-from probact.support.registry import Registry
+from probact.support.registry import Registry, UnknownPartError
 
+PLUGIN_HINT = "a plug-in? name its module with --import"
 DEFAULTS = {entry.name: entry.default for entry in fields(Experiment)}
 
 
@@ -23,9 +24,33 @@ def setting(name: str, type_: Any, help_: str) -> Any:
     return click.option(f"--{name.replace('_', '-')}", name, type=type_, default=None, help=help_ + shown)
 
 
-def choice(registry: Registry) -> click.Choice[str]:
-    """The names of a registry."""
-    return click.Choice(list(registry))
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """The names of a registry and others, read when they are shown or checked, so that those of plug-ins count."""
+
+    name = "choice"
+
+    def __init__(self, registry: Registry, *others: str) -> None:
+        self.registry, self.others = registry, others
+
+    @property
+    def choices(self) -> list[str]:
+        return [*self.registry, *self.others]
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(self.choices)}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.others:
+            try:
+                self.registry[value]
+            except UnknownPartError:
+                self.fail(f"{self.registry.unknown(value, *self.others)}; {PLUGIN_HINT}", param, ctx)
+        return value
+
+
+def choice(registry: Registry, *others: str) -> Names:
+    """The names of a registry, and others."""
+    return Names(registry, *others)
 
 
 def key_values(name: str, help_: str) -> Any:

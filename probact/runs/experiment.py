@@ -25,6 +25,7 @@ class Experiment:
     :ivar freeze_rule: train the halting posterior alone.
     :ivar halting: a name in ``POSTERIORS``, or ``none``.
     :ivar objective: a name in ``OBJECTIVES``; empty: the posterior's own.
+    :ivar objective_options: keyword options of it that are no settings of an experiment.
     :ivar log_loss_weight: how much of ``objectives.log_loss`` is added to it.
     :ivar prior_nu: probability to continue, in (0, 1).
     :ivar horizon: H, steps of an unroll.
@@ -58,6 +59,7 @@ class Experiment:
     freeze_rule: bool = False
     halting: str = "stick-breaking"
     objective: str = ""
+    objective_options: Mapping[str, Any] = field(default_factory=dict)
     log_loss_weight: float = 0.0
     prior_nu: float = 0.95
     horizon: int = 100

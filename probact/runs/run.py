@@ -26,6 +26,7 @@ from probact.runs.assembly import build_objective, start_from
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
+from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
 
 FORMAT = "probact checkpoint 1"
@@ -180,6 +181,8 @@ class Run:
             settings = json.loads(path.read_text())
             seeds = settings.pop("seed")
             experiment = Experiment.from_json(json.dumps({**settings, "seed": seeds[0]}))
+        except UnknownPartError as error:
+            raise UnknownPartError(f"{path}: {error}") from None
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"{path}: not an experiment ({error})") from None
         return cls(folder, experiment, tuple(seeds))

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES, UpdateRule
+from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
 from probact.unrolling.progress import NUM_FEATURES
 
@@ -89,6 +90,8 @@ class TrainedOptimizer:
                 posterior.load_state_dict(halting["weights"])
             later = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
             return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)
+        except UnknownPartError as error:
+            raise UnknownPartError(f"{path}: {error}") from None
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{path}: not a {what} that this version can read ({reason})") from None

@@ -10,6 +10,7 @@ from probact.problems.data.sets import VARIABLE as DATA_DIRECTORY
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.runs.trained import TrainedOptimizer
+from probact.support.plugins import import_plugins, imported_plugins
 from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.meta_training import MetaTraining
 
@@ -30,7 +31,7 @@ def train(
     try:
         if not ranks.alone:
             order = {"experiment": chain.experiment.to_json(), "state": training.state_dict()}
-            ranks.broadcast({**order, "data": os.environ.get(DATA_DIRECTORY, "")})
+            ranks.broadcast({**order, "data": os.environ.get(DATA_DIRECTORY, ""), "plugins": imported_plugins()})
         for record in training:
             chain.log(record)
             on_record(record)
@@ -64,6 +65,7 @@ def train_as_rank(ranks: Ranks) -> None:
     """
     while (order := ranks.broadcast()) is not None:
         os.environ.setdefault(DATA_DIRECTORY, order["data"])
+        import_plugins(order["plugins"])
         experiment = Experiment.from_json(order["experiment"])
         ranks.use_device(experiment.device)
         training = MetaTraining(experiment, ranks)

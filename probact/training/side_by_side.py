@@ -14,6 +14,7 @@ import torch
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.support.interrupts import asked_to_stop
+from probact.support.plugins import import_plugins, imported_plugins
 from probact.support.ranks import ProcessLostError
 from probact.training.loop import train
 
@@ -38,7 +39,8 @@ def train_side_by_side(chains: Sequence[Chain], jobs: int, show: Show, asked: Se
         while running or (todo and not stop.is_set()):
             while todo and len(running) < jobs and not stop.is_set():
                 outcome, told = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(todo.pop(0), threads, show, stop, told))
+                given = (todo.pop(0), imported_plugins(), threads, show, stop, told)
+                process = context.Process(target=_work, args=given)
                 with _interrupts_held():
                     process.start()
                 told.close()  # so that its end is seen when the process is gone
@@ -75,7 +77,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(chain: Chain, threads: int, show: Show, stop: Any, told: Connection) -> None:
+def _work(chain: Chain, plugins: Sequence[str], threads: int, show: Show, stop: Any, told: Connection) -> None:
     """Train one chain and tell how it went: whether it got to its end, or what was raised."""
     torch.set_num_threads(threads)
     parent = parent_process()
@@ -83,6 +85,7 @@ def _work(chain: Chain, threads: int, show: Show, stop: Any, told: Connection) -
     outcome: bool | Exception
     try:
         with asked_to_stop(patient=True) as asked, show(chain.experiment) as on_record:
+            import_plugins(plugins)
             outcome = train(chain, on_record, lambda: bool(asked) or stop.is_set() or not parent.is_alive())
     except (ValueError, OSError) as error:
         outcome = error

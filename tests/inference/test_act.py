@@ -10,7 +10,8 @@ from pyro.infer import SVI, TraceEnum_ELBO, config_enumerate
 from torch import Tensor
 
 from probact.inference import exact
-from probact.inference.objectives.act import ACT, ESTIMATORS
+from probact.inference.objectives.act import ACT
+from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import POSTERIORS
 from probact.inference.priors import Prior
 from probact.rules.base import RULES

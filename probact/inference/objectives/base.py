@@ -21,7 +21,7 @@ from probact.rules.base import UpdateRule
 from probact.support.registry import Registry
 from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling, segments, unroll
 
-OBJECTIVES = Registry("objective")
+OBJECTIVES = Registry("objective", "probact.objectives")
 
 RESOLUTION = 1e-3
 """eps of ``log_loss``, in nats: losses nearer to the floor than this are told apart no more."""
@@ -45,13 +45,15 @@ class Objective(nn.Module, ABC):
     :param rule: the optimizer.
     :param posterior: q(t | x, T) from the unroll's features, or None for an optimizer that does not halt.
     :param prior: p(T) p(t|T); its horizon is the number of steps.
-    :ivar log_loss_weight: how much of ``log_loss`` is added: unlike the ELBO it also teaches the steps after halting.
+    :param log_loss_weight: how much of ``log_loss`` is added: unlike the ELBO it also teaches the steps after halting.
+
+    Subclasses register a name in ``OBJECTIVES``.  Of their keyword parameters with defaults those named as a setting of
+    ``Experiment`` get its value, the others become ``--objective-option KEY=VALUE``.
     """
 
     name: ClassVar[str]
     adds_up: ClassVar[bool] = False
     """Whether the loss of an unroll is a sum or mean over its steps, so that a part of it has a loss of its own."""
-    log_loss_weight: float = 0.0
 
     def __init__(
         self,
@@ -59,12 +61,14 @@ class Objective(nn.Module, ABC):
         posterior: HaltingPosterior | None,
         prior: Prior,
         unrolling: Unrolling = WHOLE_GRAPH,
+        log_loss_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.rule = rule
         self.posterior = posterior
         self.prior = prior
         self.unrolling = unrolling
+        self.log_loss_weight = log_loss_weight
         if unrolling.by_segment and not self.adds_up:
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
             raise ValueError(f"by-segment: expected an objective that adds up over steps ({adding}), got {self.name!r}")
