@@ -5,7 +5,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from probact.cli.fit import command_line, fit
@@ -22,6 +21,7 @@ OF_A_SOURCE = ("begin_with", "freeze_rule")
 CHANGED: dict[str, Any] = {
     "family_options": {"dim": 3},
     "rule_options": {"hidden_size": 4, "scale": 0.5},
+    "objective_options": {"power": 2},
     "prior_nu": 0.123,
     "kl_scale": 1e-05,
     "device": "cuda",
@@ -33,7 +33,7 @@ def away_from(default: Any, setting: str) -> Any:
     if setting in CHANGED:
         return CHANGED[setting]
     (option,) = [option for option in fit.params if option.name == ("seeds" if setting == "seed" else setting)]
-    if isinstance(option.type, click.Choice):
+    if hasattr(option.type, "choices"):
         return next(name for name in option.type.choices if name != default)
     return not default if isinstance(default, bool) else 2 * default + 4
 

@@ -147,7 +147,7 @@ class ACT(Objective):
         return exact.halting_first(q, self.prior.truncate(len(rollout.features))) if self.halting_first else q
 
     def q(self, rollout: Rollout) -> HaltingDistribution:
-        """What the head says, q(t|x,T): within ``loss`` worked out once, for model and guide."""
+        """What the head says; within ``loss`` worked out once, for model and guide."""
         if self._shared is not None:
             return self._shared
         assert self.posterior is not None

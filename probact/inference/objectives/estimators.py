@@ -44,7 +44,7 @@ class Estimator(ABC):
     """Whether ``draw_horizon`` exists: then the guide of T is the prior, and unrolls end at the largest T."""
 
     def draw_horizon(self, prior: Prior, num: int, generator: torch.Generator | None) -> Tensor:
-        """T ~ p(T) of each problem, ``(L,)`` int64, before the unroll; not dependent on the other problems' mean."""
+        """T ~ p(T) of each problem, ``(L,)`` int64, before the unroll."""
         raise NotImplementedError
 
     @abstractmethod

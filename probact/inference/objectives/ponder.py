@@ -34,11 +34,9 @@ class PonderCost(Objective):
     ) -> None:
         super().__init__(rule, posterior, prior, unrolling, log_loss_weight)
         if posterior is None or not posterior.distribution.has_ponder:
-            having = ", ".join(name for name in POSTERIORS if POSTERIORS[name].has_ponder)
-            got = "none" if posterior is None else repr(posterior.distribution.name)
-            raise ValueError(
-                f"objective {self.name!r}: expected a halting posterior with N and R ({having}), got {got}"
-            )
+            known = ", ".join(name for name in POSTERIORS if POSTERIORS[name].has_ponder)
+            got = "none" if posterior is None else posterior.distribution.name
+            raise ValueError(f"objective 'ponder-cost': expected a halting posterior with N and R ({known}), got {got}")
         if not ponder_cost > 0:
             raise ValueError(f"objective 'ponder-cost': expected ponder_cost > 0, got {ponder_cost}")
         self.ponder_cost = ponder_cost
