@@ -48,9 +48,10 @@ def test_elbo_and_every_gradient_equal_the_closed_form(family: str, halting: str
     assert_matches_closed_form(act, problems(family))
 
 
+@pytest.mark.parametrize("halting", list(POSTERIORS))
 @pytest.mark.parametrize("estimator", list(ESTIMATORS))
-def test_estimators_conform(estimator: str) -> None:
-    check_estimator(ESTIMATORS[estimator])
+def test_estimators_conform(estimator: str, halting: str) -> None:
+    check_estimator(ESTIMATORS[estimator], halting)
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
