@@ -24,7 +24,6 @@ from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Stochastic
 from probact.support.files import write_atomically
 from probact.support.randomness import random_stream
-from probact.unrolling.progress import NUM_FEATURES
 
 RESULT = Path(__file__).resolve().parent / "results" / "compaction.json"
 NUM, HORIZON, MEAN, ROUNDS = 1000, 100, 20, 5
@@ -33,7 +32,7 @@ NUM, HORIZON, MEAN, ROUNDS = 1000, 100, 20, 5
 def measure(name: str, family: str) -> dict[str, object]:
     torch.manual_seed(0)
     rule = RULES[name]()
-    posterior = HaltingPosterior("stick-breaking", rule.num_features + NUM_FEATURES, 0.95)
+    posterior = HaltingPosterior.of(rule, "stick-breaking", 0.95)
     with torch.no_grad():  # a constant hazard of 1 / MEAN
         posterior.output.weight.zero_()
         posterior.output.bias.fill_(-math.log(MEAN - 1))

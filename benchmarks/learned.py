@@ -6,7 +6,7 @@
     python benchmarks/learned.py export subspace-mlp     # probact/weights/<name>.pt and its card
 
 ``judge`` walks 500 steps on new problems, learned rules (three seeds) and baselines, each baseline at the rate that was
-tuned for the step (``probact/tuned_rates.json``, else ``results/learned-rates.json``, tuned here; beyond the last step
+tuned for the step (``judging/tuned_rates.json``, else ``results/learned-rates.json``, tuned here; beyond the last step
 tuned for, at that one's).  Networks are scored on the whole test set, other problems by their own loss.  What a file
 holds already is not judged again.
 """

@@ -1,10 +1,10 @@
-"""Tune the learning rate of every hand-designed rule for every family: writes ``probact/tuned_rates.json``.
+"""Tune the learning rate of every hand-designed rule for every family: writes ``probact/judging/tuned_rates.json``.
 
     python benchmarks/tune.py                 # all families but mixtures, whose parts have rates of their own
     python benchmarks/tune.py mixed digits    # some, the others stay
 
 For each family and target step the best of 28 rates (1, 1.5, 2, 3, 4, 5, 7 times 10^-3..10^0) on problems of their
-own: see ``probact.tuning.sweep``.
+own: see ``probact.judging.tuning.sweep``.
 """
 
 from __future__ import annotations

@@ -18,10 +18,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from probact import Experiment, LearnedOptimizer
-from probact.inference.objectives.base import Objective
-from probact.stopping.rules import Cumulative
-from probact.training.meta_training import MetaTraining
+from probact import Cumulative, Experiment, LearnedOptimizer, MetaTraining, Objective
 
 NU = math.exp(-1)  # -log nu, the price of a step, is 1
 BUDGET = 100

@@ -11,11 +11,7 @@ import torch
 from sklearn.datasets import load_diabetes
 from torch import nn
 
-from probact import Experiment, NetworkFamily
-from probact.problems.base import FAMILIES
-from probact.reports.halting_statistics import halting_statistics
-from probact.reports.posterior_tree import to_datatree
-from probact.training.meta_training import MetaTraining
+from probact import FAMILIES, Experiment, MetaTraining, NetworkFamily, halting_statistics, to_datatree
 
 features, progression = load_diabetes(return_X_y=True)
 X = torch.as_tensor(features, dtype=torch.float32) * 21  # scikit-learn scales columns to norm 1: back to variance 1

@@ -4,31 +4,106 @@ Names are loaded when first used, so that a part of the package costs only what 
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from probact.drop_in.learned_optimizer import LearnedOptimizer as LearnedOptimizer
+    from probact.inference import exact as exact
+    from probact.inference.objectives.act import ACT as ACT
+    from probact.inference.objectives.base import OBJECTIVES as OBJECTIVES, Objective as Objective
+    from probact.inference.objectives.estimators import ESTIMATORS as ESTIMATORS, Estimator as Estimator
+    from probact.inference.objectives.losses import LogLoss as LogLoss, SumOfLosses as SumOfLosses
+    from probact.inference.objectives.ponder import PonderCost as PonderCost
+    from probact.inference.posteriors.base import (
+        POSTERIORS as POSTERIORS,
+        HaltingDistribution as HaltingDistribution,
+        HaltingPosterior as HaltingPosterior,
+    )
+    from probact.inference.posteriors.conditioned import Conditioned as Conditioned
+    from probact.inference.posteriors.sequential import Sequential as Sequential
+    from probact.inference.priors import Prior as Prior
+    from probact.problems.base import (
+        FAMILIES as FAMILIES,
+        Optimizee as Optimizee,
+        OptimizeeFamily as OptimizeeFamily,
+        Shared as Shared,
+    )
+    from probact.problems.network import NetworkFamily as NetworkFamily
+    from probact.reports.halting_statistics import halting_statistics as halting_statistics
+    from probact.reports.posterior_tree import to_datatree as to_datatree
+    from probact.rules.base import RULES as RULES, Step as Step, UpdateRule as UpdateRule
+    from probact.rules.hand_designed import HandDesigned as HandDesigned
+    from probact.runs.experiment import Experiment as Experiment
+    from probact.runs.run import Run as Run
+    from probact.runs.trained import TrainedOptimizer as TrainedOptimizer
+    from probact.stopping.base import STOP_RULES as STOP_RULES, Known as Known, StopRule as StopRule
+    from probact.stopping.online import run_until_stopped as run_until_stopped
+    from probact.stopping.rules import (
+        Budget as Budget,
+        Cumulative as Cumulative,
+        GradientNorm as GradientNorm,
+        Hazard as Hazard,
+        Patience as Patience,
+        Stochastic as Stochastic,
+    )
+    from probact.support.trees import Params as Params, State as State
+    from probact.training.meta_training import MetaTraining as MetaTraining
+    from probact.unrolling.rollout import Rollout as Rollout, unroll as unroll
 
 _HOME = {
     "ACT": "inference.objectives.act",
+    "Budget": "stopping.rules",
+    "Conditioned": "inference.posteriors.conditioned",
+    "Cumulative": "stopping.rules",
+    "ESTIMATORS": "inference.objectives.estimators",
+    "Estimator": "inference.objectives.estimators",
     "Experiment": "runs.experiment",
+    "FAMILIES": "problems.base",
+    "GradientNorm": "stopping.rules",
+    "HaltingDistribution": "inference.posteriors.base",
     "HaltingPosterior": "inference.posteriors.base",
+    "HandDesigned": "rules.hand_designed",
+    "Hazard": "stopping.rules",
+    "Known": "stopping.base",
     "LearnedOptimizer": "drop_in.learned_optimizer",
+    "LogLoss": "inference.objectives.losses",
     "MetaTraining": "training.meta_training",
     "NetworkFamily": "problems.network",
+    "OBJECTIVES": "inference.objectives.base",
+    "Objective": "inference.objectives.base",
     "Optimizee": "problems.base",
     "OptimizeeFamily": "problems.base",
+    "POSTERIORS": "inference.posteriors.base",
+    "Params": "support.trees",
+    "Patience": "stopping.rules",
     "PonderCost": "inference.objectives.ponder",
     "Prior": "inference.priors",
+    "RULES": "rules.base",
     "Rollout": "unrolling.rollout",
     "Run": "runs.run",
+    "STOP_RULES": "stopping.base",
+    "Sequential": "inference.posteriors.sequential",
+    "Shared": "problems.base",
+    "State": "support.trees",
+    "Step": "rules.base",
+    "Stochastic": "stopping.rules",
+    "StopRule": "stopping.base",
     "SumOfLosses": "inference.objectives.losses",
+    "TrainedOptimizer": "runs.trained",
     "UpdateRule": "rules.base",
+    "exact": "inference.exact",
+    "halting_statistics": "reports.halting_statistics",
+    "run_until_stopped": "stopping.online",
     "to_datatree": "reports.posterior_tree",
     "unroll": "unrolling.rollout",
 }
 __all__ = list(_HOME)
 __version__ = "0.1.0"
 
+if not TYPE_CHECKING:  # a type checker knows the names above and no others
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    def __getattr__(name):
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f"{__name__}.{_HOME[name]}")
+        return module if _HOME[name].endswith(f".{name}") else getattr(module, name)

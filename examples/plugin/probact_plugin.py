@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from probact.inference.objectives.base import Objective
+import probact
 from probact.inference.objectives.estimators import Sample
-from probact.inference.posteriors.base import cumulated_before
-from probact.inference.posteriors.sequential import Sequential
-from probact.inference.priors import Prior
-from probact.problems.base import Optimizee, OptimizeeFamily
-from probact.rules.base import Step, UpdateRule
-from probact.stopping.base import Known, StopRule
-from probact.support.trees import Params, State, map_params
-from probact.unrolling.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class Valley(Optimizee):
+class Valley(probact.Optimizee):
     """nll = sum log cosh(W (theta - c)), for ``design`` W ``(L, d, d)`` and ``centre`` c ``(L, d)``."""
 
     design: Tensor
     centre: Tensor
 
-    def nll(self, params: Params) -> Tensor:
+    def nll(self, params: probact.Params) -> Tensor:
         residual = torch.einsum("lij,lj->li", self.design, params["theta"] - self.centre)
         return (residual.abs() + torch.log1p(torch.exp(-2 * residual.abs())) - math.log(2)).sum(-1)
 
@@ -36,21 +28,21 @@ class Valley(Optimizee):
         return torch.zeros(len(self.centre)).to(self.centre)
 
 
-class Valleys(OptimizeeFamily):
+class Valleys(probact.OptimizeeFamily):
     """Smooth valleys with straight walls, in ``dim`` dimensions."""
 
-    recommended = {"horizon": 40, "prior_nu": 0.9}  # noqa: RUF012
+    recommended: ClassVar = {"horizon": 40, "prior_nu": 0.9}
 
     def __init__(self, dim: int = 5) -> None:
         self.dim = dim
 
-    def sample(self, num: int, generator: torch.Generator) -> Optimizee:
+    def sample(self, num: int, generator: torch.Generator) -> probact.Optimizee:
         shapes = (num, self.dim), (num, self.dim, self.dim), (num, self.dim)
         theta0, design, centre = (torch.randn(shape, generator=generator) for shape in shapes)
         return Valley({"theta": theta0}, design, centre)
 
 
-class HeavyBall(UpdateRule):
+class HeavyBall(probact.UpdateRule):
     """Momentum whose rate and decay are learned, in two weights."""
 
     def __init__(self, lr: float = 0.03) -> None:
@@ -58,15 +50,16 @@ class HeavyBall(UpdateRule):
         self.log_rate = nn.Parameter(torch.tensor(lr).log())
         self.decay = nn.Parameter(torch.tensor(2.0))
 
-    def init(self, params: Params) -> State:
-        return map_params(torch.zeros_like, params)
+    def init(self, params: probact.Params) -> probact.State:
+        return {name: torch.zeros_like(tensor) for name, tensor in params.items()}
 
-    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        speed = map_params(lambda v, g: self.decay.sigmoid() * v + g, state, grads)
-        return Step(map_params(lambda v: -self.log_rate.exp() * v, speed), speed, loss.new_zeros(len(loss), 0))
+    def step(self, grads: probact.Params, state: probact.State, params: probact.Params, loss: Tensor) -> probact.Step:
+        speed = {name: self.decay.sigmoid() * state[name] + grad for name, grad in grads.items()}
+        update = {name: -self.log_rate.exp() * tensor for name, tensor in speed.items()}
+        return probact.Step(update, speed, loss.new_zeros(len(loss), 0))
 
 
-class Clock(Sequential):
+class Clock(probact.Sequential):
     """A clock that ticks at the rate e^logit: hazard 1 - exp(-e^logit)."""
 
     @staticmethod
@@ -79,18 +72,18 @@ class Clock(Sequential):
 
     def log_mass(self) -> tuple[Tensor, Tensor]:
         ticks = self.logits.clamp(-50, 50).exp()
-        left = -cumulated_before(ticks.cumsum(0))
+        left = -torch.cat([torch.zeros_like(ticks[:1]), ticks[:-1].cumsum(0)])
         return left + torch.log(-torch.expm1(-ticks)), left
 
 
-class Discounted(Objective):
+class Discounted(probact.Objective):
     """sum_t gamma^(H - t) nll(theta_t): the later a step, the more it counts."""
 
     def __init__(self, *parts: Any, gamma: float = 0.9, log_loss_weight: float = 0.0, **more: Any) -> None:
         super().__init__(*parts, log_loss_weight=log_loss_weight, **more)
         self.gamma = gamma
 
-    def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+    def losses(self, rollout: probact.Rollout, anneal: float = 1.0) -> Tensor:
         age = torch.arange(len(rollout.nll) - 2, -1, -1).to(rollout.nll)
         return (self.gamma**age) @ rollout.nll[1:]
 
@@ -98,13 +91,13 @@ class Discounted(Objective):
 class Stratified(Sample):
     """T drawn for each problem, one from each L-th of the prior's mass: less variance than ``sample``."""
 
-    def draw_horizon(self, prior: Prior, num: int, generator: torch.Generator | None) -> Tensor:
+    def draw_horizon(self, prior: probact.Prior, num: int, generator: torch.Generator | None) -> Tensor:
         mass = prior.log_horizon().exp().cumsum(0)
         uniform = (torch.randperm(num, generator=generator) + torch.rand(num, generator=generator)) / num
         return 1 + torch.searchsorted(mass, uniform.to(mass) * mass[-1])
 
 
-class Slope(StopRule):
+class Slope(probact.StopRule):
     """Running mean of what a step gains, in nats: stop when it falls below a price; the threshold is minus that."""
 
     default = -0.05
@@ -112,7 +105,7 @@ class Slope(StopRule):
     def init(self, like: Tensor) -> Any:
         return like, torch.full_like(like, 1.0)
 
-    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+    def score(self, known: probact.Known, memory: Any) -> tuple[Tensor, Any]:
         before, gain = memory
         gain = 0.8 * gain + 0.2 * (before - known.loss).clamp(-1e6, 1e6).nan_to_num(0.0)
         return -gain, (known.loss, gain)

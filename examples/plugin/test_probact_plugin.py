@@ -1,11 +1,6 @@
 """The installed plug-in conforms: each part is found by its name, and is what probact takes it for."""
 
-from probact.inference.objectives.base import OBJECTIVES
-from probact.inference.objectives.estimators import ESTIMATORS
-from probact.inference.posteriors.base import POSTERIORS
-from probact.problems.base import FAMILIES
-from probact.rules.base import RULES
-from probact.stopping.base import STOP_RULES
+from probact import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
 from probact.testing import (
     check_estimator,
     check_family,

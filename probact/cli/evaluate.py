@@ -79,8 +79,7 @@ def evaluate(
     from dataclasses import replace
 
     from probact.judging.comparison import baseline_names
-    from probact.judging.evaluation import best_stops
-    from probact.judging.evaluation import evaluate as evaluate_all
+    from probact.judging.evaluation import best_stops, evaluate as evaluate_all
     from probact.judging.problem_sets import held_out_problems, reported_steps, retarget
     from probact.reports.evaluation_report import write
     from probact.runs.run import RUNS, Run

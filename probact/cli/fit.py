@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from probact.cli.advice import command
 from probact.cli.options import check_device, choice, data_directory_option, key_values, read_config, setting
 from probact.cli.progress import progress
 from probact.inference.objectives.base import OBJECTIVES
@@ -168,7 +169,7 @@ def fit(
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
     click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
-    click.echo(f"next: python cli.py halt-stats {run.folder}")
+    click.echo(f"next: {command('halt-stats', run.folder)}")
 
 
 def _continued(context: click.Context, folder: Path) -> Run:
@@ -184,8 +185,8 @@ def _continued(context: click.Context, folder: Path) -> Run:
 
 def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, out: Path | None, ranks: Ranks) -> Run:
     from probact.judging.tuning import with_tuned_rate
-    from probact.runs.assembly import check_trainable
     from probact.runs.run import Run, new_folder
+    from probact.training.loop import check
 
     experiment, source = asked_for(given)
     check_device(experiment.device)
@@ -195,7 +196,7 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
         click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
-    check_trainable(tuned, ranks.num_ranks)  # refuses what cannot be trained before anything is written
+    check(tuned, ranks.num_ranks)
     return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
 
 
@@ -255,7 +256,7 @@ def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
 
 def _train(run: Run, jobs: int, ranks: Ranks) -> None:
     """Train every chain; when that ends early, say how to continue."""
-    again = f"continue with: python cli.py fit --resume {run.folder}"
+    again = f"continue with: {command('fit', '--resume', run.folder)}"
     try:
         with asked_to_stop(patient=not ranks.alone) as asked:
             ranks.asked = asked

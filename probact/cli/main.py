@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
 import probact
+from probact.cli.advice import PLUGIN_HINT, how_to_make, program
 from probact.cli.evaluate import evaluate
 from probact.cli.export import export
 from probact.cli.fit import fit
 from probact.cli.halt_stats import halt_stats
 from probact.cli.list import list_
-from probact.cli.options import PLUGIN_HINT
 from probact.cli.plot import plot
 from probact.cli.prior import prior
 from probact.support.interrupts import asked_to_stop
+from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
 from probact.support.ranks import ProcessLostError, Ranks, join
 from probact.support.registry import UnknownPartError
@@ -35,7 +34,7 @@ def main() -> NoReturn:
 
 def _run(ranks: Ranks) -> int:
     try:
-        code = cli.main(prog_name=Path(sys.argv[0]).name, standalone_mode=False, obj=ranks) or 0
+        code = cli.main(prog_name=program(), standalone_mode=False, obj=ranks) or 0
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
@@ -48,6 +47,9 @@ def _run(ranks: Ranks) -> int:
         code = 2
     except UnknownPartError as error:
         _complain(f"{error}; {PLUGIN_HINT}")
+        code = 2
+    except MissingError as error:
+        _complain(f"{error}; make it with: {how_to_make(error)}")
         code = 2
     except ValueError as error:
         _complain(str(error))

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from probact.cli.advice import PLUGIN_HINT
 from probact.problems.data.sets import use_data_directory
 from probact.runs.experiment import Experiment
 from probact.support.registry import Registry, UnknownPartError
 
-PLUGIN_HINT = "a plug-in? name its module with --import"
 DEFAULTS = {entry.name: entry.default for entry in fields(Experiment)}
 
 

@@ -40,8 +40,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         gradient at the first step are left alone.
     :param rule: any ``UpdateRule``; it sees the parameters under the names "0", "1", ... of their places.
     :param posterior: a halting posterior trained with the rule, of a kind that can be followed online.
-    :param stop: when to stop; by default, with a posterior, ``Hazard`` at ``HAZARD_SHARE`` of 1 - nu, else never.
-    :param nu: the prior's probability to continue, with which ``posterior`` was trained.
+    :param stop: when to stop; by default, with a posterior, ``Hazard`` at ``HAZARD_SHARE`` of its 1 - nu, else never.
     :param safeguard: let the rule wear ``Safeguarded``.
     :raises ValueError: on several parameter groups, types or devices, or if posterior and stop rule do not fit.
     """
@@ -53,13 +52,12 @@ class LearnedOptimizer(torch.optim.Optimizer):
         posterior: HaltingPosterior | None = None,
         *,
         stop: StopRule | None = None,
-        nu: float = 0.95,
         safeguard: bool = True,
     ) -> None:
         super().__init__(params, {})
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         if stop is None and posterior is not None:
-            stop = Hazard(HAZARD_SHARE * (1 - nu))
+            stop = Hazard(HAZARD_SHARE * (1 - posterior.nu))
         if stop is not None and stop.needs_posterior and posterior is None:
             raise ValueError(f"stop rule {stop.name!r}: expected a halting posterior to follow, got none")
         self.stop = stop
@@ -75,15 +73,15 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def from_pretrained(
         cls, params: Iterable[Any], source: str | Path, *, stop: StopRule | None = None, safeguard: bool = True
     ) -> Self:
-        """With rule and halting posterior by the name of a shipped optimizer (``python cli.py list``), or from a file.
+        """With rule and halting posterior by the name of a shipped optimizer (``probact list``), or from a file.
 
-        :param source: that name, or a file that ``python cli.py export RUN --out FILE`` wrote.
+        :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
         params = list(params)
         loaded = TrainedOptimizer.find(source)
         worn = safeguard or loaded.safeguard
-        made = cls(params, loaded.rule, loaded.posterior, stop=stop, nu=loaded.nu, safeguard=worn)
+        made = cls(params, loaded.rule, loaded.posterior, stop=stop, safeguard=worn)
         for module in (loaded.rule, loaded.posterior):
             if module is not None:
                 module.to(made._all[0])

@@ -28,7 +28,7 @@ class Inference(NamedTuple):
     """log q(T|x), ``(T, L)``."""
 
     def tables(self) -> dict[str, Tensor]:
-        """The exact tables, named as ``beliefs.CHAIN_TABLES``."""
+        """The exact tables, named as in ``posterior.nc``."""
         log_likelihood = self.rollout.log_likelihood
         evidence = exact.log_evidence(self.prior, log_likelihood)
         exact_pmf = exact.log_posterior(self.prior, log_likelihood).exp().T

@@ -2,10 +2,10 @@
 
 With the whole path theta_1..theta_K in hand, log p(x | t) = -nll_t is a table of K numbers a problem, so evidence,
 posterior, bound and both gaps are finite sums.  ``log_likelihood (K, L)`` holds log p(x | t); the prior's horizon
-is K.  For the bound L of a guide q (Sander 2017, eq 10)::
+is K.  For the bound of a guide q (Sander 2017, eq 10)::
 
-    log p(x) - L  =  E_p(T) KL(q(t|x,T) || p(t|x,T))  +  log p(x) - E_p(T) log p(x|T)
-       gap                amortisation gap                      horizon gap (Jensen, eq 4)
+    log p(x) - ELBO  =  E_p(T) KL(q(t|x,T) || p(t|x,T))  +  log p(x) - E_p(T) log p(x|T)
+         gap                 amortisation gap                      horizon gap (Jensen, eq 4)
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def map_step(prior: Prior, log_likelihood: Tensor) -> Tensor:
 
 
 def elbo_given_horizon(q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float = 1.0) -> Tensor:
-    """L_T = E_q(t|x,T)[log p(x|t)] - kl_scale KL(q(t|x,T) || p(t|T)), ``(T, L)``: the bracket of eq 10."""
+    """ELBO_T = E_q(t|x,T)[log p(x|t)] - kl_scale KL(q(t|x,T) || p(t|T)), ``(T, L)``: the bracket of eq 10."""
     log_joint = log_likelihood + kl_scale * prior.log_unnormalised_halting().unsqueeze(-1)
     log_normaliser = prior.log_halting_normaliser().unsqueeze(-1)
     return q.expect(log_joint) + kl_scale * (q.entropy() - log_normaliser)
 
 
 def optimal_horizon(prior: Prior, bound: Tensor, kl_scale: float = 1.0) -> Tensor:
-    """log q(T|x) of the best horizon posterior, ~ p(T) e^{L_T / kl_scale}, ``(T, L)``, for ``bound`` L_T."""
+    """log q(T|x) of the best horizon posterior, ~ p(T) e^{ELBO_T / kl_scale}, ``(T, L)``, for ``bound`` ELBO_T."""
     return torch.log_softmax(prior.log_horizon().unsqueeze(-1) + bound / kl_scale, 0)
 
 
@@ -72,9 +72,9 @@ def elbo(
     kl_scale: float = 1.0,
     log_horizon: Tensor | None = None,
 ) -> Tensor:
-    """The bound L under the guide's ``log_horizon`` log q(T|x) ``(T, L)``, by default p(T); ``(L,)``.
+    """The ELBO under the guide's ``log_horizon`` log q(T|x) ``(T, L)``, by default p(T); ``(L,)``.
 
-    E_q(T|x)[L_T] - kl_scale KL(q(T|x) || p(T)).
+    E_q(T|x)[ELBO_T] - kl_scale KL(q(T|x) || p(T)).
     """
     bound = elbo_given_horizon(q, prior, log_likelihood, kl_scale)
     log_prior = prior.log_horizon().unsqueeze(-1)
@@ -107,8 +107,8 @@ class Gaps(NamedTuple):
 def gaps(q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, log_horizon: Tensor) -> Gaps:
     """The bound at ``kl_scale`` 1 under the guide's ``log_horizon`` log q(T|x) ``(T, L)``, and what it loses.
 
-    With q(T|x) = p(T) these are the module's formulas; else the horizon gap is log p(x) - E_q(T|x)[log p(x|T)]
-    + KL(q(T|x) || p(T)), which is KL(q(T|x) || p(T|x)), and the amortisation gap is a mean under q(T|x).
+    With q(T|x) = p(T) these are the module's formulas.  Else the amortisation gap is a mean under q(T|x), and the
+    horizon gap is log p(x) - E_q(T|x)[log p(x|T)] + KL(q(T|x) || p(T)), which is KL(q(T|x) || p(T|x)).
     """
     evidence = log_evidence(prior, log_likelihood)
     bound = elbo_given_horizon(q, prior, log_likelihood)

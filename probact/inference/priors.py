@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 
-def _log1mexp(x: Tensor) -> Tensor:
-    """log(1 - e^-x) for x > 0, accurate at both ends."""
-    return torch.log(-torch.expm1(-x))
+def _log1mexp(value: Tensor) -> Tensor:
+    """log(1 - e^-value) for value > 0, accurate at both ends."""
+    return torch.log(-torch.expm1(-value))
 
 
 class Steps(TorchDistribution):
@@ -108,7 +108,7 @@ class Drawn(Steps):
 class Horizon(TorchDistribution):
     """The untruncated p(T) = r^(T-1) (1 - r^T) (1 - nu) on T = 1, 2, ..., with r = sqrt(nu).
 
-    T = U + V - 1 with U ~ geometric(1 - r) and V ~ geometric(1 - nu), both from 1: that gives its draws, and its mean
+    T = U + V - 1 with U ~ geometric(1 - r) and V ~ geometric(1 - nu), both from 1.  That gives its draws.  Its mean is
     1 / (1 - r) + 1 / (1 - nu) - 1.
 
     :param nu: probability to continue, ``(*batch)`` in (0, 1).
@@ -142,7 +142,7 @@ class Horizon(TorchDistribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         log_nu = torch.log(self.nu.detach().double())
         log_uniform = torch.rand(2, *sample_shape, *self.batch_shape, dtype=torch.float64).log().to(log_nu.device)
-        # Inverse CDF of a geometric from 1: ceil(log u / log of the probability to continue).
+        # Inverse CDF of a geometric from 1: ceil(log uniform / log of the probability to continue).
         U, V = (log_uniform[0] / (0.5 * log_nu)).ceil(), (log_uniform[1] / log_nu).ceil()
         return (U.clamp_min(1) + V.clamp_min(1) - 1).long()
 

@@ -121,6 +121,8 @@ class OptimizeeFamily(ABC):
     """
 
     name: ClassVar[str]
+    quadratic: ClassVar[bool] = False
+    """Whether ``nll`` of its problems is a quadratic function of the parameters."""
     recommended: ClassVar[Mapping[str, Any]] = {}
     """Experiment settings (field -> value) that suit this family better than the general defaults."""
 

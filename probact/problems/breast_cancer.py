@@ -28,9 +28,10 @@ def _breast_cancer() -> Shared:
 
 @dataclass(frozen=True)
 class Diagnoses(Optimizee):
-    """nll = sum over a problem's patients i of log(1 + e^{-s_i y_i w_i theta}), theta ``(L, 31)``; the others test it.
+    """nll = sum over a problem's patients i of log(1 + e^{-sign_i y_i w_i theta}), theta ``(L, 31)``.
 
-    :ivar signs: s ``(L, 569)``: 1 for the patients that are x, -1 for those whose diagnosis is wrong, 0 for the others.
+    :ivar signs: ``(L, 569)``: 1 for the patients that are x, -1 for those whose diagnosis is wrong, 0 for the others,
+        which test it.
     :ivar data: rows w_i ``(569, 31)`` and labels y_i in {-1, 1} ``(569,)`` of all patients.
     """
 
@@ -58,8 +59,8 @@ class BreastCancer(OptimizeeFamily):
     """Logistic regression on a random subset of the 569 x 30 breast-cancer data, malignant against benign.
 
     Each problem takes ``rows`` patients without replacement, standardised features and an intercept, and their whole
-    gradient; theta_0 ~ N(0, 0.1^2); the patients left are its test set.  Each diagnosis in x is wrong with probability
-    e ~ U[0.05, 0.25]: the data itself is separable, the loss would fall to 0 for ever.  The features are collinear
+    gradient; theta_0 ~ N(0, 0.1^2); the patients left are its test set.  Diagnoses in x are wrong with a probability
+    ~ U[0.05, 0.25]: the data itself is separable, the loss would fall to 0 for ever.  The features are collinear
     (condition number of X'X ~ 10^5).  Data: Street, Wolberg and Mangasarian 1993, in scikit-learn (BSD).
     """
 

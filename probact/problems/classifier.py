@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probact.problems.network import Data, NetworkFamily
+from probact.problems.network import NetworkFamily
 from probact.support.trees import Params
 
 
@@ -18,16 +18,12 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class Classifier(NetworkFamily):
-    """Classifiers of linear and convolutional layers with biases, under the cross entropy."""
+    """Classifiers of linear and convolutional layers with biases, under the cross entropy; they ``load`` their data."""
 
-    def __init__(
-        self, make: Callable[[], nn.Module], train: Data, held_out: Data, batch_size: int, observations: int
-    ) -> None:
+    def __init__(self, make: Callable[[], nn.Module], batch_size: int, observations: int) -> None:
         super().__init__(
             make=make,
             per_example=cross_entropy,
-            train=train,
-            held_out=held_out,
             batch_size=batch_size,
             observations=observations,
             classifier=True,

@@ -25,11 +25,13 @@ def _diabetes() -> tuple[Tensor, Tensor]:
 class Diabetes(OptimizeeFamily):
     """Regression on a random subset of the 442 x 10 diabetes data and a random mix of targets.
 
-    Each problem takes ``rows`` patients without replacement and predicts
-    ``m y + (1 - m) X beta``, y the disease progression, m ~ U[0, 1], beta ~ N(0, I / 10), by Gaussian
-    regression with unit noise; theta_0 = N(0, 0.1^2).  The features are strongly collinear (condition number of
+    Each problem takes ``rows`` patients without replacement.  It predicts ``share y + (1 - share) X beta`` by Gaussian
+    regression with unit noise: y is the disease progression, share ~ U[0, 1], beta ~ N(0, I / 10).  theta_0 ~
+    N(0, 0.1^2).  The features are strongly collinear (condition number of
     X'X ~ 470), which is what makes it slow.  Data: Efron et al. 2004, in scikit-learn (BSD).
     """
+
+    quadratic = True
 
     def __init__(self, rows: int = 64) -> None:
         if not 1 <= rows <= 442:

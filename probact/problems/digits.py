@@ -32,8 +32,8 @@ def _digits() -> tuple[Data, Data]:
 class Digits(Classifier):
     """MLPs 64-20-10 on scikit-learn's 1,797 digits: minibatch gradients, a held-out batch as x; optimum unknown.
 
-    A sum over 64 images outweighs the prior p(T): with it as the guide's horizon the bound would lose 11 nats and every
-    problem halt alike, so that this family infers T.
+    A sum over 64 images outweighs the prior p(T).  With p(T) as the guide's horizon the bound would lose 11 nats and
+    every problem halt alike, so that this family infers T.
 
     Data: the UCI optical digits test set (Alpaydin and Kaynak 1998), in scikit-learn (BSD).
     """
@@ -56,7 +56,10 @@ class Digits(Classifier):
         batch_size: int = 64,
         observations: int = 64,
     ) -> None:
-        super().__init__(lambda: mlp((64, *hidden, 10), activation), *_digits(), batch_size, observations)
+        super().__init__(lambda: mlp((64, *hidden, 10), activation), batch_size, observations)
+
+    def load(self) -> tuple[Data, Data]:
+        return _digits()
 
 
 @FAMILIES.register("digits-mixed")
@@ -79,7 +82,7 @@ class DigitsMixed(Digits):
 
 
 def bernoulli(logits: Tensor, pixels: Tensor) -> Tensor:
-    """-log p of binary ``pixels (n, d)``, independent with probabilities sigmoid(logits), ``(n,)``."""
+    """-log p of binary ``pixels (n, pixels)``, independent with probabilities sigmoid(logits), ``(n,)``."""
     return F.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(-1)
 
 
@@ -87,8 +90,8 @@ def bernoulli(logits: Tensor, pixels: Tensor) -> Tensor:
 class DigitsAutoencoder(NetworkFamily):
     """Autoencoders 64-32-8-32-64 of the digits in black and white: minibatch gradients, a held-out batch as x.
 
-    A pixel is 1 from half of the darkest value on, and Bernoulli under the network: the loss of an image is -log p of
-    its 64 pixels, 64 log 2 = 44.4 nats for a network that knows nothing.  Optimum unknown.  Data as in ``digits``.
+    A pixel is 1 from half of the darkest value on, and Bernoulli under the network.  The loss of an image is -log p of
+    its 64 pixels: 64 log 2 = 44.4 nats for a network that knows nothing.  Optimum unknown.  Data as in ``digits``.
     """
 
     recommended: ClassVar[Mapping[str, Any]] = {**Digits.recommended, "validation_problems": 8}
@@ -100,12 +103,13 @@ class DigitsAutoencoder(NetworkFamily):
         batch_size: int = 64,
         observations: int = 64,
     ) -> None:
-        train, held_out = ((images >= 0.5).to(images.dtype) for images, _ in _digits())
         super().__init__(
             lambda: mlp((64, *hidden, 64), activation),
             bernoulli,
-            (train, train),
-            (held_out, held_out),
-            batch_size,
-            observations,
+            batch_size=batch_size,
+            observations=observations,
         )
+
+    def load(self) -> tuple[Data, Data]:
+        train, held_out = ((images >= 0.5).to(images.dtype) for images, _ in _digits())
+        return (train, train), (held_out, held_out)

@@ -13,12 +13,12 @@ from probact.problems.base import FAMILIES
 from probact.problems.classifier import Classifier
 from probact.problems.data.sets import load
 from probact.problems.mlp import mlp
-from probact.problems.network import Network
+from probact.problems.network import Data, Network
 from probact.problems.pruned import log_uniform_width, prune
 
 
 class Pixels(nn.Module):
-    """uint8 images ``(n, C, height, width)`` to (x / 255 - mean) / std by channel, in the default floating type."""
+    """uint8 images ``(n, channels, height, width)`` to (pixel / 255 - mean) / std, in the default floating type."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class _ImageMLP(Classifier):
     number of hidden layers equally often.  The last one left passes its activations on to the output layer; the weights
     of those skipped are held at 0, as those of pruned units are.
 
-    The price of a step suits x, a sum over 128 images: at KL scale 1 and nu = .95 they would all run to the end, so a
-    step costs 8 times as much here, 0.0032 nats an image.
+    The price of a step suits x, a sum over 128 images.  At KL scale 1 and nu = .95 they would all run to the end.  So a
+    step costs 8 times as much here: 0.0032 nats an image.
 
     ``held_out``: whether x (and the test score) are of the test images; if not, meta-training sees no test image.
     """
@@ -72,9 +72,12 @@ class _ImageMLP(Classifier):
             raise ValueError(f"family {self.name!r}: expected hidden layers of >= 2 units where mixed, got {got}")
         self.hidden = hidden
         self.mixed = mixed
+        self.observes_test = held_out
+        super().__init__(lambda: self._make(activation), batch_size, observations)
+
+    def load(self) -> tuple[Data, Data]:
         training, test = load(self.name)
-        observed = test if held_out else training
-        super().__init__(lambda: self._make(activation), training, observed, batch_size, observations)
+        return training, test if self.observes_test else training
 
     def _make(self, activation: str) -> nn.Module:
         body = mlp((784, *self.hidden, 10), activation, skippable=self.mixed)
@@ -94,7 +97,7 @@ class MNIST(_ImageMLP):
     """MLPs 784-20-10 on MNIST's 60,000 digits; x is a batch of the 10,000 test images; optimum unknown.
 
     ``hidden``: sizes of the hidden layers; ``mixed``: networks of several widths and depths, with at most those.
-    Data: LeCun, Cortes and Burges 1998; see ``probact.data`` for where it is looked for.
+    Data: LeCun, Cortes and Burges 1998; see ``problems.data.sets`` for where it is looked for.
     """
 
     mean, std = 0.1307, 0.3081
@@ -127,7 +130,10 @@ class CIFAR10(Classifier):
         if not 1 <= len(channels) <= 5 or min(channels) < 1:
             got = ", ".join(map(str, channels)) or "none"
             raise ValueError(f"family 'cifar10': expected 1 to 5 layers of >= 1 channels, got {got}")
-        super().__init__(lambda: cnn(channels), *load("cifar10"), batch_size, observations)
+        super().__init__(lambda: cnn(channels), batch_size, observations)
+
+    def load(self) -> tuple[Data, Data]:
+        return load("cifar10")
 
 
 def cnn(channels: tuple[int, ...]) -> nn.Sequential:

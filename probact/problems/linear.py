@@ -18,22 +18,22 @@ Loss = Callable[[Tensor], Tensor]
 
 
 def sum_of_squares(residual: Tensor) -> Tensor:
-    """||r||^2."""
+    """|residual|^2."""
     return residual.square().sum(-1)
 
 
 def gaussian_nll(residual: Tensor) -> Tensor:
-    """-log N(r | 0, I) = ||r||^2 / 2 + n/2 log 2 pi."""
+    """-log of a standard normal density: |residual|^2 / 2 + n/2 log 2 pi."""
     return 0.5 * residual.square().sum(-1) + 0.5 * residual.shape[-1] * math.log(2 * math.pi)
 
 
 def cauchy_nll(residual: Tensor) -> Tensor:
-    """-log of n Student-t densities with one degree of freedom: sum log(1 + r^2) + n log pi."""
+    """-log of n Student-t densities with one degree of freedom: sum log(1 + residual^2) + n log pi."""
     return torch.log1p(residual.square()).sum(-1) + residual.shape[-1] * math.log(math.pi)
 
 
 def r4_nll(residual: Tensor) -> Tensor:
-    """sum log(1 + r^4) + n log pi: the prior code's Student-t, whose residual is squared twice."""
+    """sum log(1 + residual^4) + n log pi: the prior code's Student-t, whose residual is squared twice."""
     return torch.log1p(residual.square().square()).sum(-1) + residual.shape[-1] * math.log(math.pi)
 
 
@@ -76,11 +76,13 @@ def least_squares(design: Tensor, target: Tensor, start: Tensor) -> LinearModel:
 
 @FAMILIES.register("quadratic")
 class Quadratic(OptimizeeFamily):
-    """||W theta - y||^2 in 10-d, W, y ~ U[0, 1], theta_0 ~ N(0, 0.01^2); optimum 0.
+    """|W theta - y|^2 in 10-d, W, y ~ U[0, 1], theta_0 ~ N(0, 0.01^2); optimum 0.
 
     ``scale`` multiplies W (for transfer).  Andrychowicz et al. 2016, section 3.1 (their code's U[0, 1], not the text's
     Gaussian).
     """
+
+    quadratic = True
 
     def __init__(self, dim: int = 10, scale: float = 1.0) -> None:
         self.dim = dim
@@ -121,6 +123,7 @@ class Regression(_ThesisRegression):
     """
 
     noise = gaussian_nll
+    quadratic = True
 
 
 @FAMILIES.register("student-t")
@@ -135,7 +138,7 @@ class StudentT(_ThesisRegression):
 
 @FAMILIES.register("student-t-r4")
 class StudentTR4(StudentT):
-    """Student-t data under the prior code's log(1 + r^4), kept to compare with its figures; optimum 11.447."""
+    """Student-t data under the prior code's log(1 + residual^4), kept to compare with its figures; optimum 11.447."""
 
     noise = r4_nll
 
@@ -144,10 +147,11 @@ class StudentTR4(StudentT):
 class Mixed(OptimizeeFamily):
     """Gaussian regressions of mixed difficulty: rank of W ~ U{1..10}, scale of W ~ e^N(0, 0.7^2).
 
-    W = s A B / r with A (10 x r), B (r x 10) ~ U[0, 1]; theta* ~ U[0, 1], y = W theta* + N(0, I),
-    theta_0 ~ N(0, I).  The optimum is that of least squares: noise outside W's range stays.
+    W = scale left right / rank, with left (10 x rank) and right (rank x 10) ~ U[0, 1].  theta* ~ U[0, 1],
+    y = W theta* + N(0, I), theta_0 ~ N(0, I).  The optimum is that of least squares: noise outside W's range stays.
     """
 
+    quadratic = True
     recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
 
     def __init__(self, dim: int = 10, log_scale: float = 0.7) -> None:

@@ -30,9 +30,10 @@ class LogisticModel(Optimizee):
 class LogisticMixed(OptimizeeFamily):
     """Logistic regressions of mixed difficulty: scale of W ~ e^N(0, 1), share of labels that are noise ~ U[0, 1].
 
-    40 observations, 10 parameters; W = s D with rows of N(0, C), C_ij = rho^|i-j|, rho ~ U[0, 0.99];
-    theta*, theta_0 ~ N(0, I); y ~ Bernoulli(sigmoid(W theta*)), or a coin for the noisy share.  Convex, not quadratic;
-    nearly separable problems go on improving for ever, noisy ones are done in a few steps.  Optimum unknown.
+    40 observations, 10 parameters.  Rows of W / scale are normal with covariance_ij = correlation^|i-j|, correlation
+    ~ U[0, 0.99].  theta*, theta_0 ~ N(0, I); y ~ Bernoulli(sigmoid(W theta*)), or a coin for the noisy share.  Convex,
+    not quadratic.  Nearly separable problems go on improving for ever, noisy ones are done in a few steps.  Optimum
+    unknown.
     """
 
     recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
@@ -44,11 +45,11 @@ class LogisticMixed(OptimizeeFamily):
     def sample(self, num: int, generator: torch.Generator) -> LogisticModel:
         n, d = self.observations, self.dim
         scale = torch.exp(torch.randn(num, 1, 1, generator=generator))
-        rho = 0.99 * torch.rand(num, 1, 1, generator=generator)
+        correlation = 0.99 * torch.rand(num, 1, 1, generator=generator)
         white = torch.randn(num, n, d, generator=generator)
         columns = [white[..., :1]]  # an autoregression along the columns has that covariance
         for j in range(1, d):
-            columns.append(rho * columns[-1] + (1 - rho.square()).sqrt() * white[..., j : j + 1])
+            columns.append(correlation * columns[-1] + (1 - correlation.square()).sqrt() * white[..., j : j + 1])
         design = scale * torch.cat(columns, -1)
         truth = torch.randn(num, d, 1, generator=generator)
         chance = torch.sigmoid((design @ truth).squeeze(-1))

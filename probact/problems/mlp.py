@@ -12,7 +12,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "re
 
 
 class Skippable(nn.Module):
-    """f(W h + b), or h itself where W is 0 throughout: a pruned hidden layer is no layer.
+    """A hidden layer, or the identity where its weight is 0 throughout: a pruned layer is no layer.
 
     So depth is a function of the parameters alone, and networks of several depths run side by side.
     """

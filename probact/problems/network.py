@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -99,7 +100,7 @@ class NetworkFamily(OptimizeeFamily):
     :param make: builds one module in its initial state, by torch's global random numbers; no batch norm
         (its running statistics are not a function of the parameters).
     :param per_example: ``(outputs (n, ...), targets (n, ...)) -> (n,)``: -log p(target | output).
-    :param train, held_out: inputs and targets of the two splits.
+    :param train, held_out: inputs and targets of the two splits; left out by a family that has its own ``load``.
     :param batch_size: rows of one training minibatch.
     :param observations: n, the number of held-out rows in x.  A larger n means later halting: the log-likelihood
         is a sum over x, the cost of a step stays -log nu.
@@ -108,25 +109,42 @@ class NetworkFamily(OptimizeeFamily):
 
     make: Callable[[], nn.Module]
     per_example: Callable[[Tensor, Tensor], Tensor]
-    train: Data
-    held_out: Data
+    train: Data | None = None
+    held_out: Data | None = None
     batch_size: int = 64
     observations: int = 64
     classifier: bool = False
     _template: nn.Module = field(init=False, repr=False)
-    _data: Shared = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.observations > len(self.held_out[0]):
-            raise ValueError(f"expected observations <= {len(self.held_out[0])} held-out rows, got {self.observations}")
+        if self.held_out is not None:
+            self._check_observations(len(self.held_out[0]))
         for name in ("batch_size", "observations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
-        self._data = Shared((*self.train, *self.held_out))
         with torch.random.fork_rng(devices=[]):
             self._template = self.make()
         if list(self._template.buffers()):
             raise ValueError("expected a module without buffers (no batch norm): its state must be its parameters")
+
+    def load(self) -> tuple[Data, Data]:
+        """Training and held-out data; read at the first ``sample``, so that a family can be built without its files.
+
+        :raises ValueError: if neither data nor a ``load`` of its own was given.
+        """
+        if self.train is None or self.held_out is None:
+            raise ValueError(f"{type(self).__name__}: expected train and held_out, or a method load, got neither")
+        return self.train, self.held_out
+
+    @cached_property
+    def _data(self) -> Shared:
+        train, held_out = self.load()
+        self._check_observations(len(held_out[0]))
+        return Shared((*train, *held_out))
+
+    def _check_observations(self, num_rows: int) -> None:
+        if self.observations > num_rows:
+            raise ValueError(f"expected observations <= {num_rows} held-out rows, got {self.observations}")
 
     def _outputs(self, params: Params, inputs: Tensor) -> Tensor:
         outputs: Tensor = torch.func.functional_call(self._template, params, (inputs,))
@@ -144,7 +162,9 @@ class NetworkFamily(OptimizeeFamily):
         return Network(
             self.initial_params(num, generator),
             seeds=torch.randint(-(2**62), 2**62, (num,), generator=generator),
-            observed=torch.rand(num, len(self.held_out[0]), generator=generator).argsort(-1)[:, : self.observations],
+            observed=torch.rand(num, len(self._data.tensors[-1]), generator=generator).argsort(-1)[
+                :, : self.observations
+            ],
             data=self._data,
             outputs=self._outputs,
             per_example=self.per_example,

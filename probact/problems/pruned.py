@@ -36,7 +36,7 @@ class Pruned(Network):
 
 
 def log_uniform_width(num: int, widest: int, generator: torch.Generator) -> Tensor:
-    """Widths 2..``widest``, ``(num,)``, each w with probability log((w + 1)/w) / log((widest + 1)/2)."""
+    """Widths 2..``widest``, ``(num,)``, each with probability log((width + 1)/width) / log((widest + 1)/2)."""
     low, high = math.log(2), math.log(widest + 1)
     return torch.exp(low + (high - low) * torch.rand(num, generator=generator)).floor()
 

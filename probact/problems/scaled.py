@@ -14,12 +14,12 @@ from probact.support.trees import Params, map_params
 
 @dataclass(frozen=True)
 class Scaled(Optimizee):
-    """``inner`` as a function of theta' with theta = c theta', c = ``scale`` (name -> ``(L, *shape)``).
+    """``inner`` as a function of theta' with theta = ``scale`` theta' (name -> ``(L, *shape)``).
 
-    The optimizer walks theta', from theta_0 / c and with c times the gradient: what it learns cannot rest on the sizes
-    that steps and gradients have in its training problems.  The loss stays as it is, a step having a price in its nats,
-    and so do optimum and test score.  Lv, Jiang and Li 2017, "Learning Gradient Descent: Better Generalization and
-    Longer Horizons" (there log c is uniform).
+    The optimizer walks theta', from theta_0 / scale and with scale times the gradient: what it learns cannot rest
+    on the sizes that steps and gradients have in its training problems.  The loss stays as it is, as a step has a price
+    in its nats, and so do optimum and test score.  Lv, Jiang and Li 2017, "Learning Gradient Descent: Better
+    Generalization and Longer Horizons" (there log scale is uniform).
     """
 
     scale: Params
@@ -27,7 +27,7 @@ class Scaled(Optimizee):
 
     @classmethod
     def random(cls, inner: Optimizee, spread: float, generator: torch.Generator) -> Self:
-        """log c ~ N(0, spread^2), independent from coordinate to coordinate."""
+        """log scale ~ N(0, spread^2), independent from coordinate to coordinate."""
         scale = map_params(
             lambda tensor: torch.exp(spread * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)),
             inner.theta0,

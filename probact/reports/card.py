@@ -10,6 +10,7 @@ from typing import Any
 from probact.runs.run import Chain, Run
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
+from probact.support.missing import MissingError
 
 TO_BE_WRITTEN = "To be written: what it was not tried on, and where it fails."
 
@@ -20,7 +21,7 @@ def summary_of(run: Run) -> dict[str, Any]:
     :raises ValueError: if it did not get there.
     """
     if not run.summary.exists():
-        raise ValueError(f"{run.folder}: no summary.json; finish it with: python cli.py fit --resume {run.folder}")
+        raise MissingError(f"{run.folder}: no summary.json", "report", run.folder)
     summary: dict[str, Any] = json.loads(run.summary.read_text())
     return summary
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import xarray as xr
 
 from probact.support.files import write_atomically
+from probact.support.missing import MissingError
 
 CHAIN_TABLES: dict[str, tuple[str, ...]] = {
     "halt_pmf": ("optimizee", "step"),
@@ -55,7 +56,7 @@ def load(path: Path) -> xr.DataTree:
             return loaded
     except (OSError, KeyError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
-            raise ValueError(f"{path}: no such file; write it with: python cli.py fit") from None
+            raise MissingError(f"{path}: no such file", "report", path.parent) from None
         raise ValueError(f"{path}: not a posterior file, or a damaged one") from None
 
 

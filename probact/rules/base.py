@@ -12,9 +12,12 @@ from probact.support.trees import Params, State
 
 RULES = Registry("rule", "probact.rules")
 
+SMALL = 1e-30
+"""Added where a divisor or a logarithm's argument may be 0."""
+
 
 class Step(NamedTuple):
-    """What one step returns: ``update`` (added to the parameters), the next ``state``, and ``features (L, F)``."""
+    """What one step returns: ``update`` (added to the parameters), the next ``state``, and ``features (L, F')``."""
 
     update: Params
     state: State

@@ -59,7 +59,7 @@ class SGD(HandDesigned):
 
 @RULES.register("momentum")
 class Momentum(HandDesigned):
-    """Heavy ball: v <- m v + g, -lr v (Polyak 1964)."""
+    """Heavy ball: velocity <- momentum velocity + g, -lr velocity (Polyak 1964)."""
 
     def __init__(self, lr: float = 0.05, momentum: float = 0.9) -> None:
         super().__init__(lr)
@@ -78,7 +78,7 @@ class Momentum(HandDesigned):
 
 @RULES.register("nag")
 class NAG(Momentum):
-    """Nesterov's accelerated gradient: v <- m v + g, -lr (g + m v) (Nesterov 1983; Sutskever et al. 2013)."""
+    """Nesterov's gradient: as ``momentum``, but -lr (g + momentum velocity) (Nesterov 1983; Sutskever et al. 2013)."""
 
     def __init__(self, lr: float = 0.03, momentum: float = 0.9) -> None:
         super().__init__(lr, momentum)
@@ -89,7 +89,7 @@ class NAG(Momentum):
 
 @RULES.register("rmsprop")
 class RMSprop(HandDesigned):
-    """s <- a s + (1 - a) g^2, -lr g / (sqrt(s) + eps) (Tieleman and Hinton 2012)."""
+    """square <- alpha square + (1 - alpha) g^2, -lr g / (sqrt(square) + eps) (Tieleman and Hinton 2012)."""
 
     def __init__(self, lr: float = 0.02, alpha: float = 0.99, eps: float = 1e-8) -> None:
         super().__init__(lr)
@@ -134,7 +134,7 @@ class Adam(HandDesigned):
 
 @RULES.register("adamw")
 class AdamW(Adam):
-    """Adam with decoupled weight decay, -lr w theta beside Adam's step (Loshchilov and Hutter 2019, algorithm 2)."""
+    """Adam with decoupled weight decay: -lr decay theta beside its step (Loshchilov and Hutter 2019, algorithm 2)."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class AdamSign(Adam):
 
 @RULES.register("dropsign")
 class DropSign(HandDesigned):
-    """drop(g, p) e^{sign(g) sign(m)}: PowerSign with gradient entries left out with probability ``drop``.
+    """drop(g) e^{sign(g) sign(m)}: PowerSign with gradient entries left out with probability ``drop``.
 
     Which entries is a function of step and coordinate alone, the same for every problem (Bello et al. 2017).
     """

@@ -24,7 +24,10 @@ LEAST_GRAD, MOST_GRAD = 1e-15, 1e15
 class FedBackGRU(nn.Module):
     """GRU cell with columns last, and a bias of each column's own, which the level above sends down.
 
-    (r, u) = sigmoid(W x + U h + b), n = tanh(W' x + b' + r U' h), h <- n + u (h - n); Cho et al. 2014.
+    With every weight its own (Cho et al. 2014)::
+
+        reset, keep = sigmoid(weight (inputs, hidden) + bias)
+        new = tanh(weight inputs + bias + reset * weight hidden),    hidden <- new + keep (hidden - new)
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -37,7 +40,7 @@ class FedBackGRU(nn.Module):
             self.bias[hidden_size : 2 * hidden_size] = 1.0  # remember, to begin with
 
     def forward(self, inputs: Tensor, hidden: Tensor, fed_back: Tensor | None = None) -> Tensor:
-        """``inputs (I, *n)``, ``hidden (H, *n)``, ``fed_back (3H, *n)`` -> the next hidden."""
+        """``inputs``, ``hidden``, ``fed_back`` (3 x ``hidden``), each ``(its size, *columns)`` -> the next hidden."""
         size, columns = len(hidden), hidden.shape[1:]
         from_inputs = torch.addmm(self.bias, self.from_inputs, inputs.flatten(1)).unflatten(1, columns)
         if fed_back is not None:
@@ -55,7 +58,7 @@ class HierarchyMemory(NamedTuple):
     :ivar num_seen: gradients seen, ``(L,)``.
     :ivar parameter, tensor, overall: hidden states of the levels, ``(L, hidden, d)``, ``(L, hidden, M)``,
         ``(L, hidden)``.
-    :ivar means, squares: running means of g, and of their squares, ``(L, S, d)``.
+    :ivar means, squares: running means of g, and of their squares, ``(L, scales, d)``.
     """
 
     log_rate: Tensor
@@ -71,25 +74,27 @@ class HierarchyMemory(NamedTuple):
 class Hierarchical(UpdateRule):
     """Hierarchical RNN optimizer: an RNN for each coordinate, tensor and problem, each level steering the one below.
 
-    With h, k, o the hidden states of coordinate, tensor and problem, means over what belongs to each, A linear::
+    With low, middle and top the hidden states of coordinate, tensor and problem.  ``lin`` is a linear map, each time
+    another; a mean of states is over all of one level that belong to one of the next; j = 0..3 is a time scale::
 
-        h <- GRU(inputs, h; bias A k + A o)    k <- GRU(mean h, k; bias A o)    o <- GRU(mean k, o)
+        low <- GRU(inputs, low; bias lin middle + lin top)
+        middle <- GRU(mean low, middle; bias lin top)       top <- GRU(mean middle, top)
 
-        m_s <- running mean of g with decay b^(2^-s)        s = 0..3,   b = sigmoid(w h), h of the step before
-        v_s <- running mean of m_s^2 with decay c           c = sigmoid(w h), so too
-        inputs = m_s / sqrt(v_s),  log v_s - mean_s log v_s,  log_rate - mean over the problem
+        mean_j <- running mean of g with decay^(2^-j)       decay = sigmoid(lin low), low of the step before
+        square_j <- running mean of mean_j^2                its decay likewise
+        inputs = mean_j / sqrt(square_j),  log square_j less its mean over j,  log_rate less its mean over the problem
 
-        direction = -a . (m_s / sqrt(v_s)) + w h            divided by its root mean square over the tensor
-        update = rate exp(log_rate + w h) direction         log_rate <- log_rate + (1 - decay) w h
+        direction = -lin(mean_j / sqrt(square_j)) + lin low, divided by its root mean square over the tensor
+        update = rate exp(log_rate + lin low) direction     log_rate <- log_rate + (1 - its decay) lin low
 
     All coordinates share their weights, and all tensors theirs.  Nothing sees the scale of the loss; the length of the
     steps is learned, in units of the parameters.  Before training it is momentum over its root mean square, averaged
     over the time scales, with steps of ``rate``.
 
-    Features for halting: o, F = ``global_size``.
+    Features for halting: top, F' = ``global_size``.
 
     Wichrowska et al. 2017, section 3.  Left out is their look-ahead (attention), as the gradient comes from theta_t
-    alone; all rates start at one learned value, not at random ones; running means are without bias, as Adam's.
+    alone.  All rates start at one learned value, not at random ones.  Running means are without bias, as Adam's.
     """
 
     def __init__(
@@ -164,7 +169,7 @@ class Hierarchical(UpdateRule):
     def _average(
         self, grad: Tensor, means: Tensor, squares: Tensor, parameter: Tensor, num_seen: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """``means`` and ``squares (S, L, d)`` with ``grad (L, d)`` taken in; the squares are never 0."""
+        """``means`` and ``squares (scales, L, d)`` with ``grad (L, d)`` taken in; the squares are never 0."""
         grad = grad.clamp(-MOST_GRAD, MOST_GRAD)
         log_decays = nn.functional.logsigmoid(_project(self.decays, parameter))
         scales = 0.5 ** torch.arange(NUM_SCALES, device=grad.device, dtype=grad.dtype).view(-1, 1, 1)
@@ -174,14 +179,14 @@ class Hierarchical(UpdateRule):
 
 
 def _project(linear: nn.Linear, columns: Tensor) -> Tensor:
-    """``linear`` of each column, ``(I, *n) -> (O, *n)``."""
+    """``linear`` of each column, ``(in, *columns) -> (out, *columns)``."""
     flat = columns.flatten(1)
     found = linear.weight @ flat if linear.bias is None else torch.addmm(linear.bias.unsqueeze(1), linear.weight, flat)
     return found.unflatten(1, columns.shape[1:])
 
 
 def _running(mean: Tensor, value: Tensor, log_decay: Tensor, num_seen: Tensor) -> Tensor:
-    """The t-th running mean, ``mean`` + (1 - b) / (1 - b^t) (``value`` - ``mean``), with b the decay."""
+    """The t-th running mean, ``mean`` + (1 - decay) / (1 - decay^t) (``value`` - ``mean``)."""
     log_decay = log_decay.clamp_max(-1e-5)
     weight = torch.expm1(log_decay) / torch.expm1(log_decay * num_seen.unsqueeze(-1))
     return torch.lerp(mean, value, weight)

@@ -13,11 +13,11 @@ from probact.support.trees import Params, State, flatten, unflatten
 
 
 class Curvature(NamedTuple):
-    """The last m pairs s = theta_{t+1} - theta_t, y = g_{t+1} - g_t of each problem.
+    """The last pairs of each problem: step = theta_{t+1} - theta_t, change = g_{t+1} - g_t.
 
-    :ivar steps, changes: s and y, ``(L, m, d)``, newest last.
-    :ivar inverse: 1 / <s, y>, ``(L, m)``; 0 marks an empty place.
-    :ivar scale: initial Hessian's inverse <s, y> / <y, y> of the newest pair, ``(L,)``; 0 before the first.
+    :ivar steps, changes: ``(L, pairs, d)``, newest last.
+    :ivar inverse: 1 / <step, change>, ``(L, pairs)``; 0 marks an empty place.
+    :ivar scale: initial inverse Hessian <step, change> / |change|^2 of the newest pair, ``(L,)``; 0 before the first.
     """
 
     steps: Tensor
@@ -32,7 +32,7 @@ class Curvature(NamedTuple):
         return cls(pairs, pairs, flat.new_zeros(len(flat), memory), flat.new_zeros(len(flat)))
 
     def add(self, step: Tensor, change: Tensor) -> Curvature:
-        """With the pair ``(L, d)`` in place of the oldest, for the problems where <s, y> > 1e-10."""
+        """With the pair ``(L, d)`` in place of the oldest, for the problems where <step, change> > 1e-10."""
         curvature = (step * change).sum(-1)
         keep = curvature > 1e-10
         safe = torch.where(keep, curvature, 1.0)
@@ -44,7 +44,7 @@ class Curvature(NamedTuple):
         )
 
     def solve(self, grad: Tensor) -> Tensor:
-        """H g with H the inverse Hessian of the pairs (Nocedal and Wright 2006, algorithm 7.4); 0 without pairs."""
+        """The inverse Hessian of the pairs times g (Nocedal and Wright 2006, algorithm 7.4); 0 without pairs."""
         direction = grad
         weights = []
         for i in reversed(range(self.steps.shape[1])):

@@ -29,16 +29,16 @@ RECOMPUTED_ABOVE = 2**15
 
 
 def _stack(weight: Tensor, bias: Tensor) -> Tensor:
-    """Weight beside bias, the candidate's rows twice, ``(4H, I + H + 1)``."""
+    """Weight beside bias, the candidate's rows twice, ``(4 hidden, inputs + hidden + 1)``."""
     stacked = torch.cat([weight, bias], 1)
     stacked[3 * (len(weight) // 4) :] *= 2
     return stacked
 
 
 def _activate(inputs: Tensor, hidden: Tensor, cell: Tensor, stacked: Tensor) -> tuple[Tensor, ...]:
-    """Inputs over hidden over 1 ``(I + H + 1, n)``, the activated gates ``(4H, n)``, the new cell and its tanh.
+    """Inputs over hidden over 1, the activated gates, the new cell and its tanh, each ``(its size, columns)``.
 
-    tanh x = 2 sigmoid(2 x) - 1, as the sigmoid takes a third of the time on a CPU.
+    tanh(v) = 2 sigmoid(2 v) - 1, as the sigmoid takes a third of the time on a CPU.
 
     :param stacked: see ``_stack``.
     """
@@ -54,10 +54,13 @@ def _activate(inputs: Tensor, hidden: Tensor, cell: Tensor, stacked: Tensor) -> 
 class _FusedCell(torch.autograd.Function):
     """``LSTMCell`` with its derivative written out: a third of the kernels that autograd would call.
 
-    With i, f, o, g the activated gates, c the cell, c' = f c + i g and h' = o tanh c'::
+    With the activated gates in, keep, out and new: cell' = keep cell + in new, hidden' = out tanh(cell').  Then, each
+    derivative named d::
 
-        dc' += dh' o (1 - tanh^2 c')    d(gates) = (dc' g, dc' c, dh' tanh c', dc' i) * (i - i^2, ..., 1 - g^2)
-        dc = dc' f                      d(inputs, hidden) = weight^T d(gates)
+        dcell' += dhidden' out (1 - tanh^2 cell')       dcell = dcell' keep
+        din = dcell' new (in - in^2)                    dkeep = dcell' cell (keep - keep^2)
+        dout = dhidden' tanh(cell') (out - out^2)       dnew = dcell' in (1 - new^2)
+        d(inputs, hidden) = weight^T (din, dkeep, dout, dnew)
     """
 
     @staticmethod
@@ -115,7 +118,7 @@ def fused_cell(inputs: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor, bia
 
 
 class LSTMCell(nn.Module):
-    """LSTM cell with coordinates last: ``nn.LSTMCell``'s formula on ``(features, n)`` in place of ``(n, features)``.
+    """LSTM cell with coordinates last: ``nn.LSTMCell``'s formula on ``(size, columns)``, not ``(columns, size)``.
 
     Each gate is then one contiguous block, which the pointwise work runs through about twice as fast.  Gates in the
     order input, forget, output, cell; Hochreiter and Schmidhuber 1997, Gers et al. 2000.
@@ -130,7 +133,7 @@ class LSTMCell(nn.Module):
             self.bias[hidden_size : 2 * hidden_size] = 1.0  # remember, to begin with
 
     def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """``inputs (I, n)``, ``hidden`` and ``cell`` ``(H, n)`` -> the next hidden and cell."""
+        """``inputs``, ``hidden`` and ``cell``, each ``(its size, columns)`` -> the next hidden and cell."""
         return fused_cell(inputs, hidden, cell, self.weight, self.bias)
 
 
@@ -140,7 +143,7 @@ class CoordinatewiseLSTM(UpdateRule):
 
     gradient -> log and sign -> ``num_layers`` LSTM cells -> linear without bias, times ``scale``.  The forget gates'
     bias starts at 1.  Features for halting: mean and mean square of the last hidden state over the coordinates,
-    F = 2 ``hidden_size``.  Andrychowicz et al. 2016, section 2.1 and appendix A.
+    F' = 2 ``hidden_size``.  Andrychowicz et al. 2016, section 2.1 and appendix A.
     """
 
     def __init__(self, hidden_size: int = 20, num_layers: int = 2, scale: float = 1.0) -> None:

@@ -53,14 +53,14 @@ class Safeguarded(UpdateRule):
         else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- best;  noise <- calm <- 0.9 calm, calm the noise at
                     theta*;  the wrapped rule starts afresh
 
-    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Neither a lucky minibatch makes
-    a best iterate nor an unlucky one a loss, since loss and running mean must agree: once a descent is over, Gaussian
-    noise leaves the tolerance in less than 1 % of 1,000-step runs (noise with heavy tails below does so more often).
-    No rise outruns the tolerance, as rises let the noise grow by 2 % a step at most.  An update that is not finite
-    counts as lost, and so does, in ``walk.advance``, a loss or gradient.
+    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean
+    must agree, so that neither a lucky minibatch makes a best iterate nor an unlucky one a loss.  Once a descent is
+    over, Gaussian noise leaves the tolerance in less than 1 % of 1,000-step runs; noise with heavy tails below does so
+    more often.  No rise outruns the tolerance, as rises let the noise grow by 2 % a step at most.  An update that is
+    not finite counts as lost, and so does, in ``walk.advance``, a loss or gradient.
 
-    The best is a bound on what has been looked at: the iterate after the last look has not been, and while the noise is
-    still large the loss may be above the best by 4 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
+    The best is a bound on what has been looked at.  The iterate after the last look has not been.  While the noise is
+    still large, the loss may be above the best by 4 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
     takes two steps.
     """
 

@@ -16,7 +16,6 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
-from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import Unrolling
 
 
@@ -51,11 +50,10 @@ def build_objective(experiment: Experiment) -> Objective:
             posterior, name = None, experiment.objective or "sum-of-losses"
         else:
             name = experiment.objective or POSTERIORS[experiment.halting].objective
-            num_features = rule.num_features + NUM_FEATURES
-            posterior = HaltingPosterior(experiment.halting, num_features, experiment.prior_nu)
-        parts = {"rule": rule, "posterior": posterior, "prior": prior, "unrolling": unrolling}
+            posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu)
+        parts = {"rule": rule, "posterior": posterior, "horizon": prior, "unrolling": unrolling}
         settings = {key: value for key, value in vars(experiment).items() if key in OBJECTIVES.keywords(name)}
-        objective: Objective = OBJECTIVES.build(name, dict(experiment.objective_options), **{**settings, **parts})
+        objective: Objective = OBJECTIVES.build(name, experiment.objective_options, **{**settings, **parts})
     return objective.to(experiment.device)
 
 

@@ -26,6 +26,7 @@ from probact.runs.assembly import build_objective, start_from
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
+from probact.support.missing import MissingError
 from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
 
@@ -63,7 +64,7 @@ class Chain:
         :raises ValueError: if there is no checkpoint or it is damaged.
         """
         if not self.checkpoint.exists():
-            raise ValueError(f"{self.folder}: no checkpoint.pt; train one with: python cli.py fit --out {self.folder}")
+            raise MissingError(f"{self.folder}: no checkpoint.pt", "training", self.folder)
         content = load_tensors(self.checkpoint, "probact checkpoint")
         if content.get("format") != FORMAT:
             raise ValueError(f"{self.checkpoint}: expected format {FORMAT!r}, got {content.get('format')!r}")
@@ -191,7 +192,7 @@ class Run:
     def latest(cls) -> Run:
         """The run created last from this working directory."""
         if not LATEST.is_file():
-            raise ValueError("no run yet: train one with: python cli.py fit --prior-nu 0.95")
+            raise MissingError("no run yet", "run")
         return cls.open(Path(LATEST.read_text().strip()))
 
     def mark_latest(self) -> None:

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES, UpdateRule
+from probact.support.missing import MissingError
 from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
-from probact.unrolling.progress import NUM_FEATURES
 
 FORMAT = "probact optimizer 1"
 WEIGHTS = Path(__file__).parent.with_name("weights")
@@ -76,7 +76,7 @@ class TrainedOptimizer:
         :raises ValueError: if it is not such a file, is damaged, or names a rule that is not registered.
         """
         if path.is_dir():
-            raise ValueError(f"{path}: expected a file, got a folder; write one with: python cli.py export {path}")
+            raise MissingError(f"{path}: expected a file, got a folder", "exported file", path)
         content = load_tensors(path, what := "probact optimizer")
         if content.get("format") != FORMAT:
             raise ValueError(f"{path}: expected a {what} of format {FORMAT!r}, got {content.get('format')!r}")
@@ -86,7 +86,7 @@ class TrainedOptimizer:
             rule.load_state_dict(saved["weights"])
             posterior = None
             if halting is not None:
-                posterior = HaltingPosterior(halting["name"], rule.num_features + NUM_FEATURES, nu)
+                posterior = HaltingPosterior.of(rule, halting["name"], nu)
                 posterior.load_state_dict(halting["weights"])
             later = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
             return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)

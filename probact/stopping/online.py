@@ -78,7 +78,7 @@ def run_until_stopped(
     """Optimize each problem until ``stop`` says so, at most ``horizon`` steps.
 
     :param compact: let stopped problems leave the batch (their state, parameters and data), each time some 15 % of it
-        has stopped; else all run to the end of the last one and are only read where they were stopped.
+        has stopped.  Else all run to the end of the last one and are only read where they were stopped.
     """
     with torch.no_grad():
         walk, belief = Walk(rule, optimizee), OnlineBelief(posterior)

@@ -83,8 +83,8 @@ class Cumulative(StopRule):
 class Hazard(StopRule):
     """Hazard of q(t|x): once nothing is left to gain it is 1 - nu, the prior's; the online form of the MAP step.
 
-    While a step still gains delta nats the exact hazard is near 1 - nu e^delta, so that the mode, where delta falls
-    below -log nu, is passed at a share of 1 - nu.
+    While a step still gains ``gain`` nats, the exact hazard is near 1 - nu e^gain.  The mode is where the gain falls
+    below -log nu: it is passed at a share of 1 - nu.
     """
 
     needs_posterior = True
@@ -97,7 +97,7 @@ class Hazard(StopRule):
 
 @STOP_RULES.register("stochastic")
 class Stochastic(StopRule):
-    """Mass of q(t|x) spent by s against u ~ U(0, 1) of each problem: a draw t ~ q(t|x)."""
+    """Mass of q(t|x) spent by s against one uniform number of each problem: a draw t ~ q(t|x)."""
 
     needs_posterior = True
     tunable = False

@@ -12,8 +12,8 @@ from typing import Any
 def asked_to_stop(*, patient: bool = False) -> Iterator[list[int]]:
     """A list that fills on the first Ctrl-C or SIGTERM, so that a meta-step is never cut in half.
 
-    A second one interrupts at once, but not a ``patient`` process, one of several: it gets each request twice, from
-    the terminal and from the process that started it, and the second may come as late as when it is about to end.
+    A second one interrupts at once, but not a ``patient`` process, one of several.  That gets each request twice: from
+    the terminal, and from the process that started it.  The second may come as late as when it is about to end.
     """
     asked: list[int] = []
 

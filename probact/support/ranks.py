@@ -1,9 +1,10 @@
 """Several processes that train one optimizer together: ``torchrun --nproc-per-node N cli.py fit ...``.
 
-Every rank samples the whole batch of L problems and unrolls its own part of it; what the ranks found is added up once a
-meta-step, so that the result is that of one process up to rounding, whatever their number.  ``DistributedDataParallel``
-would gain nothing: the weights are few, so there is nothing to overlap, and the exact mean over the problems that did
-not diverge weighs each rank by a number that is known only after its unroll.
+Every rank samples the whole batch of L problems and unrolls its own part of it.  What the ranks found is added up once
+a meta-step.  So the result is that of one process up to rounding, whatever their number.
+
+``DistributedDataParallel`` would gain nothing: the weights are few, so there is nothing to overlap.  And the exact mean
+over the problems that did not diverge weighs each rank by a number that is known only after its unroll.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ class Ranks:
         return bool(self.asked) if self.alone else self._agreed
 
     def mean(self, values: Tensor, weight: int, counts: Sequence[int]) -> tuple[Tensor, list[int]]:
-        """sum_r n_r v_r / sum_r n_r of ``values`` v ``(D,)`` and ``weight`` n, and sum_r of ``counts``; one exchange.
+        """Mean of ``values (num,)`` over the ranks, each with its ``weight``, and sum of ``counts``; one exchange.
 
-        A rank with n_r = 0 adds nothing, whatever its values; the mean is NaN if all have none.
+        A rank with weight 0 adds nothing, whatever its values; the mean is NaN if all weights are 0.
 
         :raises ProcessLostError: if another rank is gone.
         """

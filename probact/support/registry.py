@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -115,7 +115,7 @@ class Registry:
         parameters = inspect.signature(self[name]).parameters.items()
         return {key: entry.default for key, entry in parameters if entry.default is not inspect.Parameter.empty}
 
-    def build(self, name: str, options: dict[str, Any], **given: Any) -> Any:
+    def build(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> Any:
         """Construct ``name`` with user-given ``options`` (str -> str or number) beside ``given``.
 
         Options are the keyword parameters of the class that have a default; a string is read as
@@ -125,7 +125,7 @@ class Registry:
         """
         known = {key: default for key, default in self.keywords(name).items() if key not in given}
         read = {}
-        for key, value in options.items():
+        for key, value in (options or {}).items():
             if key not in known:
                 choices = ", ".join(known) or "none"
                 raise ValueError(f"{self.kind} {name!r} has no option {key!r}: choose from {choices}")

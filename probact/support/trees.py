@@ -13,7 +13,7 @@ Params = dict[str, Tensor]
 
 
 def map_params(function: Any, *params: Mapping[str, Tensor]) -> Params:
-    """Apply ``function`` tensor by tensor, as ``{name: function(a[name], b[name], ...)}``."""
+    """Apply ``function`` tensor by tensor, as ``{name: function(first[name], second[name], ...)}``."""
     first, *rest = params
     return {name: function(tensor, *(other[name] for other in rest)) for name, tensor in first.items()}
 

@@ -3,11 +3,12 @@
 Each takes a registered class and raises ``AssertionError``, in one line, if a property does not hold.
 """
 
-from probact.testing.inference import check_estimator as check_estimator
-from probact.testing.inference import check_objective as check_objective
-from probact.testing.inference import check_posterior as check_posterior
+from probact.testing.inference import (
+    check_estimator as check_estimator,
+    check_objective as check_objective,
+    check_posterior as check_posterior,
+)
 from probact.testing.problems import check_family as check_family
-from probact.testing.properties import assert_causal as assert_causal
-from probact.testing.properties import assert_no_leak as assert_no_leak
+from probact.testing.properties import assert_causal as assert_causal, assert_no_leak as assert_no_leak
 from probact.testing.rules import check_rule as check_rule
 from probact.testing.stopping import check_stop_rule as check_stop_rule

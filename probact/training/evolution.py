@@ -37,22 +37,23 @@ def evolve(
 ) -> tuple[Tensor, Rollout]:
     """The objective's mean over perturbed copies of the rule, with the rule's gradient by PES in place of its graph.
 
-    Each problem has an antithetic pair of copies, weights phi +- sigma eps_s in segment s, where eps_s ~ N(0, I) is new
-    in every segment and all else goes on.  With V_s what the objective makes of the unroll up to the end of segment s::
+    Each problem has an antithetic pair of copies.  Their weights are phi +- sigma noise_j in segment j = 1, 2, ..., and
+    noise_j ~ N(0, I) is new in every segment, while all else goes on.  V_j is what the objective makes of the unroll up
+    to the end of segment j::
 
-        g  =  mean over problems of  sum_s eps_s (D_S - D_{s-1}) / (2 sigma),    D_s = V_s(+) - V_s(-),  D_0 = 0
+        mean over problems of  sum_j noise_j (D_last - D_{j-1}) / (2 sigma),   D_j = V_j(+) - V_j(-),   D_0 = 0
 
-    which is sum_s xi_s (D_s - D_{s-1}) / (2 sigma) with xi_s = eps_1 + .. + eps_s (Vicol, Metz and Sohl-Dickstein 2021,
-    arXiv 2112.13835, section 4): an unbiased gradient of the smoothed objective E_eps V, of each step through all later
-    ones, and through the gradients that the rule sees, which backpropagation here leaves out.  All segments go into one
+    which is sum_j (noise_1 + .. + noise_j) (D_j - D_{j-1}) / (2 sigma) (Vicol, Metz and Sohl-Dickstein 2021, arXiv
+    2112.13835, section 4).  It is an unbiased gradient of the smoothed objective: of each step through all later ones,
+    and through the gradients that the rule sees, which backpropagation here leaves out.  All segments go into one
     update: weights that change in between would bias it, and only a whole unroll can be halted.
 
-    An objective need not be a sum over steps: V_s is that of the unroll whose rest is ``held``, the same for both
-    copies, so that a sum's V_s differ by the segment's losses.  For the proof V_s may be anything that does not see
-    eps_{s+1}, ..., as long as V_S is the objective.
+    An objective need not be a sum over steps.  V_j is that of the unroll whose rest is ``held``, the same for both
+    copies: a sum's V_j differ by the segment's losses.  For the proof V_j may be anything that does not see
+    noise_{j+1}, ..., as long as the last one is the objective.
 
-    The halting posterior is not perturbed: its gradient is that of the mean of V_S, by backpropagation through the head
-    alone.  A problem of which either copy diverged is left out and, in the returned unroll of the first copies, has
+    The halting posterior is not perturbed: its gradient is that of the mean of V_last, by backpropagation through the
+    head alone.  A problem of which either copy diverged is left out.  In the returned unroll of the first copies it has
     diverged.
 
     :param sigma: standard deviation of a perturbation.
@@ -83,7 +84,7 @@ def evolve(
 
 
 def _credit(values: Tensor) -> Tensor:
-    """What each segment's perturbation answers for, ``(S, L)``, of V_0, ..., V_S ``(S + 1, L)``: its and all later."""
+    """What each segment's perturbation answers for, its and all later, ``(segments, L)``, of V_0, ..., V_last."""
     return values[-1] - values[:-1]
 
 

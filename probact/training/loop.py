@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 
 from probact.problems.data.sets import VARIABLE as DATA_DIRECTORY
+from probact.runs.assembly import build_family, check_trainable
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.runs.trained import TrainedOptimizer
 from probact.support.plugins import import_plugins, imported_plugins
+from probact.support.randomness import random_stream
 from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.meta_training import MetaTraining
 
@@ -45,6 +47,16 @@ def train(
         raise
     chain.save(training.state_dict())
     return True
+
+
+def check(experiment: Experiment, num_ranks: int = 1) -> None:
+    """Refuse what ``num_ranks`` processes cannot train, before anything is written: its parts, and its problems.
+
+    :raises ValueError: with the reason.
+    """
+    check_trainable(experiment, num_ranks)
+    for member in build_family(experiment).members:
+        member.sample(1, random_stream("train", experiment.seed))
 
 
 def restore(chain: Chain, training: MetaTraining) -> None:

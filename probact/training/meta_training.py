@@ -1,8 +1,8 @@
 """Meta-training: one ``Record`` a meta-step; the caller logs, saves and stops.
 
-Every random number is a function of the seed and the meta-step, so weights, the meta-optimizer's moments and the step
+Every random number is a function of the seed and the meta-step.  So weights, the meta-optimizer's moments and the step
 count are all there is to save, and a run that continues from them makes the same updates bit for bit.  With several
-ranks (``parallel``) each unrolls its part of the problems, and all make the same update.
+ranks (``support.ranks``) each unrolls its part of the problems, and all make the same update.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MetaTraining:
     :param ranks: the processes that train together, by default this one alone.
     :raises ValueError: if nothing can be trained, or there are fewer problems than ranks.
 
-    >>> from probact.experiment import Experiment
+    >>> from probact import Experiment
     >>> training = MetaTraining(Experiment.create(family="quadratic", horizon=3, meta_steps=2, batch=4))
     >>> [record.step for record in training]
     [1, 2]
@@ -204,7 +204,7 @@ class MetaTraining:
     def _of_all_ranks(self, tally: Tally, weights: Sequence[Tensor] = ()) -> Tally:
         """``tally`` over the problems of all ranks; the gradients of ``weights`` become those of its loss.
 
-        Both are means over problems, so rank r counts with its n_r that did not diverge: g = sum n_r g_r / sum n_r.
+        Both are means over problems, so a rank counts with the number of its problems that did not diverge.
         A weight without gradient on any rank stays without.  (With T drawn, E[t] reaches to the largest T of a rank's
         part, so that the mean of it, a number to look at, depends a little on how the problems are parted.)
         """

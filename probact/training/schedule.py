@@ -9,10 +9,10 @@ FIRST_SHARE = 0.1
 
 
 def horizon_at(step: int, horizon: int, num_steps: int) -> int:
-    """Steps of the unroll at meta-step ``step`` (from 0): H 0.1^(1 - step/N), at least 1; H from N = ``num_steps`` on.
+    """Steps of the unroll at meta-step ``step`` (from 0): H 0.1^(1 - step / num_steps), at least 1 and at most H.
 
-    Short unrolls come first, whose gradients are small and cheap, and the horizon doubles at equal intervals (Chen et
-    al. 2020, arXiv 2010.09089, section 3.1, by stages; the thesis' V7 grows it linearly).
+    Short unrolls come first: their gradients are small and cheap.  The horizon doubles at equal intervals (Chen et al.
+    2020, arXiv 2010.09089, section 3.1, by stages; the thesis' V7 grows it linearly).
 
     >>> [horizon_at(step, 100, 10) for step in (0, 1, 5, 9, 10, 11)]
     [10, 13, 32, 79, 100, 100]

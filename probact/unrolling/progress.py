@@ -121,12 +121,16 @@ def _compose(
 ) -> Tensor:
     """Features ``(..., L, 15)`` from values of shape ``(..., L)``, ``averages (..., L, 2)``.
 
-    In this order: loss; log gradient norm and its change; loss drop of the last step, its running mean, the drop
-    since the start, and the distance above the best loss so far; the drop that the step worked out at theta_t
-    promises, <-g, update>, and its running mean; log t; log length of that step; log size and sign of the last drop
-    and of the promise.  Losses and drops are in nats under ``signed_log``, drops times 10, so that a drop of one step's
-    cost (0.05 nats at nu = 0.95) is well inside the linear part; log size and sign tell apart what is smaller.  A
-    running mean weighs all steps alike at first, then the last by 1 - ``DECAY``.
+    In this order:
+
+    - loss; log gradient norm and its change;
+    - loss drop of the last step, its running mean, the drop since the start, the distance above the best loss so far;
+    - the drop <-g, update> that the step worked out at theta_t promises, and its running mean;
+    - log t; log length of that step; log size and sign of the last drop and of the promise.
+
+    Losses and drops are in nats under ``signed_log``, drops times 10.  So a drop of one step's cost (0.05 nats at
+    nu = 0.95) is well inside the linear part; log size and sign tell apart what is smaller.  A running mean weighs all
+    steps alike at first, then the last by 1 - ``DECAY``.
     """
     nats = signed_log(torch.stack([0.1 * loss, drop, averages[..., 0], gain, above, promise, averages[..., 1]]) * 10)
     signs = torch.stack([drop, promise])

@@ -66,8 +66,8 @@ def unroll(
     """Run ``rule`` on ``optimizee`` for K steps: a whole ``Walk``.
 
     :param horizon: the number of steps K, or ``(L,)`` int64 with each problem's T: then K = max T.
-    :param recompute: keep no graph, and work the steps out again when the gradient is asked for: the same gradient in
-        the memory of ``truncate`` steps, or without truncation of ~2 sqrt(K) steps, for one more forward pass.
+    :param recompute: keep no graph, and work the steps out again when the gradient is asked for.  That is the same
+        gradient for one more forward pass, in the memory of ``truncate`` steps, or without truncation of ~2 sqrt(K).
     :param compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
     """
     num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon

@@ -45,7 +45,7 @@ def _all(kept: Tensor) -> bool:
 
 
 class Proposed(NamedTuple):
-    """A step that is worked out and not made: what the rule (``(L, F')``) and ``features.measure`` tell of it."""
+    """A step that is worked out and not made: what the rule (``(L, F')``) and ``progress.measure`` tell of it."""
 
     features: Tensor
     signals: Tensor
@@ -122,8 +122,8 @@ class Walk:
     :param carry, step: where to begin; by default at theta_0.
     :param known: nll and its gradient there, if they have been worked out.
     :param truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
-    :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step, so that a loss
-        teaches only the step that led to it and, through the rule's memory, those before (the prior code).
+    :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step (the prior code).  Cut,
+        a loss teaches only the step that led to it and, through the rule's memory, those before.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Walk:
         return seen
 
     def propose(self) -> Proposed:
-        """``look`` for those who see the whole unroll before they need its features (``features.of_unroll``)."""
+        """``look`` for those who see the whole unroll before they need its features (``Progress.of_unroll``)."""
         return self._propose()[-1]
 
     def _propose(self) -> tuple[Tensor, Params, Proposed]:

@@ -19,11 +19,10 @@ from probact.problems.base import FAMILIES, Optimizee
 from probact.reports import text
 from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
-from probact.support.randomness import random_stream
 from probact.unrolling.rollout import unroll
 from tests.helpers.checks import problems
+from tests.helpers.properties import assert_baselines_are_tuned, assert_problem_sets_are_apart
 
 HAND_DESIGNED = [name for name in RULES if issubclass(RULES[name], HandDesigned)]
 
@@ -81,11 +80,7 @@ def test_the_committed_rates_cover_every_rule_of_a_family() -> None:
 
 
 def test_tuning_test_and_training_problems_differ() -> None:
-    experiment = small()
-    drawn = [tuning_problems(experiment), held_out_problems(experiment)]
-    drawn += [build_family(experiment).sample(8, random_stream(stream, 0)) for stream in ("train", "validation")]
-    starts = [problem.theta0["theta"][0].tolist() for problem in drawn]
-    assert len({tuple(start) for start in starts}) == len(starts)
+    assert_problem_sets_are_apart(small())
 
 
 @pytest.mark.parametrize("rule", ["sgd", "lstm"])
@@ -203,11 +198,7 @@ def test_compare(data: xr.Dataset) -> None:
     np.testing.assert_allclose(data.loss[1], expected[[1, 8]], rtol=1e-6)
     np.testing.assert_allclose(data.curve_mean[1], expected.mean(1), rtol=1e-6)
     np.testing.assert_allclose(data.curve_sem[1], expected.std(1, ddof=1) / 40**0.5, rtol=1e-5)
-    for entry, name in ((2, "adam"), (3, "sgd")):
-        for position, step in enumerate((1, 8)):
-            lr = float(data.learning_rate[entry, position])
-            own = loss_curve(RULES[name](lr=lr), optimizee, step)[-1]
-            np.testing.assert_allclose(data.loss[entry, position], own.numpy(), rtol=1e-6)
+    assert_baselines_are_tuned(small(), data)
 
 
 def test_tables_of_losses(data: xr.Dataset) -> None:

@@ -45,8 +45,8 @@ def test_optimum_is_the_smallest_loss(name: str, double: None) -> None:
             assert float(optimum[problem]) == pytest.approx(smallest, abs=1e-5)
         return
     if name == "rosenbrock":
-        a = optimizee.a  # type: ignore[attr-defined]
-        solution = torch.stack([a, a.square()], -1)
+        turn = optimizee.turn  # type: ignore[attr-defined]
+        solution = torch.stack([turn, turn.square()], -1)
     else:
         solution = torch.linalg.solve(optimizee.design, optimizee.target)  # type: ignore[attr-defined]
     values, grads = value_and_grad(optimizee.nll, {"theta": solution})

@@ -80,7 +80,7 @@ def test_judged_on_the_first_member() -> None:
     experiment = mixture("regression", "quadratic")
     assert (family_judged(experiment).family, family_judged(experiment).test_problems) == ("regression", 6)
     plain = Experiment.create(family="regression", test_problems=6)
-    torch.testing.assert_close(held_out_problems(family_judged(experiment)).init, held_out_problems(plain).init)
+    torch.testing.assert_close(held_out_problems(family_judged(experiment)).theta0, held_out_problems(plain).theta0)
     assert family_judged(plain) is plain
     tuned = with_tuned_rate(replace(experiment, rule="sgd", horizon=50))
     assert tuned.rule_options["lr"] == json.loads(tuning.TUNED_RATES.read_text())["regression"]["sgd"]["50"]

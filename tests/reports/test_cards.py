@@ -90,7 +90,7 @@ def test_export_with_a_card(elsewhere: Path, run: Any) -> None:
         train(chain, lambda record: None, lambda: False)
     export = ("export", "run", "--seed", "4", "--out", "small.pt")
     refused(run(*export, "--limits", "none"), "--limits: expected --card")
-    refused(run(*export, "--card"), "run: no summary.json; finish it with: python cli.py fit --resume run")
+    refused(run(*export, "--card"), "run: no summary.json; make it with: python cli.py fit --resume run")
     assert not Path("small.pt").exists()
     assert run("fit", "--resume", "run")[0] == 0
     code, out, err = run(*export, "--card", "--limits", "Never beyond 6 steps.")

@@ -12,7 +12,7 @@ from torch import Tensor
 from probact.judging.trajectory import loss_curve
 from probact.problems.base import FAMILIES, Optimizee
 from probact.rules.base import RULES
-from probact.rules.subspace.directions import NUM_DIRECTIONS
+from probact.rules.subspace.memory import NUM_DIRECTIONS
 from probact.unrolling.rollout import unroll
 from tests.helpers.checks import problems
 

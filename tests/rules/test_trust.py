@@ -11,8 +11,7 @@ from torch import Tensor
 
 from probact.rules.base import RULES
 from probact.rules.subspace import trust
-from probact.rules.subspace.directions import PATHS, init
-from probact.rules.subspace.directions import moved as moved_memory
+from probact.rules.subspace.memory import PATHS, DirectionMemory
 from probact.rules.subspace.trust import LONGEST, RECENT, SHRINK
 from probact.rules.subspace.whitening import whiten
 from probact.unrolling.rollout import unroll
@@ -101,9 +100,9 @@ def test_a_vector_stays_as_it_is() -> None:
 def test_the_way_to_the_mean_of_the_path() -> None:
     torch.manual_seed(0)
     path = torch.randn(6, 2, 3).cumsum(0)
-    memory: Any = init(path[0], 1, 0)
+    memory: Any = DirectionMemory.init(path[0], 1, 0)
     means: list[Tensor] = [path[0] for _ in PATHS]
     for before, now in pairwise(path):
-        memory = moved_memory(memory, now - before)
+        memory = memory.moved(now - before)
         means = [decay * mean + (1 - decay) * now for decay, mean in zip(PATHS, means, strict=True)]
     torch.testing.assert_close(memory.to_means, torch.stack(means, 1) - path[-1].unsqueeze(1))

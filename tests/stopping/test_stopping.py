@@ -29,6 +29,10 @@ from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Hazard
 from probact.testing import check_stop_rule
 from tests.helpers.checks import objective, problems
+from tests.helpers.properties import (
+    assert_compaction_changes_nothing,
+    assert_stops_where_the_replay_says,
+)
 
 H = 12
 ONLINE = [name for name in POSTERIORS if POSTERIORS[name].online]
@@ -121,22 +125,13 @@ def test_compaction_changes_no_result(rule: str, family: str, double: None) -> N
     optimizee = problems(family, 12)
     stop = Hazard(0.13) if rule != "lstm" else Hazard(0.12)
     for stop_rule in (stop, STOP_RULES["patience"](1.0, epsilon=0.0), STOP_RULES["stochastic"]()):
-        compact = run_until_stopped(built.rule, optimizee, H, stop_rule, built.posterior)
-        whole = run_until_stopped(built.rule, optimizee, H, stop_rule, built.posterior, compact=False)
-        assert compact.step.tolist() == whole.step.tolist()
-        for name, tensor in compact.params.items():
-            torch.testing.assert_close(tensor, whole.params[name], rtol=1e-6, atol=1e-6)
-        assert compact.steps_computed <= whole.steps_computed
+        assert_compaction_changes_nothing(built, optimizee, stop_rule)
 
 
 def test_the_run_stops_where_the_replay_says() -> None:
     built = spread()
-    path = path_of(built)
     for stop in (Hazard(0.1), Budget(5.0), STOP_RULES["patience"](2.0)):
-        ran = run_until_stopped(built.rule, problems("regression", 40), H, stop, built.posterior)
-        verdict = stop_by(stop, path, 0.05)
-        assert ran.step.tolist() == verdict.stop.tolist()
-        torch.testing.assert_close(ran.nll.double() + 0.05 * ran.step, verdict.J, rtol=1e-4, atol=1e-4)
+        assert_stops_where_the_replay_says(built, problems("regression", 40), stop)
 
 
 def test_compaction_saves_steps() -> None:

@@ -134,7 +134,7 @@ def test_of_several_seeds_the_best(tmp_path: Path) -> None:
 
 def test_nothing_trains_from_weights_that_were_not_given() -> None:
     training = MetaTraining(tiny(rule_options=OPTIONS, begin_with="nag.pt"))
-    with pytest.raises(ValueError, match=r"expected begin_with, the weights of 'nag.pt', before training"):
+    with pytest.raises(ValueError, match=r"expected start_from, the weights of 'nag.pt', before training"):
         next(iter(training))
     with pytest.raises(ValueError, match=r"expected the weights of rule 'lstm' with options \{\}, got 'lstm' with {'h"):
         MetaTraining(tiny(begin_with="nag.pt")).start_from(pretrained())

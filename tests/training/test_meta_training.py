@@ -13,12 +13,11 @@ import torch
 from probact.judging.tuning import with_tuned_rate
 from probact.runs.assembly import build_family, build_objective
 from probact.runs.experiment import Experiment
-from probact.runs.run import Run
 from probact.support.randomness import random_stream
-from probact.training.loop import restore, train
 from probact.training.meta_training import MetaTraining
 from probact.training.tally import Validation
 from tests.helpers.processes import FIT, final_weights, lines, start, wait_for
+from tests.helpers.properties import assert_resumes_bit_for_bit
 from tests.helpers.trainings import same, tiny
 
 
@@ -65,18 +64,7 @@ def test_random_streams_do_not_overlap() -> None:
 
 @pytest.mark.parametrize("estimator", ["collapse", "sample"])
 def test_resume_in_process_is_bitwise(estimator: str, tmp_path: Path) -> None:
-    whole = MetaTraining(tiny(estimator=estimator))
-    list(whole)
-    run = Run.create(tmp_path / "run", tiny(estimator=estimator), [0])
-    (chain,) = run.chains
-    stops = iter([False, False, True])
-    assert not train(chain, lambda record: None, lambda: next(stops, True))
-    assert train(chain, lambda record: None, lambda: False)
-    resumed = MetaTraining(chain.experiment)
-    restore(chain, resumed)
-    assert same(resumed.objective.state_dict(), whole.objective.state_dict())
-    assert same(resumed.best_weights, whole.best_weights)
-    assert [record["step"] for record in chain.records()] == [1, 2, 3, 4, 5, 6]
+    assert_resumes_bit_for_bit(tiny(estimator=estimator), tmp_path / "run")
 
 
 def test_the_best_weights_are_kept() -> None:

@@ -57,7 +57,7 @@ class ACT(Objective):
         self,
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
-        prior: Prior,
+        horizon: int | Prior,
         unrolling: Unrolling = WHOLE_GRAPH,
         estimator: str = "collapse",
         kl_scale: float = 1.0,
@@ -65,7 +65,7 @@ class ACT(Objective):
         halting_first: bool = False,
         log_loss_weight: float = 0.0,
     ) -> None:
-        super().__init__(rule, posterior, prior, unrolling, log_loss_weight)
+        super().__init__(rule, posterior, horizon, unrolling, log_loss_weight)
         self.estimator: Estimator = ESTIMATORS[estimator]()
         if posterior is None:
             raise ValueError("objective 'elbo': expected a halting posterior, got none")

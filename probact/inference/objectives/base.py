@@ -44,7 +44,8 @@ class Objective(nn.Module, ABC):
 
     :param rule: the optimizer.
     :param posterior: q(t | x, T) from the unroll's features, or None for an optimizer that does not halt.
-    :param prior: p(T) p(t|T); its horizon is the number of steps.
+    :param horizon: H, the steps of an unroll, under the prior p(T) p(t|T) with the posterior's nu; or a prior that has
+        an H of its own.
     :param log_loss_weight: how much of ``log_loss`` is added: unlike the ELBO it also teaches the steps after halting.
 
     Subclasses register a name in ``OBJECTIVES``.  Of their keyword parameters with defaults those named as a setting of
@@ -59,14 +60,14 @@ class Objective(nn.Module, ABC):
         self,
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
-        prior: Prior,
+        horizon: int | Prior,
         unrolling: Unrolling = WHOLE_GRAPH,
         log_loss_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.rule = rule
         self.posterior = posterior
-        self.prior = prior
+        self.prior = _prior(horizon, posterior)
         self.unrolling = unrolling
         self.log_loss_weight = log_loss_weight
         if unrolling.by_segment and not self.adds_up:
@@ -147,3 +148,11 @@ class Objective(nn.Module, ABC):
     def belief(self, rollout: Rollout) -> HaltingDistribution | None:
         """q(t | x, T), or None without a posterior."""
         return None if self.posterior is None else self.posterior(rollout.features)
+
+
+def _prior(horizon: int | Prior, posterior: HaltingPosterior | None) -> Prior:
+    if isinstance(horizon, Prior):
+        return horizon
+    if posterior is None:
+        raise ValueError("without a halting posterior, which holds nu: expected a Prior, got a horizon alone")
+    return Prior(posterior.nu, horizon, posterior.output.bias.device)

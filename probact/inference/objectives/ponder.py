@@ -27,12 +27,12 @@ class PonderCost(Objective):
         self,
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
-        prior: Prior,
+        horizon: int | Prior,
         unrolling: Unrolling = WHOLE_GRAPH,
         ponder_cost: float = 0.5,
         log_loss_weight: float = 0.0,
     ) -> None:
-        super().__init__(rule, posterior, prior, unrolling, log_loss_weight)
+        super().__init__(rule, posterior, horizon, unrolling, log_loss_weight)
         if posterior is None or not posterior.distribution.has_ponder:
             known = ", ".join(name for name in POSTERIORS if POSTERIORS[name].has_ponder)
             got = "none" if posterior is None else posterior.distribution.name

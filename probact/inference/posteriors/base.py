@@ -1,20 +1,21 @@
 """Halting posteriors: from features of an unroll to q(t | x, T).
 
 A ``HaltingPosterior`` is the trained head; what it returns is a ``HaltingDistribution`` over t given every T at
-once, whose tables are computed when asked for.  Letters: K steps, L problems, F features; tables are indexed
-``[T - 1, l, t - 1]``.
+once, whose tables are computed when asked for and indexed ``[T - 1, l, t - 1]``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from probact.rules.base import UpdateRule
 from probact.support.registry import Registry
+from probact.unrolling.progress import NUM_FEATURES
 
 NO_HALTING = "none"
 """The name of an optimizer without a halting posterior; the exact one stands in the tables then."""
@@ -90,17 +91,24 @@ class HaltingPosterior(nn.Module):
 
     :param name: a name in ``POSTERIORS``.
     :param num_features: F.
-    :param nu: the prior's parameter, near which q starts.
+    :param nu: the prior's probability to continue, in (0, 1); q starts near that prior.
+    :raises ValueError: on an unknown name.
     """
 
     def __init__(self, name: str, num_features: int, nu: float, hidden_size: int = 32) -> None:
         super().__init__()
+        self.nu = nu
         self.distribution: type[HaltingDistribution] = POSTERIORS[name]
         self.memory = nn.GRU(num_features, hidden_size)
         self.output = nn.Linear(hidden_size, 1)
         with torch.no_grad():
             self.output.weight.mul_(0.1)
             self.output.bias.fill_(self.distribution.initial_bias(nu))
+
+    @classmethod
+    def of(cls, rule: UpdateRule, name: str, nu: float) -> Self:
+        """A head for ``rule``: it sees the rule's features beside those of ``unrolling.progress``."""
+        return cls(name, rule.num_features + NUM_FEATURES, nu)
 
     def fits(self, other: HaltingPosterior) -> bool:
         """Whether the weights of ``other`` mean the same here: of one kind, one shape."""

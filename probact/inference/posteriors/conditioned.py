@@ -13,14 +13,14 @@ from probact.inference.posteriors.base import POSTERIORS, HaltingDistribution, c
 
 
 class Conditioned(HaltingDistribution):
-    """Scores l_t that do not depend on T, conditioned on t <= T: q(t|T) = e^{l_t} / sum_{s <= T} e^{l_s}.
+    """Scores that do not depend on T, conditioned on t <= T: q(t|T) = e^score_t / sum_{s <= T} e^score_s.
 
     So does the exact posterior depend on T, p(t|x,T) ~ p(t|T) e^{-nll_t}: with the right scores nothing is lost.
     """
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """l_t up to a constant, ``(K, L)``."""
+        """score_t up to a constant, ``(K, L)``."""
 
     def _scores(self) -> tuple[Tensor, Tensor]:
         scores = self.scores()
@@ -36,7 +36,7 @@ class Conditioned(HaltingDistribution):
         return scores - normaliser[-1]
 
     def expect(self, values: Tensor) -> Tensor:
-        # Running mean E_T = E_{T-1} + q(T|T) (v_T - E_{T-1}): prefix sums of e^l would underflow.
+        # Running mean E_T = E_{T-1} + q(T|T) (value_T - E_{T-1}): prefix sums of e^score would underflow.
         scores, normaliser = self._scores()
         weight = (scores - normaliser).exp().unbind(0)
         mean = values[0]
@@ -71,8 +71,8 @@ class Scores(Conditioned):
 class Softmax(Conditioned):
     """Softmax over the first T cumulated logits (the thesis' ACT optimizer).
 
-    l_t = l_{t-1} + Delta_t  (Sander 2017, eq 11-13).  With Delta_t = log r for all t this is the prior p(t|T), and that
-    is where it starts.
+    score_t = score_{t-1} + logit_t  (Sander 2017, eq 11-13).  With logit_t = log r for all t this is the prior p(t|T),
+    and that is where it starts.
     """
 
     @staticmethod

@@ -84,8 +84,8 @@ class StickBreaking(Sequential):
 class Graves(Sequential):
     """Adaptive computation time: sigmoid weights until their sum passes 1 - eps, the remainder there.
 
-    h_t = sigmoid(logit_t), N = min{n : sum_{s<=n} h_s >= 1 - eps} or T, q(t|T) = h_t for t < N and the remainder
-    R = 1 - sum_{s<N} h_s at N (Graves 2016, eq 5-8).  Trained with the ponder cost tau (N + R).
+    h_t = sigmoid(logit_t), and N is the first step t with sum_{s<=t} h_s >= 1 - eps, or T.  q(t|T) = h_t for t < N, and
+    the remainder R = 1 - sum_{s<N} h_s at N (Graves 2016, eq 5-8).  Trained with the ponder cost tau (N + R).
     """
 
     objective: ClassVar[str] = "ponder-cost"

@@ -17,7 +17,7 @@ _UNSIGNED_BYTES = 8
 
 
 def read_idx(path: Path, *shape: int) -> Tensor:
-    """Unsigned bytes ``(N, *shape)``, N >= 1.
+    """Unsigned bytes ``(n, *shape)``, n >= 1.
 
     idx: bytes 0 0, a type (8: unsigned byte), the number of dimensions; each dimension as a big-endian 32-bit integer;
     then the entries.  http://yann.lecun.com/exdb/mnist/
@@ -41,7 +41,7 @@ def read_idx(path: Path, *shape: int) -> Tensor:
 
 
 def read_idx_pair(images: Path, labels: Path, *shape: int) -> tuple[Tensor, Tensor]:
-    """uint8 ``(N, 1, *shape)`` and int64 labels ``(N,)``.
+    """uint8 ``(n, 1, *shape)`` and int64 labels ``(n,)``.
 
     :raises ValueError: if a file is damaged, or the two do not fit.
     """
@@ -52,7 +52,7 @@ def read_idx_pair(images: Path, labels: Path, *shape: int) -> tuple[Tensor, Tens
 
 
 def read_cifar(path: Path) -> tuple[Tensor, Tensor]:
-    """uint8 ``(N, 3, 32, 32)`` and int64 labels ``(N,)``, N >= 1.
+    """uint8 ``(n, 3, 32, 32)`` and int64 labels ``(n,)``, n >= 1.
 
     A row is a label and 3,072 pixels: the red plane, then green, then blue.  https://www.cs.toronto.edu/~kriz/cifar.html
 

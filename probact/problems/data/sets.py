@@ -21,7 +21,7 @@ TIMEOUT = 30
 
 
 class DataSet(NamedTuple):
-    """Images uint8 ``(N, channels, height, width)`` and labels int64 ``(N,)`` of both splits."""
+    """Images uint8 ``(n, channels, height, width)`` and labels int64 ``(n,)`` of both splits."""
 
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]

@@ -7,20 +7,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from probact.rules.base import RULES, Step, UpdateRule
+from probact.rules.base import RULES, SMALL, Step, UpdateRule
 from probact.rules.subspace import directions
-from probact.rules.subspace.directions import (
+from probact.rules.subspace.memory import (
     DIRECTIONS,
     GRADIENTS,
     NUM_DIRECTIONS,
     NUM_GRADIENTS,
-    NUM_SIGNALS,
     DirectionMemory,
 )
+from probact.rules.subspace.signals import NUM_SIGNALS
 from probact.support.trees import Params, State, flatten, unflatten
 
 _NUM_INPUTS = NUM_DIRECTIONS * (NUM_DIRECTIONS + 1) // 2 + NUM_SIGNALS
-_SMALL = 1e-30
 
 
 class SubspaceState(NamedTuple):
@@ -94,7 +93,7 @@ class Subspace(UpdateRule):
         hidden = flat.new_zeros(len(flat), len(params), self.hidden_size)
         return SubspaceState(
             hidden=tuple((hidden, hidden) for _ in self.cells),
-            memory=directions.init(flat, len(params), self.memory),
+            memory=DirectionMemory.init(flat, len(params), self.memory),
         )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
@@ -114,7 +113,7 @@ class Subspace(UpdateRule):
         weight = torch.cat([weight[..., :NUM_GRADIENTS] + of_length * relative, weight[..., NUM_GRADIENTS:]], -1)
         update = torch.cat([(weight[:, k, None] @ part).squeeze(1) for k, part in enumerate(basis)], 1)
         update = memory.trust.guard(update)
-        memory = directions.moved(memory, update.detach())
+        memory = memory.moved(update.detach())
         return Step(unflatten(update, params), SubspaceState(hidden, memory), hidden[-1][0].mean(1))
 
     def _weigh(self, inputs: Tensor, hidden: Any) -> tuple[Tensor, Tensor, Any]:
@@ -133,8 +132,8 @@ class Subspace(UpdateRule):
 
 def _scale_free(gram: Tensor, length: Tensor, unit: Tensor) -> Tensor:
     """Cosines between the directions, and log ratios of their steps to the gradient's, ``(L, M, B (B + 1) / 2)``."""
-    cosine = gram / (length.unsqueeze(-1) * length.unsqueeze(-2)).clamp_min(_SMALL)
+    cosine = gram / (length.unsqueeze(-1) * length.unsqueeze(-2)).clamp_min(SMALL)
     row, column = torch.tril_indices(NUM_DIRECTIONS, NUM_DIRECTIONS, -1, device=gram.device)
-    log_step = torch.log(length * unit + _SMALL)
+    log_step = torch.log(length * unit + SMALL)
     log_ratio = (log_step - log_step[..., :1]).clamp(-5, 5) / 3
     return torch.cat([cosine[..., row, column], torch.where(length > 0, log_ratio, 0.0)], -1)

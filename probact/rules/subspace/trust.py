@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probact.rules.base import SMALL
+
 LONGEST = 10.0
 """The longest step allowed, in units of the longest before it."""
 RECENT = 3
@@ -16,7 +18,6 @@ LOST_SHARE = 0.2
 """A problem is lost if its loss is above the first by more than this share of it."""
 SHRINK = 0.1
 """What is left of the longest step where a problem was lost."""
-_SMALL = 1e-30
 
 
 class Trust(NamedTuple):
@@ -75,7 +76,7 @@ class Trust(NamedTuple):
     def cap(self, step: Tensor) -> Tensor:
         """``step (L, d)``, no longer than ``LONGEST`` times the longest before it."""
         length = step.detach().norm(dim=-1)
-        limit = torch.where(self.radius > 0, LONGEST * self.radius / length.clamp_min(_SMALL), 1.0)
+        limit = torch.where(self.radius > 0, LONGEST * self.radius / length.clamp_min(SMALL), 1.0)
         return step * limit.clamp_max(1.0).unsqueeze(-1)
 
     def guard(self, step: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from probact.rules.base import SMALL
+
 _DAMPING = 1e-3
-_SMALL = 1e-30
 
 
 def whiten(matrix: Tensor) -> Tensor:
@@ -23,7 +24,7 @@ def whiten(matrix: Tensor) -> Tensor:
     product = rows @ rows.mT
     identity = torch.eye(product.shape[-1], dtype=product.dtype, device=product.device)
     trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-    left, inverse = product / (trace + _SMALL) + _DAMPING / len(identity) * identity, identity
+    left, inverse = product / (trace + SMALL) + _DAMPING / len(identity) * identity, identity
     for _ in range(10):
         middle = 1.5 * identity - 0.5 * inverse @ left
         left, inverse = left @ middle, middle @ inverse

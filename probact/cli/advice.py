@@ -1,0 +1,33 @@
+"""The next command, as the user would type it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from probact.support.missing import MissingError, Thing
+
+PLUGIN_HINT = "a plug-in? name its module with --import"
+_MAKES: dict[Thing, tuple[str, ...]] = {
+    "run": ("fit", "--prior-nu", "0.95"),
+    "training": ("fit", "--resume", "{folder}"),
+    "report": ("fit", "--resume", "{folder}"),
+    "exported file": ("export", "{folder}", "--out", "{folder}.pt"),
+}
+
+
+def program() -> str:
+    """How this program was called."""
+    called = {"cli.py": "python cli.py", "__main__.py": "python -m probact"}
+    return called.get(Path(sys.argv[0]).name, "probact")
+
+
+def command(*words: object) -> str:
+    """A command of this program."""
+    return f"{program()} {shlex.join(map(str, words))}"
+
+
+def how_to_make(missing: MissingError) -> str:
+    """The command that makes what is missing."""
+    return command(*(word.format(folder=missing.folder) for word in _MAKES[missing.thing]))

@@ -1,0 +1,73 @@
+"""The documents: what they link to exists, what is drawn is current, what is promised to be short is short."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "probact"
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted(ROOT.glob("docs/*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def code_paths(text: str) -> list[str]:
+    """What stands in backticks and is a path by its look: ``runs/experiment.py``, ``tests/``, ``inference/priors``."""
+    folders = "|".join(path.name for home in (ROOT, PACKAGE) for path in home.iterdir() if path.is_dir())
+    return [path for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", text) if "NAME" not in path]
+
+
+@each_page
+def test_links(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@each_page
+def test_paths(page: Path) -> None:
+    def exists(path: str) -> bool:
+        return any((home / name).exists() for home in (ROOT, PACKAGE) for name in (path, f"{path}.py"))
+
+    assert [path for path in code_paths(page.read_text()) if not exists(path)] == []
+
+
+@each_page
+def test_no_path_of_a_machine(page: Path) -> None:
+    assert re.findall(r"(?<![\w.:/<])[/~]/?\w+/\S+", page.read_text()) == []
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    todo = [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        reached.add(page)
+        linked = {(page.parent / link).resolve() for link in re.findall(r"\]\(([^)#:]+\.md)", page.read_text())}
+        todo += linked - reached
+    assert reached.issuperset(PAGES)
+
+
+def test_the_map_is_short_and_whole() -> None:
+    section = (ROOT / "README.md").read_text().partition("## A newcomer's map\n")[2].partition("\n## ")[0]
+    assert len([line for line in section.splitlines() if line.strip()]) <= 15
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_each_letter_has_one_row() -> None:
+    lines = (ROOT / "docs" / "letters.md").read_text().splitlines()
+    cells = [line.split("|")[1] for line in lines if re.match(r"\| (?!\*\*)", line)]
+    names = [name.strip() for cell in cells for name in cell.split(",")]
+    assert len(names) > 60
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
+def test_the_drawn_rooms_are_current() -> None:
+    pytest.importorskip("grimp", reason="grimp comes with the extra 'lint'")
+    command = [sys.executable, str(ROOT / "docs" / "draw_rooms.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
