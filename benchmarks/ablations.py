@@ -19,12 +19,12 @@ import torch
 
 from probact.inference import exact
 from probact.inference.priors import Prior
-from probact.judging.calibration import rank_correlation
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.stops import oracle, shares, verdicts
 from probact.judging.trajectory import loss_curve, record
 from probact.runs.experiment import Experiment
 from probact.support.files import write_atomically
+from probact.support.statistics import rank_correlation
 from probact.training.meta_training import MetaTraining
 
 RESULT = Path(__file__).resolve().parent / "results" / "ablations.json"
@@ -105,12 +105,13 @@ def coordinate_mean() -> dict[str, Any]:
         found = verdicts(test, tuning, cost)
         share = dict(zip((verdict.kind for verdict in found), shares(found), strict=True))
         hazard = next(verdict for verdict in found if verdict.kind == "hazard")
+        summary = hazard.summary()
         result[name] = {
             "share": share["hazard"],
-            "rank_correlation": rank_correlation(hazard.stop, oracle(test, cost)),
-            "J": hazard.summary()["J"],
-            "steps": hazard.summary()["steps"],
-            "steps_sd": hazard.summary()["steps_sd"],
+            "rank_correlation": rank_correlation(hazard.stop.numpy(), oracle(test, cost).numpy()),
+            "J": summary.J,
+            "steps": summary.steps,
+            "steps_sd": summary.steps_sd,
         }
     return result
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from probact.judging.results import Evaluation
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
@@ -16,16 +19,20 @@ def read(name: str) -> dict[str, Any]:
     return found
 
 
+def read_evaluation(name: str) -> Evaluation:
+    return Evaluation.from_json((RESULTS / f"{name}.json").read_text())
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *escaped))
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return "-"
     return f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:.0e}"
 
 
 def with_error(value: float | None, error: float | None) -> str:
-    return number(value) + ("" if error is None else f" ± {error:.1g}")
+    return number(value) + ("" if error is None or math.isnan(error) else f" ± {error:.1g}")

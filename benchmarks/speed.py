@@ -40,6 +40,7 @@ from probact.support.files import write_atomically
 from probact.support.randomness import random_stream
 from probact.support.trees import flatten
 from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import Unrolling
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -100,8 +101,10 @@ def loop() -> dict[str, Any]:
     plain, rule = PlainLSTM(), RULES["lstm"]()
 
     def ours(**options: Any) -> Callable[[], None]:
+        unrolling = Unrolling(truncate=truncate, **options)
+
         def run() -> None:
-            unroll(rule, optimizee, horizon, truncate=truncate, **options).nll[1:].sum(0).mean().backward()
+            unroll(rule, optimizee, horizon, unrolling).nll[1:].sum(0).mean().backward()
 
         return run
 
@@ -113,7 +116,7 @@ def loop() -> dict[str, Any]:
     seconds = timed(
         {
             "plain loop": lambda: plain.unroll(optimizee, horizon, truncate),
-            "path kept": ours(),
+            "path kept": ours(through_path=True),
             "path cut": ours(through_path=False),
             "path cut, recomputed": ours(through_path=False, recompute=True),
             "path cut, compiled": ours(through_path=False, compiled=True),
@@ -178,7 +181,7 @@ def peak() -> dict[str, Any]:
             unroll(rule, optimizee, horizon)
 
     def both() -> None:
-        result = unroll(rule, optimizee, horizon, truncate=20, through_path=False, recompute=True)
+        result = unroll(rule, optimizee, horizon, Unrolling(truncate=20, through_path=False, recompute=True))
         result.nll.sum().backward()
 
     seconds = timed({"torch.mm": lambda: torch.mm(square, square), "forward": forward, "meta-step": both}, 3)
@@ -203,7 +206,7 @@ def growth() -> dict[str, Any]:
         optimizee = problems("quadratic", num, dim=dimension)
 
         def run() -> None:
-            unroll(rule, optimizee, horizon, truncate=20, through_path=False).nll.sum(0).mean().backward()
+            unroll(rule, optimizee, horizon, Unrolling(truncate=20, through_path=False)).nll.sum(0).mean().backward()
 
         return run
 

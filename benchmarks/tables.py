@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from learned_tables import section as shipped
 from network_tables import sections
-from pages import FOLDER, number, read, table, with_error
+from pages import FOLDER, number, read, read_evaluation, table, with_error
 
 from probact.judging.evaluation import best_stops
+from probact.judging.results import StopRow
 from probact.support.files import write_atomically
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -71,41 +73,40 @@ def l2l() -> str:
     targets = {"quadratic": "≤ .14 @20, ≤ .0455 @100", "regression": "≤ 10.65 @10, ≤ 9.41 @100"}
     for family in ("quadratic", "regression"):
         minutes = [seconds / 60 for seconds in read(f"l2l-{family}")["training_seconds"].values()]
-        entry = next(row for row in read(f"evaluation-{family}")["losses"] if row["seeds"][0] >= 0)
+        entry = next(row for row in read_evaluation(f"evaluation-{family}").losses if row.kind == "trained")
         steps = ("1", "5", "10", "20", "50", "100", "200")
-        cells = [with_error(entry["loss"][step], entry["seed_sem"][step]) for step in steps]
+        cells = [with_error(entry.loss[step], entry.seed_sem[step]) for step in steps]
         rows.append([family, *cells, f"{sum(minutes) / len(minutes):.0f}", targets[family]])
     return table(["family", "@1", "@5", "@10", "@20", "@50", "@100", "@200", "minutes a seed", "thesis"], rows)
 
 
 def baselines(family: str) -> str:
-    result = read(f"evaluation-{family}")
-    steps = [step for step in ("1", "5", "10", "20", "50", "100", "200") if step in result["losses"][0]["loss"]]
+    result = read_evaluation(f"evaluation-{family}")
+    steps = [step for step in ("1", "5", "10", "20", "50", "100", "200") if step in result.losses[0].loss]
     rows = []
-    for row in result["losses"]:
-        rate = row["learning_rate"].get("100")
-        label = row["optimizer"] + (f", {len(row['seeds'])} seeds" if len(row["seeds"]) > 1 else "")
-        worst = max(row["diverged"].values())
+    for row in result.losses:
+        rate = row.learning_rate.get("100")
+        label = row.optimizer + (f", {len(row.seeds)} seeds" if len(row.seeds) > 1 else "")
+        worst = max(row.diverged.values())
         label += f" ({worst} diverged)" if worst else ""
-        rows.append([label, *(with_error(row["loss"][s], row["sem"][s]) for s in steps), number(rate, 3)])
-    head = f"**{family}**, {result['num_optimizees']:,} held-out problems, at the start {result['start_loss']:.4g}"
-    optimum = result["optimum"]
-    head += "" if optimum is None else f", at the optimum {optimum:.4g}"
+        rows.append([label, *(with_error(row.loss[s], row.sem[s]) for s in steps), number(rate, 3)])
+    head = f"**{family}**, {result.num_optimizees:,} held-out problems, at the start {result.start_loss:.4g}"
+    head += "" if math.isnan(result.optimum) else f", at the optimum {result.optimum:.4g}"
     return f"{head}\n\n" + table(["optimizer", *(f"@{step}" for step in steps), "rate for @100"], rows)
 
 
 def stopping(name: str, file: str = "") -> str:
-    result = read(file or f"stopping-{name}")
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in result["stopping"]:
-        if row["seed"] >= 0:
-            groups.setdefault((row["optimizer"], row["kind"]), []).append(row)
+    result = read_evaluation(file or f"stopping-{name}")
+    groups: dict[tuple[str, str], list[StopRow]] = {}
+    for row in result.stopping:
+        if row.trained:
+            groups.setdefault((row.optimizer, row.kind), []).append(row)
     rows = []
     for (optimizer, kind), entries in groups.items():
 
-        def mean(field: str, entries: list[dict[str, Any]] = entries) -> tuple[float, float] | None:
+        def mean(field: str, entries: list[StopRow] = entries) -> tuple[float, float] | None:
             values = [entry[field] for entry in entries]
-            if any(value is None for value in values):
+            if any(map(math.isnan, values)):
                 return None
             centre = sum(values) / len(values)
             spread = (sum((value - centre) ** 2 for value in values) / max(len(values) - 1, 1) / len(values)) ** 0.5
@@ -117,17 +118,15 @@ def stopping(name: str, file: str = "") -> str:
 
         rows.append([optimizer, kind, cell("J", 4), cell("share", 3), cell("steps", 1), cell("rank_correlation", 2)])
     seeds = len(next(iter(groups.values())))
-    head = f"**{name}**, {result['num_optimizees']:,} held-out problems, {result['cost']:.4g} nats a step, "
+    head = f"**{name}**, {result.num_optimizees:,} held-out problems, {result.cost:.4g} nats a step, "
     head += f"mean ± standard error over {seeds} training seeds"
     within = table(["optimizer", "stop", "J", "share", "steps", "rank corr. with the oracle"], rows)
     between = []
     for entry in best_stops(result):
-        label = entry["optimizer"] + (f", {entry['num_seeds']} seeds" if entry["num_seeds"] > 1 else "")
-        rate = entry.get("learning_rate")
-        between.append(
-            [label, entry["rule"], f"{entry['J']:.4f} ± {entry['J_sem']:.3f}", f"{entry['steps']:.1f}", number(rate, 3)]
-        )
-    error = [f"{row['optimizer']}, seed {row['seed']}: {row['error']:.3f}" for row in result["calibration"]]
+        label = entry.optimizer + (f", {entry.num_seeds} seeds" if entry.num_seeds > 1 else "")
+        J, rate = f"{entry.J:.4f} ± {entry.J_sem:.3f}", number(entry.learning_rate, 3)
+        between.append([label, entry.rule, J, f"{entry.steps:.1f}", rate])
+    error = [f"{row.optimizer}, seed {row.seed}: {row.error:.3f}" for row in result.calibration]
     return (
         f"{head}\n\n{within}\n\nEvery optimizer with the best stop found for it:\n\n"
         + table(["optimizer", "stop", "J", "steps", "rate"], between)

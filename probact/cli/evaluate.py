@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from probact.cli.options import check_device, choice, data_directory_option, key_values
+from probact.cli.options import Declared, check_device, data_directory_option, key_values, setting_option
 from probact.problems.base import FAMILIES
 from probact.reports import text
 from probact.runs.assembly import family_judged
-from probact.runs.experiment import Experiment
+from probact.runs.experiment import SETTINGS, Experiment
+
+ON_FAMILY = Declared(SETTINGS["family"])
+
+if TYPE_CHECKING:
+    from probact.judging.comparison import Entry
+    from probact.runs.sources import Candidate
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -28,7 +36,9 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 
 @click.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1)
-@click.option("--family", type=choice(FAMILIES), help="Evaluate on this family.  [default: the first run's]")
+@click.option(
+    "--family", type=Declared(SETTINGS["family"]), help="Evaluate on this family.  [default: the first run's]"
+)
 @key_values("family-option", "Option of that family: a wider network, another dimension.")
 @click.option(
     "--baselines",
@@ -50,7 +60,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
     "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
 )
 @data_directory_option
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@setting_option("device", filled=True)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder.  [default: evaluation-<family> in the first run's]"
 )
@@ -76,11 +86,9 @@ def evaluate(
     what to judge them on.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned
     on problems of their own.
     """
-    from dataclasses import replace
-
-    from probact.judging.comparison import baseline_names
+    from probact.judging.comparison import references
     from probact.judging.evaluation import best_stops, evaluate as evaluate_all
-    from probact.judging.problem_sets import held_out_problems, reported_steps, retarget
+    from probact.judging.problem_sets import reported_steps
     from probact.reports.evaluation_report import write
     from probact.runs.run import RUNS, Run
     from probact.runs.sources import Candidate
@@ -89,19 +97,11 @@ def evaluate(
     if not sources and family is None:
         sources = [Candidate.of_run(Run.latest())]
     check_device(device)
-    first = sources[0].experiment if sources else Experiment.create(family=family)
-    families = {source.experiment.family for source in sources}
-    if family is None and len(families) > 1:
-        raise click.UsageError(f"the runs are of different families: choose one of {', '.join(sorted(families))}")
-    experiment = replace(family_judged(retarget(first, family or first.family, family_options)), device=device)
-    known = baseline_names(held_out_problems(experiment, 2))
-    chosen = {"all": known, "none": []}.get(baselines, baselines.split(","))
-    for name in chosen:
-        if name not in known:
-            raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, all or none")
+    experiment = replace(_judged_on(sources, family, family_options), device=device)
+    chosen = _chosen(baselines, references(FAMILIES[experiment.family]))
     if not sources and not chosen:
         raise click.UsageError("nothing to evaluate: expected a run or baselines")
-    shifted = "" if not family_options else "-" + "-".join(f"{key}={value}" for key, value in family_options.items())
+    shifted = "".join(f"-{key}={value}" for key, value in family_options.items())
     base = sources[0].folder if sources else RUNS
     folder = out or base / f"evaluation-{experiment.family}{shifted}"
     result, data = evaluate_all(
@@ -116,7 +116,7 @@ def evaluate(
     )
     write(result, data, folder)
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(result.to_json())
         return
     options = ", ".join(f"{key} {value}" for key, value in family_options.items())
     click.echo(f"family {experiment.family}{f' ({options})' if options else ''}, test problems of seed {seed}\n")
@@ -125,3 +125,22 @@ def evaluate(
     click.echo(
         f"\nwritten to {folder}: evaluation.json, evaluation.nc, {len(list((folder / 'figures').iterdir()))} figures"
     )
+
+
+def _judged_on(sources: Sequence[Candidate], family: str | None, family_options: Mapping[str, str]) -> Experiment:
+    """The first source's experiment, on the family asked for."""
+    from probact.judging.problem_sets import retarget
+
+    families = {source.experiment.family for source in sources}
+    if family is None and len(families) > 1:
+        raise click.UsageError(f"the runs are of different families: choose one of {', '.join(sorted(families))}")
+    first = sources[0].experiment if sources else Experiment.create(family=family)
+    return family_judged(retarget(first, family or first.family, family_options))
+
+
+def _chosen(names: str, known: Mapping[str, Entry]) -> list[Entry]:
+    chosen = {"all": list(known), "none": []}.get(names, names.split(","))
+    for name in chosen:
+        if name not in known:
+            raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, all or none")
+    return [known[name] for name in chosen]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from probact.cli.fit import command_line
-from probact.cli.options import run_argument
+from probact.cli.options import data_directory_option, run_argument
+
+if TYPE_CHECKING:
+    from probact.runs.experiment import Experiment
+    from probact.runs.trained import TrainedOptimizer
+    from probact.stopping.base import StopRule
 
 
 @click.command()
@@ -16,9 +25,16 @@ from probact.cli.options import run_argument
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write, such as nag.pt."
 )
 @click.option("--seed", type=int, help="Which training, of a run with several.")
+@click.option(
+    "--stop",
+    metavar="NAME[=THRESHOLD]",
+    help="The stop rule that the file's optimizer wears: hazard=0.03; hazard, with the threshold that is best on the "
+    "run's tuning problems at its price of a step; or tuned, the best of all rules.  [default: none is written]",
+)
+@data_directory_option
 @click.option("--card", is_flag=True, help="Write a card beside the file: how it was trained, and what it reaches.")
 @click.option("--limits", default="", help="What the card says of its limits.  [default: a gap to be filled]")
-def export(folder: Path | None, out: Path, seed: int | None, card: bool, limits: str) -> None:
+def export(folder: Path | None, out: Path, seed: int | None, stop: str | None, card: bool, limits: str) -> None:
     """Write a run's optimizer and halting posterior to one file, for LearnedOptimizer.from_pretrained.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
@@ -37,11 +53,41 @@ def export(folder: Path | None, out: Path, seed: int | None, card: bool, limits:
         )
     if limits and not card:
         raise click.UsageError("--limits: expected --card, to write them in")
-    summary = summary_of(run) if card else {}
-    pretrained = chains[seed].trained()
-    pretrained.save(out)
-    click.echo(f"{out}: {pretrained.describe()}")
-    if card:
+    summary = summary_of(run) if card else None
+    trained = chains[seed].trained()
+    if stop is not None:
+        trained = replace(trained, stop=_asked_for(stop, trained, chains[seed].experiment))
+    trained.save(out)
+    click.echo(f"{out}: {trained.describe()}")
+    if summary is not None:
         trainings = [(chain, command_line(chain.experiment)) for chain in trainings_of(chains[seed])]
-        written = write_card(out, pretrained, trainings, summary, limits)
+        written = write_card(out, trained, trainings, summary, limits)
         click.echo(f"{written}: the card{'' if limits else ', whose section on limits is to be written'}")
+
+
+def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> StopRule:
+    """The rule that ``--stop`` names, at the threshold given or else tuned."""
+    from probact.judging.stops import stop_rules, tuned_stop
+    from probact.runs.assembly import family_judged
+
+    followed = trained.online_posterior is not None
+    fitting = {kind.name: kind for kind in stop_rules(followed)}
+    name, given, threshold = stop.partition("=")
+    kinds = [fitting[name]] if name in fitting else [*fitting.values()]
+    if name in fitting:
+        rule = fitting[name]()
+        if given:
+            return rule.at(_number(threshold))
+        if not rule.tunable:
+            return rule
+    elif stop != "tuned":
+        why = "" if followed else ": there is no halting posterior that other rules could follow"
+        raise click.UsageError(f"--stop: expected {', '.join(fitting)} or tuned, got {name!r}{why}")
+    return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), kinds)
+
+
+def _number(text: str) -> float:
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise click.UsageError(f"--stop: expected a number as threshold, got {text!r}")

@@ -12,15 +12,10 @@ import click
 from click.core import ParameterSource
 
 from probact.cli.advice import command
-from probact.cli.options import check_device, choice, data_directory_option, key_values, read_config, setting
+from probact.cli.options import check_device, data_directory_option, experiment_options, option_text, read_config
 from probact.cli.progress import progress
-from probact.inference.objectives.base import OBJECTIVES
-from probact.inference.objectives.estimators import ESTIMATORS
-from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
-from probact.problems.base import FAMILIES
 from probact.reports import text
-from probact.rules.base import RULES
-from probact.runs.experiment import GRADIENTS, Experiment
+from probact.runs.experiment import Experiment
 from probact.support.interrupts import asked_to_stop
 from probact.support.ranks import ProcessLostError, Ranks
 
@@ -38,96 +33,9 @@ if TYPE_CHECKING:
     expose_value=False,
     help="TOML file with any of these options as keys (prior-nu = 0.9); the command line wins.",
 )
-@setting("prior_nu", float, "Probability to continue, in (0, 1): the halting step has prior mean 1 / (1 - nu).")
-@setting("family", choice(FAMILIES), "What the optimizer is trained on; see `list`.")
-@setting("rule", choice(RULES), "The optimizer, learned or hand-designed (then only its halting is trained).")
-@click.option(
-    "--safeguard/--no-safeguard",
-    default=None,
-    help="Let the rule go back to its best iterate, with shorter steps, when the loss gets lost.  [default: no]",
-)
-@setting(
-    "begin_with",
-    str,
-    "Begin with a trained optimizer: a run's folder (its best weights), a file of `export`, or a shipped one.",
-)
-@click.option(
-    "--freeze-rule/--train-rule",
-    default=None,
-    help="Keep the weights that it began with, and learn only when to stop.  [default: train]",
-)
-@setting("halting", choice(POSTERIORS, NO_HALTING), "Halting posterior q(t|x,T); `none` learns to optimize only.")
-@setting("objective", choice(OBJECTIVES), "What training minimises.  [default: the halting posterior's own]")
-@setting("log_loss_weight", float, "Weight of the mean log loss added to it, which teaches every step alike.")
-@setting("horizon", int, "H: steps of an unroll, the cap on T and t.")
-@setting("estimator", choice(ESTIMATORS), "How the ELBO sums over T and t.")
-@setting("kl_scale", float, "Weight of the KL to the prior; 1 makes the bound a bound.")
-@setting("kl_warmup", int, "Meta-steps over which that weight rises from 0.")
-@click.option(
-    "--infer-horizon/--no-infer-horizon",
-    default=None,
-    help="Put the optimal q(T|x) in the guide in place of p(T): a tighter bound.  [default: no]",
-)
-@click.option(
-    "--halting-first/--horizon-first",
-    default=None,
-    help="Let the guide be q(t|x) p(T|t), not p(T) q(t|x,T): no horizon gap, online hazards.  [default: horizon first]",
-)
-@setting("ponder_cost", float, "tau of Graves' objective, in nats.")
-@setting("meta_steps", int, "Updates of the optimizer's weights.")
-@setting("batch", int, "L: problems of one meta-step.")
-@setting(
-    "random_scaling", float, "Spread of the log of random factors on the coordinates of training problems; 0: none."
-)
-@setting("lr", float, "Meta learning rate, falling to 0 on a cosine.")
-@setting("clip", float, "Largest norm of the meta-gradient.")
-@setting("imitate", choice(RULES), "Hand-designed rule that the learned one imitates at first.")
-@setting("imitation_weight", float, "What imitation counts at the first meta-step, falling to 0.")
-@setting("imitation_steps", int, "Meta-steps until then.")
-@setting("imitation_lr", float, "The teacher's learning rate; 0: the one tuned for step H.")
-@setting("curriculum", int, "Meta-steps over which the unrolls of training grow from H/10 to H steps.")
-@setting("gradient", click.Choice(GRADIENTS), "Of the rule's weights: by backpropagation, or by evolution strategies.")
-@setting("pes_sigma", float, "Standard deviation of their perturbations; --batch is the number of pairs.")
-@setting("truncate", int, "Steps of truncated backpropagation, or between perturbations; 0: all.")
-@click.option(
-    "--through-path/--cut-path",
-    default=None,
-    help="Backpropagate through the path of the parameters, or cut it at every step.  [default: cut]",
-)
-@click.option(
-    "--by-segment/--by-unroll",
-    default=None,
-    help="Update the weights after each segment of truncated backpropagation, or once an unroll.  [default: unroll]",
-)
-@click.option(
-    "--recompute/--keep-graph",
-    default=None,
-    help="Work every step out twice in place of keeping its graph: memory that does not grow with H, for a forward "
-    "pass more.  [default: keep]",
-)
-@click.option(
-    "--compile/--no-compile",
-    "compiled",
-    default=None,
-    help="Fuse steps by torch.compile, which takes half a minute first: for long trainings of small problems.  "
-    "[default: no]",
-)
-@setting("validate_every", int, "Meta-steps between validations; the best weights are kept.")
-@setting("validation_problems", int, "Problems of the fixed validation set.")
-@setting("test_problems", int, "Held-out problems of the summary and of posterior.nc.")
-@key_values("family-option", "Option of the family.")
-@key_values("rule-option", "Option of the rule.")
-@key_values("objective-option", "Option of the objective, if it has any of its own.")
-@click.option(
-    "--seed",
-    "seeds",
-    type=click.IntRange(min=0),
-    multiple=True,
-    help="Seed; repeat it for several chains.  [default: 0]",
-)
+@experiment_options
 @click.option("--chains", type=click.IntRange(min=1), help="This many chains, seeds counted up from --seed.")
 @data_directory_option
-@setting("device", str, "cpu or cuda.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<names>-<time>]")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Chains trained at once, a process each."
@@ -206,7 +114,7 @@ def asked_for(given: dict[str, Any]) -> tuple[Experiment, TrainedOptimizer | Non
     Rule and rule options are that one's, and so is the safeguard unless it is asked for or declined.
     """
     chosen = {name: value for name, value in given.items() if value not in (None, {})}
-    if "begin_with" not in chosen:
+    if not chosen.get("begin_with"):
         return Experiment.create(**chosen), None
     from probact.runs.sources import best_of
 
@@ -233,14 +141,10 @@ def command_line(experiment: Experiment) -> str:
         if isinstance(value, bool):
             words += option.opts if value else option.secondary_opts
         elif isinstance(value, Mapping):
-            words += [word for key, entry in value.items() for word in (option.opts[0], f"{key}={_text(entry)}")]
+            words += [word for key, entry in value.items() for word in (option.opts[0], f"{key}={option_text(entry)}")]
         else:
             words += [option.opts[0], str(value)]
     return shlex.join(words)
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -37,7 +36,6 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float
     from probact.reports.halting_statistics import halting_statistics
     from probact.reports.posterior_tree import to_datatree
     from probact.runs.run import Run
-    from probact.support.files import finite_numbers
 
     run = Run.latest() if folder is None else Run.open(folder)
     objectives = [chain.load() for chain in run.chains]
@@ -46,7 +44,7 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float
     tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
     statistics = halting_statistics(tree, level)
     if as_json:
-        click.echo(json.dumps(finite_numbers(statistics)))
+        click.echo(statistics.to_json())
         return
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
     click.echo(text.halting_table(statistics, settings.prior_nu, settings.halting, settings.horizon))

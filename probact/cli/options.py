@@ -1,56 +1,68 @@
-"""Options of the command line: from the fields of ``Experiment``, as KEY=VALUE pairs, or from a TOML file."""
+"""Options of the command line: made from the settings, as KEY=VALUE pairs, or from a TOML file."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from probact.cli.advice import PLUGIN_HINT
-from probact.problems.data.sets import use_data_directory
-from probact.runs.experiment import Experiment
-from probact.support.registry import Registry, UnknownPartError
-
-DEFAULTS = {entry.name: entry.default for entry in fields(Experiment)}
-
-
-def setting(name: str, type_: Any, help_: str) -> Any:
-    """An option for the field ``name`` of ``Experiment``, which holds the default."""
-    default = DEFAULTS[name]
-    shown = f"  [default: {default}]" if default not in ("", None) else ""
-    return click.option(f"--{name.replace('_', '-')}", name, type=type_, default=None, help=help_ + shown)
+from probact.problems.data.sets import data_directory_is
+from probact.runs.experiment import SETTINGS
+from probact.runs.settings import Setting
+from probact.support.registry import UnknownPartError
 
 
-class Names(click.ParamType):  # type: ignore[type-arg]
-    """The names of a registry and others, read when they are shown or checked, so that those of plug-ins count."""
+class Declared(click.ParamType):  # type: ignore[type-arg]
+    """Texts, read and checked as a setting is declared."""
 
-    name = "choice"
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.name = setting.json_type
 
-    def __init__(self, registry: Registry, *others: str) -> None:
-        self.registry, self.others = registry, others
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        return f"[{'|'.join(self.setting.choices)}]" if self.setting.choices else None
 
-    @property
-    def choices(self) -> list[str]:
-        return [*self.registry, *self.others]
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.setting.read(value) if isinstance(value, str) else self.setting.check(value)
+        except UnknownPartError as error:
+            self.fail(f"{error}; {PLUGIN_HINT}", param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return f"[{'|'.join(self.choices)}]"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.others:
-            try:
-                self.registry[value]
-            except UnknownPartError:
-                self.fail(f"{self.registry.unknown(value, *self.others)}; {PLUGIN_HINT}", param, ctx)
-        return value
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in self.setting.choices if name.startswith(incomplete)]
 
 
-def choice(registry: Registry, *others: str) -> Names:
-    """The names of a registry, and others."""
-    return Names(registry, *others)
+def setting_option(name: str, filled: bool = False) -> Any:
+    """The option of the field ``name`` of ``Experiment``.
+
+    :param filled: give its default to a command that is not given it, in place of None.
+    """
+    setting = SETTINGS[name]
+    options = setting.options_of(name)
+    if setting.kind is dict:
+        return key_values(options[0].removeprefix("--"), setting.help)
+    notes = [setting.limits, f"default: {setting.default_text}" if setting.default_text else ""]
+    shown = "; ".join(note for note in notes if note)
+    help_ = f"{setting.help}  [{shown}]" if shown else setting.help
+    default = setting.default if filled else None
+    if setting.kind is bool:
+        return click.option("/".join(options), name, default=default, help=help_)
+    if setting.several:
+        return click.option(*options, f"{name}s", type=Declared(setting), multiple=True, help=help_)
+    return click.option(*options, name, type=Declared(setting), default=default, help=help_)
+
+
+def experiment_options(function: Any) -> Any:
+    """An option for every setting, none of them filled."""
+    for name in reversed(SETTINGS):
+        function = setting_option(name)(function)
+    return function
 
 
 def key_values(name: str, help_: str) -> Any:
@@ -70,13 +82,18 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return read
 
 
+def option_text(value: Any) -> str:
+    """A family's or rule's option as ``KEY=VALUE`` has it."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Fill the command's defaults from a TOML file; refuse keys that are not its options."""
+    """Fill the command's defaults from a TOML file; refuse keys that are not its options, and values of other types."""
     if path is None:
         return
     try:
-        given = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        given = tomllib.loads(path.read_text("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise click.BadParameter(f"{path}: not TOML ({error})") from None
     options = [option for option in context.command.params if option.name not in ("config", "resume")]
     known = {option.opts[0].removeprefix("--"): option for option in options}
@@ -85,12 +102,33 @@ def read_config(context: click.Context, parameter: click.Parameter, path: Path |
         option = known.get(key.replace("_", "-"))
         if option is None or option.name is None:
             raise click.BadParameter(f"{path}: unknown key {key!r}: choose from {', '.join(known)}")
-        if isinstance(value, dict):
-            value = [f"{entry}={text}" for entry, text in value.items()]
-        if getattr(option, "multiple", False) and not isinstance(value, list):
-            value = [value]
-        values[option.name] = value
+        try:
+            values[option.name] = _from_toml(option, value)
+        except ValueError as error:
+            raise click.BadParameter(f"{path}: {key}: {error}") from None
     context.default_map = {**(context.default_map or {}), **values}
+
+
+def _from_toml(option: click.Parameter, value: Any) -> Any:
+    """``value`` as the command line would have it.
+
+    :raises ValueError: if the option takes no such value.
+    """
+    setting = _declaration(option)
+    if setting.kind is dict:
+        return [f"{key}={option_text(entry)}" for key, entry in setting.check(value).items()]
+    if not setting.several:
+        return setting.check(value)
+    return [setting.check(entry) for entry in (value if isinstance(value, list) else [value])]
+
+
+def _declaration(option: click.Parameter) -> Setting:
+    """Of the setting behind an option; of an option that is no setting what click knows of it."""
+    if isinstance(option.type, Declared):
+        return option.type.setting
+    if option.name in SETTINGS:
+        return SETTINGS[option.name]
+    return Setting(0, at_least=option.type.min) if isinstance(option.type, click.IntRange) else Setting("path")
 
 
 def run_argument(function: Any) -> Any:
@@ -100,7 +138,7 @@ def run_argument(function: Any) -> Any:
 
 def _use_data_directory(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        use_data_directory(value)
+        context.with_resource(data_directory_is(value))
 
 
 def data_directory_option(function: Any) -> Any:

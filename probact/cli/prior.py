@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from probact.cli.options import DEFAULTS
+from probact.cli.options import setting_option
 from probact.inference.priors import Prior
 from probact.reports import text
 
 
 @click.command()
-@click.option(
-    "--prior-nu", type=float, default=DEFAULTS["prior_nu"], show_default=True, help="Probability to continue."
-)
-@click.option("--horizon", type=int, default=DEFAULTS["horizon"], show_default=True, help="H, the cap on T and t.")
+@setting_option("prior_nu", filled=True)
+@setting_option("horizon", filled=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("prior.png"), show_default=True, help="Figure.")
 def prior(prior_nu: float, horizon: int, out: Path) -> None:
     """Print and draw the prior over horizon T and halting step t."""

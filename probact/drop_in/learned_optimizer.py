@@ -76,11 +76,12 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """With rule and halting posterior by the name of a shipped optimizer (``probact list``), or from a file.
 
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
+        :param stop: in place of the file's; where there is neither, the default.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
         params = list(params)
         loaded = TrainedOptimizer.find(source)
-        worn = safeguard or loaded.safeguard
+        worn, stop = safeguard or loaded.safeguard, loaded.stop if stop is None else stop
         made = cls(params, loaded.rule, loaded.posterior, stop=stop, safeguard=worn)
         for module in (loaded.rule, loaded.posterior):
             if module is not None:

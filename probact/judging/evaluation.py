@@ -2,122 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
 
-from probact.judging.calibration import calibration, frontier, rank_correlation
-from probact.judging.comparison import against_baselines, compare, contestants, loss_rows
+from probact.judging.calibration import calibration, frontier
+from probact.judging.comparison import Entry, against_baselines, compare, loss_rows, trained_entries
 from probact.judging.problem_sets import held_out_problems, tuning_problems
-from probact.judging.stops import shares, stopped_baselines, verdicts
+from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation, StopRow
+from probact.judging.stops import HINDSIGHT, shares, stopped_baselines, verdicts
 from probact.judging.trajectory import record
+from probact.problems.base import Optimizee
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
-from probact.support.files import finite_numbers
+from probact.support.statistics import rank_correlation
 
 SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Prices of the steps-against-loss curves, as multiples of the price asked for."""
-HINDSIGHT = ("oracle", "exact MAP")
-"""Kinds of verdicts that need the whole path."""
 
 
 def evaluate(
     experiment: Experiment,
     sources: Sequence[Candidate],
-    baselines: Sequence[str],
+    references: Sequence[Entry],
     at: Sequence[int],
     *,
     num: int | None = None,
     seed: int = 0,
     cost: float | None = None,
     safeguard: bool = False,
-) -> tuple[dict[str, Any], xr.Dataset]:
+) -> tuple[Evaluation, xr.Dataset]:
     """Losses and stops of all on the same held-out problems: the results, and the losses problem by problem.
 
     :param experiment: family, horizon (the cap on stopping) and sizes of the problem sets.
-    :param baselines: names in ``RULES``, or ``cg``.
+    :param references: baselines, and the limit, from ``comparison.references``.
     :param cost: price of a step in nats; by default the experiment's.
     :param safeguard: let all but the baselines wear ``Safeguarded``.
     """
     cost = experiment.step_cost if cost is None else cost
-    test = held_out_problems(experiment, num, seed)
-    trained = contestants(sources, experiment.device, safeguard)
-    data = compare(experiment, trained, baselines, at, test)
-    tuning = tuning_problems(experiment)
-
-    stopping: list[dict[str, Any]] = []
-    calibrations: list[dict[str, Any]] = []
-    curves: list[dict[str, Any]] = []
-    for one in trained:
-        on_test, on_tuning = (
-            record(one.rule, problems, experiment.horizon, one.online_posterior) for problems in (test, tuning)
-        )
-        found = verdicts(on_test, on_tuning, cost)
-        best = next(verdict.stop for verdict in found if verdict.kind == "oracle")
-        for verdict, share in zip(found, shares(found), strict=True):
-            correlation = rank_correlation(verdict.stop, best)
-            row = {"optimizer": one.label, "seed": one.seed, **verdict.summary()}
-            stopping.append({**row, "share": share, "rank_correlation": correlation})
-        if one.online_posterior is not None:
-            bins = calibration(on_test, cost)
-            values = {field: np.asarray(value).tolist() for field, value in bins._asdict().items()}
-            calibrations.append({"optimizer": one.label, "seed": one.seed, **values})
-        kinds = ("budget", "hazard") if one.online_posterior is not None else ("budget",)
-        for kind in kinds:
-            points = frontier(STOP_RULES[kind], on_tuning, on_test, [cost * factor for factor in SWEEP])
-            curves.append({"optimizer": one.label, "seed": one.seed, "kind": kind, "points": points})
-    for name in baselines:
-        if name == "cg":
-            continue
-        for baseline in stopped_baselines(name, experiment, tuning, test, cost):
-            row = {"optimizer": name, "seed": -1, **baseline.verdict.summary()}
-            stopping.append({**row, "learning_rate": baseline.learning_rate})
-
-    result = finite_numbers(
-        {
-            "family": experiment.family,
-            "family_options": dict(experiment.family_options),
-            "horizon": experiment.horizon,
-            "cost": cost,
-            "num_optimizees": test.num,
-            "num_tuning": tuning.num,
-            "seed": seed,
-            "safeguard": safeguard,
-            "threads": torch.get_num_threads(),
-            "runs": [{"folder": source.folder.name, "seeds": [*source.seeds], **source.settings} for source in sources],
-            "start_loss": float(data.curve_mean.isel(step=0)[0]),
-            "optimum": float(data.optimum.mean()) if "optimum" in data else None,
-            "losses": loss_rows(data),
-            "against_baselines": against_baselines(data),
-            "stopping": stopping,
-            "calibration": calibrations,
-            "frontier": curves,
-        }
+    test, tuning = held_out_problems(experiment, num, seed), tuning_problems(experiment)
+    trained = trained_entries(sources, experiment.device, safeguard)
+    data = compare(experiment, [*trained, *references], at, test)
+    ways = [_ways_to_stop(entry, experiment.horizon, test, tuning, cost) for entry in trained]
+    baselines = [
+        row
+        for entry in references
+        if entry.kind == "baseline"
+        for row in stopped_baselines(entry.label, experiment, tuning, test, cost)
+    ]
+    result = Evaluation(
+        family=experiment.family,
+        family_options=dict(experiment.family_options),
+        horizon=experiment.horizon,
+        cost=cost,
+        num_optimizees=test.num,
+        num_tuning=tuning.num,
+        seed=seed,
+        safeguard=safeguard,
+        threads=torch.get_num_threads(),
+        runs=tuple({"folder": one.folder.name, "seeds": [*one.seeds], **one.settings} for one in sources),
+        start_loss=float(data.curve_mean.isel(step=0)[0]),
+        optimum=float(data.optimum.mean()) if "optimum" in data else float("nan"),
+        losses=loss_rows(data),
+        against_baselines=against_baselines(data),
+        stopping=(*(row for one in ways for row in one.rows), *baselines),
+        calibration=tuple(row for one in ways for row in one.calibration),
+        frontier=tuple(curve for one in ways for curve in one.curves),
     )
     return result, data
 
 
-def best_stops(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+class _Ways(NamedTuple):
+    """Ways to stop one trained optimizer, and how well its halting is known."""
+
+    rows: list[StopRow]
+    calibration: list[CalibrationRow]
+    curves: list[Curve]
+
+
+def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee, cost: float) -> _Ways:
+    assert entry.rule is not None
+    on_test, on_tuning = (record(entry.rule, problems, horizon, entry.posterior) for problems in (test, tuning))
+    found = verdicts(on_test, on_tuning, cost)
+    best = next(verdict.stop for verdict in found if verdict.kind == "oracle").numpy()
+    whose: dict[str, Any] = {"optimizer": entry.label, "seed": entry.seed}
+    rows = []
+    for verdict, share in zip(found, shares(found), strict=True):
+        correlation = rank_correlation(verdict.stop.numpy(), best)
+        row = StopRow(**whose, **vars(verdict.summary()), trained=True, share=share, rank_correlation=correlation)
+        rows.append(row)
+    followed = entry.posterior is not None
+    prices = [cost * factor for factor in SWEEP]
+    curves = [
+        Curve(**whose, kind=kind, points=frontier(STOP_RULES[kind], on_tuning, on_test, prices))
+        for kind in (["budget", "hazard"] if followed else ["budget"])
+    ]
+    return _Ways(rows, [CalibrationRow(**whose, **vars(calibration(on_test, cost)))] if followed else [], curves)
+
+
+def best_stops(result: Evaluation) -> list[BestStop]:
     """The best way found to stop each optimizer that can be followed online, J averaged over seeds, best first."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in result["stopping"]:
-        if row["kind"] not in HINDSIGHT:
-            groups.setdefault((row["optimizer"], row["kind"]), []).append(row)
-    best: dict[str, dict[str, Any]] = {}
+    groups: dict[tuple[str, str], list[StopRow]] = {}
+    for row in result.stopping:
+        if row.kind not in HINDSIGHT:
+            groups.setdefault((row.optimizer, row.kind), []).append(row)
+    best: dict[str, BestStop] = {}
     for (optimizer, _), rows in groups.items():
-        J = np.array([row["J"] for row in rows], dtype=float)
+        J = np.array([row.J for row in rows])
         if np.isnan(J).any():
             continue
-        entry = {**rows[0], "J": float(J.mean()), "num_seeds": len(rows)}
+        means: dict[str, Any] = {"J": float(J.mean()), "num_seeds": len(rows)}
         if len(rows) > 1:
-            entry["J_sem"] = float(J.std(ddof=1) / len(J) ** 0.5)
-            for field in ("loss", "steps", "steps_sd", "share", "rank_correlation"):
-                values = np.array([row.get(field) for row in rows], dtype=float)  # None becomes NaN
-                entry[field] = float(values.mean())
-        if optimizer not in best or entry["J"] < best[optimizer]["J"]:
-            best[optimizer] = entry
-    return sorted(best.values(), key=lambda entry: float(entry["J"]))
+            means["J_sem"] = float(J.std(ddof=1) / len(J) ** 0.5)
+            for name in ("loss", "steps", "steps_sd", "share", "rank_correlation"):
+                means[name] = float(np.mean([row[name] for row in rows]))
+        found = BestStop(**{**vars(rows[0]), **means})
+        if optimizer not in best or found.J < best[optimizer].J:
+            best[optimizer] = found
+    return sorted(best.values(), key=lambda found: found.J)

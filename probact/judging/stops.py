@@ -7,23 +7,28 @@ the mode of the exact posterior (up to truncation to H).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from probact.inference import exact
 from probact.inference.priors import Prior
+from probact.judging.problem_sets import tuning_problems
+from probact.judging.results import StopRow, StopSummary
 from probact.judging.trajectory import Trajectory, record
 from probact.judging.tuning import tuned_rates
 from probact.problems.base import Optimizee
 from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
+from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import STOP_RULES, Known, StopRule
 
 NUM_THRESHOLDS = 256
 TARGETS = (1, 5, 10, 20, 50, 100)
+HINDSIGHT = ("oracle", "exact MAP")
+"""Kinds of verdicts that need the whole path."""
 Choice = tuple[int, float]
 """How tuning compares: problems stopped after they diverged first, then the mean of J over the others."""
 
@@ -38,34 +43,41 @@ class Tuned(NamedTuple):
 class Verdict(NamedTuple):
     """One way to stop one optimizer, at one price.
 
-    :ivar rule: the stop rule, described.
+    :ivar kind: name of the stop rule; else one of ``HINDSIGHT``, or ``horizon``: after all steps.
     :ivar cost: c, nats a step.
     :ivar stop: ``(L,)`` step of each problem.
     :ivar J: ``(L,)`` nll at the stop + c * steps; inf where stopped after it diverged.
+    :ivar rule: the stop rule with its threshold, where there is one.
     """
 
-    rule: str
     kind: str
     cost: float
     stop: Tensor
     J: Tensor
+    rule: StopRule | None = None
 
-    def summary(self) -> dict[str, Any]:
-        """Means over the problems that did not diverge, with standard errors."""
+    def describe(self) -> str:
+        """For a table."""
+        if self.rule is not None:
+            return self.rule.describe()
+        return f"{self.kind} (hindsight)" if self.kind in HINDSIGHT else f"all {int(self.stop[0])} steps"
+
+    def summary(self) -> StopSummary:
+        """Means over the problems that did not diverge."""
         finite = self.J.isfinite()
         J, steps = self.J[finite], self.stop[finite].double()
         J_sd, steps_sd = (float(values.std()) if len(values) > 1 else math.nan for values in (J, steps))
-        return {
-            "kind": self.kind,
-            "rule": self.rule,
-            "cost": self.cost,
-            "J": float(J.mean()),
-            "J_sem": J_sd / max(len(J), 1) ** 0.5,
-            "loss": float((J - self.cost * steps).mean()),
-            "steps": float(steps.mean()),
-            "steps_sd": steps_sd,
-            "diverged": int((~finite).sum()),
-        }
+        return StopSummary(
+            kind=self.kind,
+            rule=self.describe(),
+            cost=self.cost,
+            J=float(J.mean()),
+            J_sem=J_sd / max(len(J), 1) ** 0.5,
+            loss=float((J - self.cost * steps).mean()),
+            steps=float(steps.mean()),
+            steps_sd=steps_sd,
+            diverged=int((~finite).sum()),
+        )
 
 
 def stopped_cost(path: Trajectory, stop: Tensor, cost: float) -> Tensor:
@@ -116,24 +128,28 @@ def tune_stop(kind: type[StopRule], path: Trajectory, cost: float) -> Tuned:
 def stop_by(rule: StopRule, path: Trajectory, cost: float) -> Verdict:
     """Stop every problem of ``path`` by ``rule``."""
     stop = first_stop(scores(rule, path.known), rule.threshold)
-    return Verdict(rule.describe(), rule.name, cost, stop, stopped_cost(path, stop, cost))
+    return Verdict(rule.name, cost, stop, stopped_cost(path, stop, cost), rule)
 
 
-def stop_rules(path: Trajectory) -> list[type[StopRule]]:
-    """The rules that can be followed on ``path``: those that read a halting posterior need one."""
-    followed = path.known[0].hazard is not None
+def tuned_stop(one: TrainedOptimizer, experiment: Experiment, kinds: Iterable[type[StopRule]]) -> StopRule:
+    """The best of ``kinds`` for ``one`` on the tuning problems of ``experiment``, at its price of a step."""
+    path = record(one.worn_rule, tuning_problems(experiment), experiment.horizon, one.online_posterior)
+    found = [tune_stop(kind, path, experiment.step_cost) for kind in kinds]
+    return min(found, key=lambda tuned: tuned.choice).rule
+
+
+def stop_rules(followed: bool) -> list[type[StopRule]]:
+    """All that there are, or, where no halting posterior can be followed, those that need none."""
     return [STOP_RULES[name] for name in STOP_RULES if followed or not STOP_RULES[name].needs_posterior]
 
 
-def verdicts(
-    test: Trajectory, tuning: Trajectory, cost: float, kinds: Iterable[type[StopRule]] | None = None
-) -> list[Verdict]:
+def verdicts(test: Trajectory, tuning: Trajectory, cost: float) -> list[Verdict]:
     """Every stop rule tuned on ``tuning`` and judged on ``test``, then the references known only in hindsight."""
-    found = [stop_by(tune_stop(kind, tuning, cost).rule, test, cost) for kind in kinds or stop_rules(test)]
-    for name, stop in (("oracle", oracle(test, cost)), ("exact MAP", exact_map(test, cost))):
-        found.append(Verdict(f"{name} (hindsight)", name, cost, stop, stopped_cost(test, stop, cost)))
+    kinds = stop_rules(test.known[0].hazard is not None)
+    found = [stop_by(tune_stop(kind, tuning, cost).rule, test, cost) for kind in kinds]
     last = torch.full_like(found[0].stop, len(test.nll) - 1)
-    found.append(Verdict(f"all {len(test.nll) - 1} steps", "horizon", cost, last, stopped_cost(test, last, cost)))
+    for kind, stop in (("oracle", oracle(test, cost)), ("exact MAP", exact_map(test, cost)), ("horizon", last)):
+        found.append(Verdict(kind, cost, stop, stopped_cost(test, stop, cost)))
     return found
 
 
@@ -145,44 +161,32 @@ def shares(found: Sequence[Verdict]) -> list[float]:
     return [float((budget - verdict.J[finite].mean()) / (budget - best)) for verdict in found]
 
 
-class Baseline(NamedTuple):
-    """A hand-designed rule with the stop rule, threshold and learning rate that are best together."""
-
-    name: str
-    learning_rate: float
-    verdict: Verdict
-
-
 def stopped_baselines(
-    name: str,
-    experiment: Experiment,
-    tuning: Optimizee,
-    test: Optimizee,
-    cost: float,
-    options: Mapping[str, Any] | None = None,
-) -> list[Baseline]:
-    """The best of rule ``name`` under every stop rule that needs no posterior: one ``Baseline`` a stop rule.
+    name: str, experiment: Experiment, tuning: Optimizee, test: Optimizee, cost: float
+) -> list[StopRow]:
+    """Rule ``name`` under every stop rule that needs no posterior, with the threshold and rate that are best together.
 
     Rates are those that are best at one of ``TARGETS`` up to H, and the next three below them (a rate that is best at a
     step may blow up a few problems later); all choices are made on ``tuning``.
     """
     horizon = experiment.horizon
     targets = [step for step in TARGETS if step <= horizon] or [horizon]
-    kinds = [STOP_RULES[kind] for kind in STOP_RULES if not STOP_RULES[kind].needs_posterior]
     best: dict[str, tuple[Choice, float, StopRule]] = {}
-    tuned = set(tuned_rates(name, experiment, targets, options).values())
+    tuned = set(tuned_rates(name, experiment, targets).values())
     below = [lr for lr in RULES[name].learning_rates if lr < min(tuned)][-3:]
     for lr in sorted({*tuned, *below}):
-        path = record(RULES.build(name, {**(options or {}), "lr": lr}), tuning, horizon)
-        for kind in kinds:
+        path = record(RULES.build(name, {"lr": lr}), tuning, horizon)
+        for kind in stop_rules(followed=False):
             rule, choice = tune_stop(kind, path, cost)
             if kind.name not in best or choice < best[kind.name][0]:
                 best[kind.name] = choice, lr, rule
-    paths = {
-        lr: record(RULES.build(name, {**(options or {}), "lr": lr}), test, horizon)
-        for lr in {lr for _, lr, _ in best.values()}
-    }
-    return [Baseline(name, lr, stop_by(rule, paths[lr], cost)) for _, lr, rule in best.values()]
+    rates = {lr for _, lr, _ in best.values()}
+    paths = {lr: record(RULES.build(name, {"lr": lr}), test, horizon) for lr in rates}
+    found = [(lr, stop_by(rule, paths[lr], cost)) for _, lr, rule in best.values()]
+    return [
+        StopRow(optimizer=name, trained=False, seed=None, learning_rate=lr, **vars(verdict.summary()))
+        for lr, verdict in found
+    ]
 
 
 def scores(rule: StopRule, path: Sequence[Known]) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from probact.reports.run_report import Summary
 from probact.runs.run import Chain, Run
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
@@ -15,15 +16,17 @@ from probact.support.missing import MissingError
 TO_BE_WRITTEN = "To be written: what it was not tried on, and where it fails."
 
 
-def summary_of(run: Run) -> dict[str, Any]:
+def summary_of(run: Run) -> Summary:
     """What ``fit`` found at its end.
 
-    :raises ValueError: if it did not get there.
+    :raises ValueError: if it did not get there, or the file is damaged.
     """
     if not run.summary.exists():
         raise MissingError(f"{run.folder}: no summary.json", "report", run.folder)
-    summary: dict[str, Any] = json.loads(run.summary.read_text())
-    return summary
+    try:
+        return Summary.from_json(run.summary.read_text())
+    except ValueError as error:
+        raise ValueError(f"{run.summary}: {error}") from None
 
 
 def trainings_of(chain: Chain) -> list[Chain]:
@@ -37,7 +40,7 @@ def write_card(
     out: Path,
     one: TrainedOptimizer,
     trainings: Sequence[tuple[Chain, str]],
-    summary: Mapping[str, Any],
+    summary: Summary,
     limits: str = "",
 ) -> Path:
     """The card of the file ``out``, which holds ``one``, the optimizer that the last of ``trainings`` made.
@@ -58,8 +61,8 @@ def write_card(
         "## Training",
         *(f"```sh\n{command}\n```\n\n{_effort(chain)}" for chain, command in trainings),
         "## What it reaches",
-        f"Mean over {summary['num_optimizees']:,} held-out problems of `{settings.family}` and over training seeds "
-        f"{', '.join(map(str, summary['seeds']))}; losses and gaps in nats.",
+        f"Mean over {summary.num_optimizees:,} held-out problems of `{settings.family}` and over training seeds "
+        f"{', '.join(map(str, summary.seeds))}; losses and gaps in nats.",
         _losses(summary),
         *([_halting(summary)] if one.posterior is not None else []),
         "## Limits",
@@ -87,31 +90,29 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return str(value) if not isinstance(value, float) else "-" if math.isnan(value) else f"{value:.4g}"
 
 
-def _losses(summary: Mapping[str, Any]) -> str:
-    start, rule = summary["initial_loss"], summary["rule"]
+def _losses(summary: Summary) -> str:
     rows = [
-        [label, start, *summary[key].values()]
-        for label, key in (
-            (f"{rule}, trained", "loss_at"),
-            (f"{rule}, before training", "start_loss_at"),
-            (f"adam, learning rate {summary['adam_lr']:g}, tuned for the last step", "adam_loss_at"),
-        )
-        if key != "start_loss_at" or summary[key] != summary["loss_at"]  # a frozen rule is what it was
+        (f"{summary.rule}, trained", summary.loss_at),
+        (f"{summary.rule}, before training", summary.start_loss_at),
+        (f"adam, learning rate {summary.adam_lr:g}, tuned for the last step", summary.adam_loss_at),
     ]
-    return _table(["after step", "0", *summary["loss_at"]], rows)
+    if summary.start_loss_at == summary.loss_at:  # a frozen rule is what it was
+        del rows[1]
+    head = ["after step", "0", *summary.loss_at]
+    return _table(head, [[label, summary.initial_loss, *losses.values()] for label, losses in rows])
 
 
-def _halting(summary: Mapping[str, Any]) -> str:
-    step = summary["halting"]
+def _halting(summary: Summary) -> str:
+    step = summary.halting
     rows = [
-        [f"halting step ({summary['level']:.0%} of q(t\\|x) spent), mean", step["mean"]],
-        ["its standard deviation over problems", step["sd"]],
-        ["its rank correlation with the best step in hindsight", summary["rank_correlation"]],
-        ["loss there", summary["loss_at_halting"]],
-        ["amortisation gap", summary["amortisation_gap"]],
-        ["horizon gap", summary["horizon_gap"]],
+        [f"halting step ({summary.level:.0%} of q(t\\|x) spent), mean", step.mean],
+        ["its standard deviation over problems", step.sd],
+        ["its rank correlation with the best step in hindsight", summary.rank_correlation],
+        ["loss there", summary.loss_at_halting],
+        ["amortisation gap", summary.amortisation_gap],
+        ["horizon gap", summary.horizon_gap],
     ]
     return _table(["halting", ""], rows)

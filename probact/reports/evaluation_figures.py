@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,9 +10,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from probact.judging.results import Evaluation
 from probact.reports.halting_figures import STYLE, save_figure
 
-Result = Mapping[str, Any]
 GREYS = ("0.35", "0.5", "0.65", "0.75", "0.85")
 NUM_BASELINES = 5
 """Baselines that a figure draws: those with the smallest loss at the last step."""
@@ -26,10 +24,10 @@ def learning_curves(data: xr.Dataset) -> Figure:
     axes = figure.subplots()
     known = "optimum" in data
     floor = float(data.optimum.mean()) if known else 0.0
-    labels, seeds = data.optimizer.values, data.seed.values
-    trained = list(dict.fromkeys(labels[seeds >= 0].tolist()))
+    labels, is_reference = data.optimizer.values, data.kind.values != "trained"
+    trained = list(dict.fromkeys(labels[~is_reference].tolist()))
     final = data.curve_mean.isel(step=-1).values
-    baselines = [i for i in np.argsort(np.where(np.isfinite(final), final, np.inf)) if seeds[i] < 0][:NUM_BASELINES]
+    baselines = [i for i in np.argsort(np.where(np.isfinite(final), final, np.inf)) if is_reference[i]][:NUM_BASELINES]
     steps = data.step.values
     for index, label in enumerate(trained):
         for chain in np.flatnonzero(labels == label):
@@ -56,17 +54,17 @@ def learning_curves(data: xr.Dataset) -> Figure:
     return figure
 
 
-def steps_against_loss(result: Result) -> Figure:
+def steps_against_loss(result: Evaluation) -> Figure:
     """Mean steps against mean loss as the price of a step varies: the learned stop against fixed budgets."""
     figure = Figure(figsize=(7, 4.2))
     axes = figure.subplots()
-    names = list(dict.fromkeys(curve["optimizer"] for curve in result["frontier"]))
+    names = list(dict.fromkeys(curve.optimizer for curve in result.frontier))
     seen = set()
-    for curve in result["frontier"]:
-        color = f"C{names.index(curve['optimizer'])}"
-        steps, loss = zip(*sorted(curve["points"]), strict=True)
-        learned = curve["kind"] != "budget"
-        label = f"{curve['optimizer']}: {'learned stop' if learned else 'fixed budget'}"
+    for curve in result.frontier:
+        color = f"C{names.index(curve.optimizer)}"
+        steps, loss = zip(*sorted(curve.points), strict=True)
+        learned = curve.kind != "budget"
+        label = f"{curve.optimizer}: {'learned stop' if learned else 'fixed budget'}"
         axes.plot(
             steps,
             loss,
@@ -81,39 +79,39 @@ def steps_against_loss(result: Result) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_title(f"{result['family']}: steps against loss, price of a step {result['cost']:.3g} nats x 0.1 to 10")
+    axes.set_title(f"{result.family}: steps against loss, price of a step {result.cost:.3g} nats x 0.1 to 10")
     axes.legend(fontsize="small")
     return figure
 
 
-def calibration(result: Result) -> Figure:
+def calibration(result: Evaluation) -> Figure:
     """P(halt <= t) under the learned posterior against how often more steps than t would not have paid."""
     figure = Figure(figsize=(4.8, 4.6))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.6", ls="--", lw=1)
-    names = list(dict.fromkeys(row["optimizer"] for row in result["calibration"]))
+    names = list(dict.fromkeys(row.optimizer for row in result.calibration))
     seen = set()
-    for row in result["calibration"]:
-        label = row["optimizer"]
-        pairs = [(p, o) for p, o in zip(row["predicted"], row["observed"], strict=True) if p is not None]
+    for row in result.calibration:
+        label = row.optimizer
+        pairs = [(p, o) for p, o in zip(row.predicted, row.observed, strict=True) if not np.isnan(p)]
         axes.plot(*zip(*pairs, strict=True), marker="o", ms=4, color=f"C{names.index(label)}",
                   label=None if label in seen else label)  # fmt: skip
         seen.add(label)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of having halted by step t")
     axes.set_ylabel("share of problems where more steps do not pay")
-    axes.set_title(f"Calibration: {result['family']}")
+    axes.set_title(f"Calibration: {result.family}")
     axes.legend(fontsize="small", loc="lower right")
     return figure
 
 
-def draw_all(data: xr.Dataset, result: Result, folder: Path) -> list[Path]:
+def draw_all(data: xr.Dataset, result: Evaluation, folder: Path) -> list[Path]:
     """Write every figure that there is data for; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     with rc_context(STYLE):
         figures = {"learning_curves": learning_curves(data)}
-        if result["frontier"]:
+        if result.frontier:
             figures["steps_against_loss"] = steps_against_loss(result)
-        if result["calibration"]:
+        if result.calibration:
             figures["calibration"] = calibration(result)
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
+from probact.judging.results import Evaluation
 from probact.reports import evaluation_figures
 from probact.support.files import write_atomically
 
 
-def write(result: Mapping[str, Any], data: xr.Dataset, out: Path) -> None:
+def write(result: Evaluation, data: xr.Dataset, out: Path) -> None:
     """``evaluation.nc``, ``evaluation.json`` and ``figures`` to the folder ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    data.attrs = {"family": result["family"], "seed": result["seed"], "settings": json.dumps(result["runs"])}
+    data.attrs = {"family": result.family, "seed": result.seed, "settings": json.dumps(result.runs)}
     write_atomically(out / "evaluation.nc", bytes(data.to_netcdf(engine="h5netcdf")))
-    write_atomically(out / "evaluation.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(out / "evaluation.json", result.to_json(indent=1) + "\n")
     evaluation_figures.draw_all(data, result, out / "figures")

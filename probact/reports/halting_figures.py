@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from probact.inference.posteriors import base
 from probact.reports import arviz_seam, halting_statistics, posterior_file
 from probact.support.files import write_atomically
 
@@ -37,7 +36,7 @@ def _title(tree: xr.DataTree) -> str:
 
 
 def _guide(tree: xr.DataTree) -> str:
-    return "exact posterior" if tree.attrs["halting"] == base.NO_HALTING else "learned q"
+    return "learned q" if posterior_file.has_posterior(tree) else "exact posterior"
 
 
 def prior_and_posterior(tree: xr.DataTree) -> Figure:
@@ -51,7 +50,7 @@ def prior_and_posterior(tree: xr.DataTree) -> Figure:
     )
     for axes, (dim, label, letter, prior, guide, exact) in zip(panels, rows, strict=True):
         axes.bar(data[dim], prior, width=1.0, color=PRIOR, alpha=0.45, label=f"prior p({letter})")
-        if tree.attrs["halting"] != base.NO_HALTING:
+        if posterior_file.has_posterior(tree):
             axes.step(data[dim], guide, where="mid", color=POSTERIOR, lw=2, label=f"learned q({letter}|x)")
         axes.step(data[dim], exact, where="mid", color=EXACT, lw=1.3, label=f"exact p({letter}|x)")
         highest = max(float(table.max()) for table in (prior, guide, exact))
@@ -130,7 +129,7 @@ def halting_steps(tree: xr.DataTree) -> Figure:
     figure = Figure(figsize=(7, 3.8))
     axes = figure.subplots()
     bins = [step + 0.5 for step in range(int(tree.attrs["horizon"]) + 1)]
-    if tree.attrs["halting"] != base.NO_HALTING:
+    if posterior_file.has_posterior(tree):
         label = f"halting step: {halting_statistics.HALTING_LEVEL:.0%} of q(t|x)"
         axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=label)
     axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label="mode of the exact posterior")

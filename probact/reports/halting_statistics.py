@@ -2,19 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from probact.inference.posteriors.base import NO_HALTING
-from probact.reports.posterior_file import tables
+from probact.reports.posterior_file import has_posterior, tables
+from probact.support.results import Result
+from probact.support.statistics import quantiles, rank_correlation
 
 HALTING_LEVEL = 0.3
 """Share of q(t|x) that a problem's halting step leaves behind.  The posterior keeps the prior's long tail after
 convergence, so that its median waits ~1/(1 - nu) steps longer than pays; 0.3 was nearest to the best of both worlds
 (cost and rank correlation with the exact MAP step) on ``mixed``."""
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments(Result):
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HaltingSteps(Moments):
+    """Of the problems' halting steps; ``sd`` is over the problems, the mean over chains."""
+
+    min: int
+    max: int
+    median: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDistribution(Moments):
+    """Of a distribution over steps; ``quantiles``: level, as text -> step."""
+
+    quantiles: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HorizonMeans(Result):
+    """E[T] under the prior, and under the exact posterior as mean over the problems."""
+
+    prior_mean: float
+    posterior_mean: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HaltingStatistics(Result):
+    """How problems halt, over problems and chains; losses, evidence and gaps in nats, NaN where undefined.
+
+    :ivar num_optimizees, num_diverged: problems counted, and those left out as they diverged.
+    :ivar level: share of q(t|x) that is spent at a problem's halting step.
+    :ivar halting: of each problem's halting step (``halting_step``).
+    :ivar posterior, prior: the mixture of q(t|x) over the problems, and p(t).
+    :ivar map: of each problem's exact MAP step.
+    :ivar rank_correlation: Spearman's, between halting step and exact MAP step, within chains.
+    :ivar steps_saved: mean of H - halting step.
+    """
+
+    num_optimizees: int
+    num_diverged: int
+    level: float
+    halting: HaltingSteps
+    posterior: StepDistribution
+    prior: StepDistribution
+    horizon: HorizonMeans
+    map: Moments
+    elbo: float
+    log_evidence: float
+    amortisation_gap: float
+    horizon_gap: float
+    rank_correlation: float
+    loss_at_halting: float
+    loss_at_horizon: float
+    steps_saved: float
 
 
 def halting_step(tree: xr.DataTree, level: float = HALTING_LEVEL) -> xr.DataArray:
@@ -23,7 +84,7 @@ def halting_step(tree: xr.DataTree, level: float = HALTING_LEVEL) -> xr.DataArra
     Without a halting posterior: the exact MAP step.
     """
     data = tables(tree)
-    if tree.attrs["halting"] == NO_HALTING:
+    if not has_posterior(tree):
         return map_step(tree)
     return 1 + (data.halt_pmf.cumsum("step") >= level * (1 - 1e-9)).argmax("step")
 
@@ -33,12 +94,10 @@ def map_step(tree: xr.DataTree) -> xr.DataArray:
     return 1 + tables(tree).exact_pmf.argmax("step")
 
 
-def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> dict[str, Any]:
-    """The numbers of ``halt-stats``: over problems and chains, NaN where undefined.
+def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> HaltingStatistics:
+    """The numbers of ``halt-stats``.
 
-    ``halting``: of each problem's halting step (``halting_step``); ``quantiles``: of the mixture of q(t|x) over the
-    problems, and of the prior; ``rank_correlation``: Spearman's, between halting step and exact MAP step, within
-    chains; losses and gaps in nats.  Problems that diverged are left out and counted.
+    :raises ValueError: if all problems diverged.
     """
     data = tables(tree)
     finite = np.isfinite(data.loss_path).all(("chain", "step"))
@@ -46,54 +105,37 @@ def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> dict[
         raise ValueError(f"all {finite.size} problems diverged: there is nothing to report")
     data = data.sel(optimizee=finite)
     halting, exact_map = halting_step(tree, level).sel(optimizee=finite), map_step(tree).sel(optimizee=finite)
-    learned = tree.attrs["halting"] != NO_HALTING
-    loss_at_halting = data.loss_path.sel(step=halting)
-    mixture, steps = data.halt_pmf.mean(("chain", "optimizee")), data.step
-    horizon = int(tree.attrs["horizon"])
-
-    def quantiles(pmf: xr.DataArray) -> dict[str, int]:
-        cdf = pmf.cumsum("step")
-        return {str(level): 1 + int((cdf >= level * (1 - 1e-9)).argmax("step")) for level in QUANTILES}
-
-    def moments(pmf: xr.DataArray) -> dict[str, float]:
-        mean = float((pmf * steps).sum("step"))
-        return {"mean": mean, "sd": float((pmf * (steps - mean) ** 2).sum("step")) ** 0.5}
-
-    result: dict[str, Any] = {
-        "num_optimizees": int(finite.sum()),
-        "num_diverged": int((~finite).sum()),
-        "level": level,
-        "halting": {
-            "min": int(halting.min()),
-            "max": int(halting.max()),
-            "mean": float(halting.mean()),
-            "sd": float(halting.std("optimizee", ddof=1).mean()),
-            "median": float(halting.median()),
-        },
-        "posterior": {**moments(mixture), "quantiles": quantiles(mixture)},
-        "prior": {**moments(data.prior_pmf), "quantiles": quantiles(data.prior_pmf)},
-        "horizon": {
-            "prior_mean": float((data.horizon_prior * data.horizon).sum()),
-            "posterior_mean": float((data.exact_horizon_pmf * data.horizon).sum("horizon").mean()),
-        },
-        "map": {"mean": float(exact_map.mean()), "sd": float(exact_map.std("optimizee", ddof=1).mean())},
-        "elbo": float(data.elbo.mean()),
-        "log_evidence": float(data.log_evidence.mean()),
-        "amortisation_gap": float(data.amortisation_gap.mean()),
-        "horizon_gap": float(data.horizon_gap.mean()),
-        "rank_correlation": _rank_correlation(halting, exact_map) if learned else float("nan"),
-        "loss_at_halting": float(loss_at_halting.mean()),
-        "loss_at_horizon": float(data.loss_path.isel(step=-1).mean()),
-        "steps_saved": float(horizon - halting.mean()),
-    }
-    return result
+    correlations = [rank_correlation(*pair) for pair in zip(halting.values, exact_map.values, strict=True)]
+    return HaltingStatistics(
+        num_optimizees=int(finite.sum()),
+        num_diverged=int((~finite).sum()),
+        level=level,
+        halting=HaltingSteps(
+            **vars(_moments(halting)), min=int(halting.min()), max=int(halting.max()), median=float(halting.median())
+        ),
+        posterior=_distribution(data.halt_pmf.mean(("chain", "optimizee"))),
+        prior=_distribution(data.prior_pmf),
+        horizon=HorizonMeans(
+            prior_mean=float((data.horizon_prior * data.horizon).sum()),
+            posterior_mean=float((data.exact_horizon_pmf * data.horizon).sum("horizon").mean()),
+        ),
+        map=_moments(exact_map),
+        elbo=float(data.elbo.mean()),
+        log_evidence=float(data.log_evidence.mean()),
+        amortisation_gap=float(data.amortisation_gap.mean()),
+        horizon_gap=float(data.horizon_gap.mean()),
+        rank_correlation=float(np.mean(correlations)) if has_posterior(tree) else float("nan"),
+        loss_at_halting=float(data.loss_path.sel(step=halting).mean()),
+        loss_at_horizon=float(data.loss_path.isel(step=-1).mean()),
+        steps_saved=float(int(tree.attrs["horizon"]) - halting.mean()),
+    )
 
 
-def _rank_correlation(a: xr.DataArray, b: xr.DataArray) -> float:
-    """Spearman's rank correlation over the problems, mean over chains; NaN where one of them is constant."""
-    from scipy.stats import spearmanr
+def _moments(steps: xr.DataArray) -> Moments:
+    return Moments(mean=float(steps.mean()), sd=float(steps.std("optimizee", ddof=1).mean()))
 
-    pairs = list(zip(a.values, b.values, strict=True))
-    if any(np.ptp(x) == 0 or np.ptp(y) == 0 for x, y in pairs):
-        return float("nan")
-    return float(np.mean([spearmanr(x, y).statistic for x, y in pairs]))
+
+def _distribution(pmf: xr.DataArray) -> StepDistribution:
+    mean = float((pmf * pmf.step).sum("step"))
+    sd = float((pmf * (pmf.step - mean) ** 2).sum("step")) ** 0.5
+    return StepDistribution(mean=mean, sd=sd, quantiles=quantiles(pmf.values))

@@ -1,4 +1,4 @@
-"""What a posterior file says: its layout, reading and writing it, and the statistics of halting.
+"""What a posterior file says: its layout, reading and writing it.
 
 Groups of the ``xarray.DataTree``, chain = independently trained seed::
 
@@ -58,6 +58,11 @@ def load(path: Path) -> xr.DataTree:
         if isinstance(error, FileNotFoundError):
             raise MissingError(f"{path}: no such file", "report", path.parent) from None
         raise ValueError(f"{path}: not a posterior file, or a damaged one") from None
+
+
+def has_posterior(tree: xr.DataTree) -> bool:
+    """Whether a halting posterior was learned; without one the exact posterior stands in its place."""
+    return bool(tree.attrs["halting"] != "none")
 
 
 def tables(tree: xr.DataTree) -> xr.Dataset:

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from typing import Any
+from dataclasses import dataclass
 
 from probact.judging.problem_sets import held_out_problems, reported_steps
 from probact.judging.trajectory import loss_curve, losses_at
 from probact.judging.tuning import tuned_rates
 from probact.reports import halting_figures, halting_statistics, posterior_file, posterior_tree
+from probact.reports.halting_statistics import HaltingStatistics
 from probact.rules.base import RULES
 from probact.runs.assembly import family_judged
 from probact.runs.run import Run
-from probact.support.files import finite_numbers, write_atomically
+from probact.support.files import write_atomically
 
 
-def report(run: Run) -> dict[str, Any]:
-    """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary.
+@dataclass(frozen=True, kw_only=True)
+class Summary(HaltingStatistics):
+    """``summary.json``: how a run's optimizer halts, and what it reaches; losses in nats, on held-out problems.
 
-    ``loss_at``, ``start_loss_at``, ``adam_loss_at``: step -> mean held-out loss of the trained rule (mean over chains),
-    of the same rule before training, and of Adam at the learning rate tuned for step H on other problems.
+    :ivar initial_loss, optimum: means over the problems; the optimum is NaN where it is not known.
+    :ivar loss_at, start_loss_at, adam_loss_at: step, as text -> mean loss of the trained rule (mean over chains), of
+        the same rule before training, and of Adam at ``adam_lr``, which is tuned for step H on other problems.
+    :ivar seconds: of training and report.
     """
+
+    family: str
+    rule: str
+    halting_posterior: str
+    prior_nu: float
+    seeds: tuple[int, ...]
+    initial_loss: float
+    optimum: float
+    loss_at: dict[str, float]
+    start_loss_at: dict[str, float]
+    adam_loss_at: dict[str, float]
+    adam_lr: float
+    seconds: float
+
+
+def report(run: Run) -> Summary:
+    """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary."""
     begun = time.perf_counter()
     experiment = family_judged(run.experiment)
     problems = held_out_problems(experiment)
@@ -38,21 +58,20 @@ def report(run: Run) -> dict[str, Any]:
     adam_lr = tuned_rates("adam", experiment, [experiment.horizon])[experiment.horizon]
     adam = loss_curve(RULES["adam"](lr=adam_lr), problems, experiment.horizon)
     known = [record["seconds"] for records in run.records().values() for record in records]
-    summary = {
-        "family": experiment.family,
-        "rule": experiment.rule,
-        "halting_posterior": experiment.halting,
-        "prior_nu": experiment.prior_nu,
-        "seeds": list(run.seeds),
-        "num_optimizees": problems.num,
-        "initial_loss": float(data.initial_loss.mean()),
-        "optimum": float(data.optimum.mean()),
-        "loss_at": {str(step): float(finite.sel(step=step)) for step in steps},
-        "start_loss_at": losses_at(start, steps),
-        "adam_loss_at": losses_at(adam, steps),
-        "adam_lr": adam_lr,
-        **statistics,
-        "seconds": sum(known) + time.perf_counter() - begun,
-    }
-    write_atomically(run.summary, json.dumps(finite_numbers(summary), indent=2) + "\n")
+    summary = Summary(
+        **vars(statistics),
+        family=experiment.family,
+        rule=experiment.rule,
+        halting_posterior=experiment.halting,
+        prior_nu=experiment.prior_nu,
+        seeds=run.seeds,
+        initial_loss=float(data.initial_loss.mean()),
+        optimum=float(data.optimum.mean()),
+        loss_at={str(step): float(finite.sel(step=step)) for step in steps},
+        start_loss_at=losses_at(start, steps),
+        adam_loss_at=losses_at(adam, steps),
+        adam_lr=adam_lr,
+        seconds=sum(known) + time.perf_counter() - begun,
+    )
+    write_atomically(run.summary, summary.to_json(indent=2) + "\n")
     return summary

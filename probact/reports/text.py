@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probact.inference.posteriors.base import NO_HALTING
-from probact.inference.priors import Prior, Steps
+from probact.inference.priors import Prior
+from probact.support.statistics import LEVELS, quantiles
 
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+if TYPE_CHECKING:
+    from probact.judging.results import BestStop, Evaluation, LossRow, StopRow
+    from probact.reports.halting_statistics import HaltingStatistics
+    from probact.reports.run_report import Summary
 
 
 def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
@@ -21,164 +25,155 @@ def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
     return f"{label:40}" + "".join(f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
-def loss_table(summary: Mapping[str, Any]) -> str:
+def loss_table(summary: Summary) -> str:
     """The held-out loss beside Adam's and the untrained rule's."""
-    steps = list(summary["loss_at"])
+    steps = list(summary.loss_at)
     widths = [10] * len(steps)
 
-    def line(label: str, values: Mapping[str, float | None]) -> str:
-        return _row(label, ["-" if values[s] is None else f"{values[s]:.4g}" for s in steps], widths)
+    def line(label: str, values: Mapping[str, float]) -> str:
+        return _row(label, [f"{values[s]:.4g}" for s in steps], widths)
 
-    optimum = summary["optimum"]
-    known = "" if optimum is None or optimum != optimum else f", at the optimum {optimum:.4g}"
-    head = f"held-out loss, mean over {summary['num_optimizees']} problems of {summary['family']}"
-    head += f" (at the start {summary['initial_loss']:.4g}{known})"
+    known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
+    head = f"held-out loss, mean over {summary.num_optimizees} problems of {summary.family}"
+    head += f" (at the start {summary.initial_loss:.4g}{known})"
     return "\n".join(
         [
             head,
             _row("after step", steps, widths),
-            line(f"{summary['rule']}, trained", summary["loss_at"]),
-            line(f"{summary['rule']}, before training", summary["start_loss_at"]),
-            line(f"adam, tuned (lr {summary['adam_lr']:g})", summary["adam_loss_at"]),
+            line(f"{summary.rule}, trained", summary.loss_at),
+            line(f"{summary.rule}, before training", summary.start_loss_at),
+            line(f"adam, tuned (lr {summary.adam_lr:g})", summary.adam_loss_at),
         ]
     )
 
 
-def halting_table(statistics: Mapping[str, Any], nu: float, posterior: str, horizon: int) -> str:
+def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, horizon: int) -> str:
     """The halting step beside prior and exact posterior, evidence and gaps, and what stopping costs and saves."""
     learned = posterior != NO_HALTING
-    step, exact = statistics["halting"], statistics["map"]
+    step, exact, T = statistics.halting, statistics.map, statistics.horizon
     widths = [8, 8] + [6] * len(LEVELS)
     lines = [
-        f"halting over {statistics['num_optimizees']} held-out problems"
-        + (f" ({statistics['num_diverged']} diverged and left out)" if statistics["num_diverged"] else "")
+        f"halting over {statistics.num_optimizees} held-out problems"
+        + (f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else "")
     ]
     if not learned:
         lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
     lines.append(_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
-    for label, key in (("prior p(t)", "prior"), ("q(t|x)" if learned else "exact p(t|x)", "posterior")):
-        pmf = statistics[key]
-        lines.append(_row(label, [pmf["mean"], pmf["sd"], *pmf["quantiles"].values()], widths))
-    T = statistics["horizon"]
+    posterior_label = "q(t|x)" if learned else "exact p(t|x)"
+    for label, pmf in (("prior p(t)", statistics.prior), (posterior_label, statistics.posterior)):
+        lines.append(_row(label, [pmf.mean, pmf.sd, *pmf.quantiles.values()], widths))
     lines += [
-        _row("prior p(T)", [T["prior_mean"]], widths[:1]),
-        _row("exact p(T|x)", [T["posterior_mean"]], widths[:1]),
+        _row("prior p(T)", [T.prior_mean], widths[:1]),
+        _row("exact p(T|x)", [T.posterior_mean], widths[:1]),
         f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, "
         f"E[T] = {Prior.mean_horizon(nu):.4g})",
         "",
         "from problem to problem",
         _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
     ]
-    span = f"[{step['min']}, {step['max']}]"
-    label = f"halting step ({statistics['level']:.0%} of q(t|x))" if learned else "halting step (exact MAP)"
-    lines.append(_row(label, [step["mean"], step["sd"], f"{step['median']:g}", span], [8, 8, 8, 12]))
+    span = f"[{step.min}, {step.max}]"
+    label = f"halting step ({statistics.level:.0%} of q(t|x))" if learned else "halting step (exact MAP)"
+    lines.append(_row(label, [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
     if learned:
-        lines.append(_row("exact MAP step", [exact["mean"], exact["sd"]], [8, 8]))
-        lines.append(_row("rank correlation of the two", [statistics["rank_correlation"]], [8]))
-    lines += ["", "evidence (nats, mean over problems)", _row("log p(x)", [f"{statistics['log_evidence']:.3f}"], [10])]
+        lines.append(_row("exact MAP step", [exact.mean, exact.sd], [8, 8]))
+        lines.append(_row("rank correlation of the two", [statistics.rank_correlation], [8]))
+    lines += ["", "evidence (nats, mean over problems)", _row("log p(x)", [f"{statistics.log_evidence:.3f}"], [10])]
     if learned:
-        for label, key in (
-            ("ELBO", "elbo"),
-            ("amortisation gap", "amortisation_gap"),
-            ("horizon gap", "horizon_gap"),
+        for label, value in (
+            ("ELBO", statistics.elbo),
+            ("amortisation gap", statistics.amortisation_gap),
+            ("horizon gap", statistics.horizon_gap),
         ):
-            lines.append(_row(label, [f"{statistics[key]:.3f}"], [10]))
-    saved = statistics["steps_saved"]
+            lines.append(_row(label, [f"{value:.3f}"], [10]))
+    saved = statistics.steps_saved
     lines += [
         "",
-        _row("loss at the halting step", [f"{statistics['loss_at_halting']:.4g}"], [10]),
-        _row(f"loss at step H = {horizon}", [f"{statistics['loss_at_horizon']:.4g}"], [10]),
+        _row("loss at the halting step", [f"{statistics.loss_at_halting:.4g}"], [10]),
+        _row(f"loss at step H = {horizon}", [f"{statistics.loss_at_horizon:.4g}"], [10]),
         _row("steps saved per problem", [f"{saved:.1f}"], [10]) + f"  ({saved / horizon:.0%} of H)",
     ]
     return "\n".join(lines)
 
 
-def evaluation_table(result: Mapping[str, Any]) -> str:
+def evaluation_table(result: Evaluation) -> str:
     """Losses of every optimizer at every step, and each trained one against the best baseline."""
-    steps = list(result["losses"][0]["loss"])
+    steps = list(result.losses[0].loss)
     widths = [18] * len(steps)
 
-    def cell(mean: float | None, sem: float | None) -> str:
-        if mean is None:
+    def cell(mean: float, sem: float) -> str:
+        if not math.isfinite(mean):
             return "diverged"
-        if sem is None or not sem > 0:
+        if not sem > 0:
             return f"{mean:.4g}"
         digits = 1 - math.floor(math.log10(sem))
         if not 0 <= digits <= 5:
             return f"{mean:.2g} ±{sem:.0e}"
         return f"{mean:.{digits}f} ±{sem:.{digits}f}"
 
-    optimum = result["optimum"]
-    head = f"held-out loss, mean ± standard error over {result['num_optimizees']} problems (at the start "
-    head += f"{result['start_loss']:.4g}" + ("" if optimum is None else f", at the optimum {optimum:.4g}") + ")"
+    known = "" if math.isnan(result.optimum) else f", at the optimum {result.optimum:.4g}"
+    head = f"held-out loss, mean ± standard error over {result.num_optimizees} problems (at the start "
+    head += f"{result.start_loss:.4g}{known})"
     lines = [head, _row("after step", steps, widths)]
-    trained = [row for row in result["losses"] if row["seeds"][0] >= 0]
-    for row in result["losses"]:
-        many = f" ({len(row['seeds'])} seeds)" if len(row["seeds"]) > 1 else ""
-        lines.append(_row(row["optimizer"] + many, [cell(row["loss"][s], row["sem"][s]) for s in steps], widths))
-        if any(row["diverged"].values()):
-            lines.append(_row("  problems diverged, left out", [row["diverged"][s] for s in steps], widths))
-    if any(row["test_loss"] for row in result["losses"]):
+    for row in result.losses:
+        many = f" ({len(row.seeds)} seeds)" if len(row.seeds) > 1 else ""
+        lines.append(_row(row.optimizer + many, [cell(row.loss[s], row.sem[s]) for s in steps], widths))
+        if any(row.diverged.values()):
+            lines.append(_row("  problems diverged, left out", [row.diverged[s] for s in steps], widths))
+    if any(row.test_loss for row in result.losses):
         lines += ["", _row("test loss and accuracy, whole test set", steps, widths)]
-        for row in result["losses"]:
-            lines.append(_row(row["optimizer"], [_score(row, step) for step in steps], widths))
-    if trained and len(trained) < len(result["losses"]):
+        lines += [_row(row.optimizer, [_score(row, step) for step in steps], widths) for row in result.losses]
+    if len({row.kind == "trained" for row in result.losses}) == 2:
         lines.append("baselines: learning rate tuned for each step by itself, on other problems")
-    for row in result["against_baselines"]:
+    for against in result.against_baselines:
+        differences = [cell(against.difference[s], against.sem[s]) for s in steps]
         lines += [
             "",
-            f"{row['optimizer']} against the best baseline at each step",
-            _row("best baseline", [row["baseline"][s] for s in steps], widths),
-            _row("difference, problem by problem", [cell(row["difference"][s], row["sem"][s]) for s in steps], widths),
-            _row("problems won", [f"{row['wins'][s]:.0%}" for s in steps], widths),
+            f"{against.optimizer} against the best baseline at each step",
+            _row("best baseline", [against.baseline[s] for s in steps], widths),
+            _row("difference, problem by problem", differences, widths),
+            _row("problems won", [f"{against.wins[s]:.0%}" for s in steps], widths),
         ]
     return "\n".join(lines)
 
 
-def _score(row: Mapping[str, Any], step: str) -> str:
+def _score(row: LossRow, step: str) -> str:
     """Test loss, and accuracy where there is one."""
-    loss, accuracy = row["test_loss"][step], row["accuracy"].get(step)
-    known = "" if accuracy is None else f" {accuracy:6.1%}"
-    return ("diverged" if loss is None else f"{loss:.4f}") + known
+    loss, accuracy = row.test_loss[step], row.accuracy.get(step, math.nan)
+    known = "" if math.isnan(accuracy) else f" {accuracy:6.1%}"
+    return (f"{loss:.4f}" if math.isfinite(loss) else "diverged") + known
 
 
-def stopping_table(result: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> str:
+def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
     """What each stop rule makes of each trained optimizer, then every optimizer with the best stop found for it."""
-    cost = result["cost"]
     columns = ["J", "loss", "steps", "± sd", "share", "rank corr"]
     widths = [16, 9, 8, 7, 8, 10]
 
-    def row(label: str, entry: Mapping[str, Any]) -> str:
-        if entry["J"] is None:
+    def line(label: str, row: StopRow) -> str:
+        if not math.isfinite(row.J):
             return _row(label, ["diverged"], widths[:1])
-        J = f"{entry['J']:.4f} ±{entry['J_sem']:.1g}"
-        share = entry.get("share")
-        cells = [J, f"{entry['loss']:.4g}", f"{entry['steps']:.1f}", f"{entry['steps_sd']:.1f}"]
-        cells += ["-" if share is None or share != share else f"{share:.2f}"]
-        correlation = entry.get("rank_correlation")
-        cells += ["-" if correlation is None or correlation != correlation else f"{correlation:.2f}"]
-        return _row(label, cells, widths)
+        cells = [f"{row.J:.4f} ±{row.J_sem:.1g}", f"{row.loss:.4g}", f"{row.steps:.1f}", f"{row.steps_sd:.1f}"]
+        return _row(label, [*cells, row.share, row.rank_correlation], widths)
 
     lines = [
-        f"stopping at a price of {cost:.4g} nats a step, at most {result['horizon']} steps: J = loss + price * steps"
+        f"stopping at a price of {result.cost:.4g} nats a step, at most {result.horizon} steps: "
+        "J = loss + price * steps"
     ]
-    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
-    for entry in result["stopping"]:
-        if entry["seed"] >= 0:
-            groups.setdefault((entry["optimizer"], entry["seed"]), []).append(entry)
-    for (optimizer, seed), entries in groups.items():
-        lines += ["", _row(f"{optimizer}, seed {seed}", columns, widths)]
-        lines += [row(f"  {entry['rule']}", entry) for entry in entries]
+    groups: dict[str, list[StopRow]] = {}
+    for row in result.stopping:
+        if row.trained:
+            groups.setdefault(f"{row.optimizer}, seed {row.seed}", []).append(row)
+    for label, rows in groups.items():
+        lines += ["", _row(label, columns, widths), *(line(f"  {row.rule}", row) for row in rows)]
     if groups:
         lines.append(
             "share: of the difference between the best fixed budget and the oracle; rank corr: with the oracle's"
         )
-    for entry in result["calibration"]:
-        lines.append(f"calibration of {entry['optimizer']}, seed {entry['seed']}: mean error {entry['error']:.3f}")
+    for bins in result.calibration:
+        lines.append(f"calibration of {bins.optimizer}, seed {bins.seed}: mean error {bins.error:.3f}")
     lines += ["", _row("every optimizer, its best stop", columns, widths)]
     for entry in best:
-        many = f" ({entry['num_seeds']} seeds)" if entry["num_seeds"] > 1 else ""
-        lines.append(row(f"  {entry['optimizer']}{many}: {entry['kind']}", entry))
+        many = f" ({entry.num_seeds} seeds)" if entry.num_seeds > 1 else ""
+        lines.append(line(f"  {entry.optimizer}{many}: {entry.kind}", entry))
     return "\n".join(lines)
 
 
@@ -193,10 +188,6 @@ def prior_table(chosen: Prior) -> str:
         _row(f"truncated to H = {horizon}", ["mean", *(f"{level:.0%}" for level in LEVELS)], widths),
     ]
     for label, steps in (("halting step t", chosen.marginal()), ("horizon T", chosen.horizon_distribution())):
-        lines.append(_row(label, [float(steps.mean), *_quantiles(steps)], widths))
+        pmf = steps.log_pmf.double().exp().numpy()
+        lines.append(_row(label, [float(steps.mean), *quantiles(pmf).values()], widths))
     return "\n".join(lines)
-
-
-def _quantiles(steps: Steps) -> list[int]:
-    cdf = steps.log_pmf.double().exp().cumsum(-1)
-    return [1 + int((cdf >= level * (1 - 1e-9)).int().argmax()) for level in LEVELS]

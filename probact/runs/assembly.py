@@ -16,7 +16,7 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
-from probact.unrolling.rollout import Unrolling
+from probact.unrolling.walk import Unrolling
 
 
 def build_family(experiment: Experiment) -> OptimizeeFamily:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.objectives.estimators import ESTIMATORS
+from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.problems.base import FAMILIES
+from probact.rules.base import RULES
+from probact.runs.settings import Setting, schema_of, setting
 from probact.unrolling.compilation import SEGMENT
+from probact.unrolling.walk import DEFAULT_UNROLLING
 
 GRADIENTS = ("backprop", "pes")
 
@@ -18,121 +24,137 @@ GRADIENTS = ("backprop", "pes")
 class Experiment:
     """Settings of one run; ``Experiment.create`` fills what is not given from the family's recommendations.
 
-    :ivar family, rule: names in ``FAMILIES`` and ``RULES``, with the keyword options of each.
-    :ivar safeguard: let the rule wear ``rules.safeguarded.Safeguarded``, in training and afterwards.
-    :ivar begin_with: what the run began with in place of a rule's initial weights, as it was named: a run's folder, an
-        exported file, or a shipped optimizer.  ``build`` does not read it: ``MetaTraining.begin_with`` does.
-    :ivar freeze_rule: train the halting posterior alone.
-    :ivar halting: a name in ``POSTERIORS``, or ``none``.
-    :ivar objective: a name in ``OBJECTIVES``; empty: the posterior's own.
-    :ivar objective_options: keyword options of it that are no settings of an experiment.
-    :ivar log_loss_weight: how much of ``objectives.log_loss`` is added to it.
-    :ivar prior_nu: probability to continue, in (0, 1).
-    :ivar horizon: H, steps of an unroll.
-    :ivar kl_scale, kl_warmup: weight of the KL, and meta-steps over which it (or the ponder cost) rises from 0.
-    :ivar infer_horizon, halting_first: what the guide does with T: see ``act.ACT``.
-    :ivar ponder_cost: tau of Graves' objective, in nats.
-    :ivar imitate: a hand-designed rule that teaches the learned one; empty: none.
-    :ivar imitation_weight, imitation_steps: what its lesson counts at first, and the meta-steps after which it is over.
-    :ivar imitation_lr: the teacher's learning rate; 0: the one tuned for step H.
-    :ivar curriculum: meta-steps over which the unrolls of training grow to H; 0: all have H steps.
-    :ivar gradient: ``backprop``, or ``pes``: see ``evolution.evolve``.
-    :ivar pes_sigma: standard deviation of its perturbations of the rule's weights.
-    :ivar truncate: steps of truncated backpropagation, or of a segment of PES; 0: all.
-    :ivar by_segment: update the weights after each ``truncate`` steps, not once an unroll.
-    :ivar recompute: work every step out a second time in place of keeping its graph: see ``rollout.unroll``.
-    :ivar compiled: fuse steps by ``torch.compile``.
-    :ivar batch: L, problems of a meta-step.
-    :ivar random_scaling: standard deviation of the log of the factors on the coordinates of training problems.
-    :ivar lr: meta learning rate, falling to 0 on a cosine.
-    :ivar clip: largest norm of the meta-gradient.
-    :ivar validate_every: meta-steps between validations, each on ``validation_problems`` problems.
-    :ivar test_problems: held-out problems of the summary.
+    :raises ValueError: on a value of the wrong type or out of range, or settings that exclude each other.
     """
 
-    family: str = "regression"
-    family_options: Mapping[str, Any] = field(default_factory=dict)
-    rule: str = "lstm"
-    rule_options: Mapping[str, Any] = field(default_factory=dict)
-    safeguard: bool = False
-    begin_with: str = ""
-    freeze_rule: bool = False
-    halting: str = "stick-breaking"
-    objective: str = ""
-    objective_options: Mapping[str, Any] = field(default_factory=dict)
-    log_loss_weight: float = 0.0
-    prior_nu: float = 0.95
-    horizon: int = 100
-    estimator: str = "collapse"
-    kl_scale: float = 1.0
-    kl_warmup: int = 0
-    infer_horizon: bool = False
-    halting_first: bool = False
-    ponder_cost: float = 0.5
-    imitate: str = ""
-    imitation_weight: float = 1.0
-    imitation_steps: int = 300
-    imitation_lr: float = 0.0
-    curriculum: int = 0
-    gradient: str = "backprop"
-    pes_sigma: float = 0.01
-    truncate: int = 20
-    through_path: bool = False
-    by_segment: bool = False
-    recompute: bool = False
-    compiled: bool = False
-    meta_steps: int = 600
-    batch: int = 64
-    random_scaling: float = 0.0
-    lr: float = 0.02
-    clip: float = 1.0
-    validate_every: int = 25
-    validation_problems: int = 128
-    test_problems: int = 1024
-    seed: int = 0
-    device: str = "cpu"
+    family: str = setting("regression", "What the optimizer is trained on; see `list`.", parts=FAMILIES)
+    family_options: Mapping[str, Any] = setting({}, "Option of the family.", options=("--family-option",))
+    rule: str = setting(
+        "lstm",
+        "The optimizer, learned or hand-designed (then only its halting is trained).",
+        parts=RULES,
+    )
+    rule_options: Mapping[str, Any] = setting({}, "Option of the rule.", options=("--rule-option",))
+    safeguard: bool = setting(
+        False,
+        "Let the rule go back to its best iterate, with shorter steps, when the loss gets lost.",
+        options=("--safeguard", "--no-safeguard"),
+    )
+    begin_with: str = setting(
+        "",
+        "Begin with a trained optimizer: a run's folder (its best weights), a file of `export`, or a shipped one.",
+    )
+    freeze_rule: bool = setting(
+        False,
+        "Keep the weights that it began with, and learn only when to stop.",
+        options=("--freeze-rule", "--train-rule"),
+    )
+    halting: str = setting(
+        "stick-breaking",
+        "Halting posterior q(t|x,T); `none` learns to optimize only.",
+        parts=POSTERIORS,
+        names=(NO_HALTING,),
+    )
+    objective: str = setting(
+        "", "What training minimises; if not given, the halting posterior's own.", parts=OBJECTIVES
+    )
+    objective_options: Mapping[str, Any] = setting({}, "Option of the objective.", options=("--objective-option",))
+    log_loss_weight: float = setting(
+        0.0, "Weight of the mean log loss added to it, which teaches every step alike.", at_least=0
+    )
+    prior_nu: float = setting(
+        0.95, "Probability to continue: the halting step has prior mean 1 / (1 - nu).", above=0, below=1
+    )
+    horizon: int = setting(100, "H: steps of an unroll, the cap on T and t.", at_least=1)
+    estimator: str = setting("collapse", "How the ELBO sums over T and t.", parts=ESTIMATORS)
+    kl_scale: float = setting(1.0, "Weight of the KL to the prior; 1 makes the bound a bound.", above=0)
+    kl_warmup: int = setting(0, "Meta-steps over which that weight, or the ponder cost, rises from 0.", at_least=0)
+    infer_horizon: bool = setting(
+        False,
+        "Put the optimal q(T|x) in the guide in place of p(T): a tighter bound.",
+        options=("--infer-horizon", "--no-infer-horizon"),
+    )
+    halting_first: bool = setting(
+        False,
+        "Let the guide be q(t|x) p(T|t), not p(T) q(t|x,T): no horizon gap, online hazards.",
+        options=("--halting-first", "--horizon-first"),
+    )
+    ponder_cost: float = setting(0.5, "tau of Graves' objective, in nats.", above=0)
+    imitate: str = setting("", "Hand-designed rule that the learned one imitates at first.", parts=RULES)
+    imitation_weight: float = setting(1.0, "What imitation counts at the first meta-step, falling to 0.", at_least=0)
+    imitation_steps: int = setting(300, "Meta-steps until then.", at_least=0)
+    imitation_lr: float = setting(0.0, "The teacher's learning rate; 0: the one tuned for step H.", at_least=0)
+    curriculum: int = setting(
+        0, "Meta-steps over which the unrolls of training grow from H/10 to H steps; 0: all have H.", at_least=0
+    )
+    gradient: str = setting(
+        "backprop",
+        "Of the rule's weights: by backpropagation, or by evolution strategies.",
+        names=GRADIENTS,
+    )
+    pes_sigma: float = setting(
+        0.01, "Standard deviation of their perturbations; --batch is the number of pairs.", above=0
+    )
+    truncate: int = setting(20, "Steps of truncated backpropagation, or between perturbations; 0: all.", at_least=0)
+    through_path: bool = setting(
+        DEFAULT_UNROLLING.through_path,
+        "Backpropagate through the path of the parameters, or cut it at every step.",
+        options=("--through-path", "--cut-path"),
+    )
+    by_segment: bool = setting(
+        DEFAULT_UNROLLING.by_segment,
+        "Update the weights after each segment of truncated backpropagation, or once an unroll.",
+        options=("--by-segment", "--by-unroll"),
+    )
+    recompute: bool = setting(
+        DEFAULT_UNROLLING.recompute,
+        "Work every step out twice in place of keeping its graph: memory that does not grow with H, for a forward "
+        "pass more.",
+        options=("--recompute", "--keep-graph"),
+    )
+    compiled: bool = setting(
+        DEFAULT_UNROLLING.compiled,
+        "Fuse steps by torch.compile, which takes half a minute first: for long trainings of small problems.",
+        options=("--compile", "--no-compile"),
+    )
+    meta_steps: int = setting(600, "Updates of the optimizer's weights.", at_least=0)
+    batch: int = setting(64, "L: problems of one meta-step.", at_least=1)
+    random_scaling: float = setting(
+        0.0, "Spread of the log of random factors on the coordinates of training problems; 0: none.", at_least=0
+    )
+    lr: float = setting(0.02, "Meta learning rate, falling to 0 on a cosine.", above=0)
+    clip: float = setting(1.0, "Largest norm of the meta-gradient.", above=0)
+    validate_every: int = setting(25, "Meta-steps between validations; the best weights are kept.", at_least=1)
+    validation_problems: int = setting(128, "Problems of the fixed validation set.", at_least=1)
+    test_problems: int = setting(1024, "Held-out problems of the summary and of posterior.nc.", at_least=1)
+    seed: int = setting(0, "Seed; repeat it for several chains.", at_least=0, several=True)
+    device: str = setting("cpu", "cpu or cuda.")
 
     def __post_init__(self) -> None:
-        counts = ("horizon", "batch", "validate_every", "validation_problems", "test_problems")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name.replace('_', '-')} >= 1, got {getattr(self, name)}")
-        for name in ("log_loss_weight", "imitation_weight", "imitation_lr"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
-        for name in ("random_scaling", "meta_steps", "imitation_steps", "curriculum", "truncate", "kl_warmup", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"expected {name.replace('_', '-')} >= 0, got {getattr(self, name)}")
-        for name in ("kl_scale", "lr", "clip", "pes_sigma"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name.replace('_', '-')} > 0, got {getattr(self, name)}")
+        for name in SETTINGS:
+            object.__setattr__(self, name, checked(name, getattr(self, name)))
         chosen = [name for name in ("by_segment", "recompute", "compiled") if getattr(self, name)]
         if len(chosen) > 1:
             raise ValueError(f"expected by-segment, recompute or compiled, got {' and '.join(chosen)}")
-        if self.gradient not in GRADIENTS:
-            raise ValueError(f"unknown gradient {self.gradient!r}: choose from {', '.join(GRADIENTS)}")
         if self.gradient == "pes" and (self.by_segment or self.imitate):
             raise ValueError(f"expected gradient pes or {'by-segment' if self.by_segment else 'imitate'}, got both")
         if self.compiled and self.truncate % SEGMENT:
             raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
-        if not 0 < self.prior_nu < 1:
-            raise ValueError(f"expected prior-nu, the probability to continue, inside (0, 1), got {self.prior_nu}")
         if self.safeguard and self.compiled:
             raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
         if self.freeze_rule and not self.begin_with:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
 
     @classmethod
-    def create(cls, **given: Any) -> Self:
+    def create(cls, /, **given: Any) -> Self:
         """Defaults, then the family's recommended settings (rule options for the default rule), then ``given``.
 
-        :raises ValueError: on an unknown setting or name, or a value out of range.
+        :raises ValueError: on an unknown setting, and as the class does.
         """
-        known = [entry.name for entry in fields(cls)]
         for name in given:
-            if name not in known:
-                raise ValueError(f"unknown setting {name!r}: choose from {', '.join(known)}")
-        recommended = dict(FAMILIES[given.get("family", cls.family)].recommended)
+            if name not in SETTINGS:
+                raise ValueError(f"unknown setting {name!r}: choose from {', '.join(SETTINGS)}")
+        recommended = dict(FAMILIES[checked("family", given.get("family", cls.family))].recommended)
         for chosen, other in (("halting_first", "infer_horizon"), ("infer_horizon", "halting_first")):
             if given.get(chosen):
                 recommended.pop(other, None)  # one guide of T excludes the other
@@ -143,10 +165,10 @@ class Experiment:
     def given(self) -> dict[str, Any]:
         """What ``create`` has to be given to make this: all that neither a default nor the family says."""
         given: dict[str, Any] = {}
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if value != getattr(type(self).create(**given), entry.name):
-                given[entry.name] = value
+        for name in SETTINGS:
+            value = getattr(self, name)
+            if value != getattr(type(self).create(**given), name):
+                given[name] = value
         return given
 
     @property
@@ -161,13 +183,38 @@ class Experiment:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """:raises ValueError: if ``text`` is not an experiment."""
-        try:
-            settings = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error})") from None
-        if not isinstance(settings, dict):
-            raise ValueError(f"expected a JSON object of settings, got {type(settings).__name__}")
-        try:
-            return cls.create(**settings)
-        except TypeError as error:
-            raise ValueError(f"a setting has the wrong type ({error})") from None
+        return cls.create(**settings_in(text))
+
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON schema (draft 2020-12) of a run's ``experiment.json``."""
+        return schema_of("probact experiment", SETTINGS)
+
+
+SETTINGS: dict[str, Setting] = {entry.name: entry.metadata["setting"] for entry in fields(Experiment)}
+"""The declaration of each field of ``Experiment``."""
+
+
+def checked(name: str, value: Any) -> Any:
+    """``value`` as the setting ``name`` keeps it.
+
+    :raises ValueError: if it cannot be one.
+    """
+    try:
+        return SETTINGS[name].check(value)
+    except ValueError as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def settings_in(text: str) -> dict[str, Any]:
+    """The settings in JSON, not yet checked.
+
+    :raises ValueError: if ``text`` is not a JSON object.
+    """
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"expected a JSON object of settings, got {type(settings).__name__}")
+    return settings

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from probact.inference.objectives.base import Objective
 from probact.rules.safeguarded import bare
 from probact.runs.assembly import build_objective, start_from
-from probact.runs.experiment import Experiment
+from probact.runs.experiment import Experiment, checked, settings_in
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
 from probact.support.missing import MissingError
@@ -179,14 +179,17 @@ class Run:
         if not path.is_file():
             raise ValueError(f"{folder}: no run there (expected a folder with experiment.json)")
         try:
-            settings = json.loads(path.read_text())
-            seeds = settings.pop("seed")
-            experiment = Experiment.from_json(json.dumps({**settings, "seed": seeds[0]}))
+            settings = settings_in(path.read_text())
+            seeds = settings.get("seed")
+            if not isinstance(seeds, list) or not seeds:
+                raise ValueError(f"seed: expected a list of seeds, got {seeds!r}")
+            seeds = tuple(checked("seed", seed) for seed in seeds)
+            experiment = Experiment.create(**{**settings, "seed": seeds[0]})
         except UnknownPartError as error:
             raise UnknownPartError(f"{path}: {error}") from None
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}: not an experiment ({error})") from None
-        return cls(folder, experiment, tuple(seeds))
+        return cls(folder, experiment, seeds)
 
     @classmethod
     def latest(cls) -> Run:

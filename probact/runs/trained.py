@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES, UpdateRule
+from probact.rules.safeguarded import Safeguarded
+from probact.stopping.base import StopRule
 from probact.support.missing import MissingError
 from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
@@ -33,6 +35,7 @@ class TrainedOptimizer:
     :ivar horizon: H, the steps of the unrolls that it was trained on.
     :ivar kl_scale: what training multiplied the price of a step, -log nu, by.
     :ivar safeguard: whether the rule wore ``Safeguarded`` in training.
+    :ivar stop: the stop rule that the drop-in wears unless it is given another; None: its default.
     """
 
     rule: UpdateRule
@@ -42,6 +45,17 @@ class TrainedOptimizer:
     horizon: int
     kl_scale: float = 1.0
     safeguard: bool = False
+    stop: StopRule | None = None
+
+    @property
+    def worn_rule(self) -> UpdateRule:
+        """The rule as it was trained."""
+        return Safeguarded(self.rule) if self.safeguard else self.rule
+
+    @property
+    def online_posterior(self) -> HaltingPosterior | None:
+        """The halting posterior, if it can be followed online."""
+        return self.posterior if self.posterior is not None and self.posterior.distribution.online else None
 
     @property
     def head_name(self) -> str | None:
@@ -51,7 +65,8 @@ class TrainedOptimizer:
     def describe(self) -> str:
         """One line."""
         worn = " in the safeguard" if self.safeguard else ""
-        return f"rule {self.rule.name}{worn}, halting {self.head_name or 'none'}, trained on {self.horizon} steps"
+        stop = "" if self.stop is None else f", stop {self.stop.describe()}"
+        return f"rule {self.rule.name}{worn}, halting {self.head_name or 'none'}, trained on {self.horizon} steps{stop}"
 
     def save(self, path: Path) -> None:
         """One file, which ``load`` reads back."""
@@ -66,6 +81,7 @@ class TrainedOptimizer:
             "horizon": self.horizon,
             "kl_scale": self.kl_scale,
             "safeguard": self.safeguard,
+            "stop": None if self.stop is None else self.stop.to_json(),
         }
         save_tensors(path, content)
 
@@ -88,7 +104,9 @@ class TrainedOptimizer:
             if halting is not None:
                 posterior = HaltingPosterior.of(rule, halting["name"], nu)
                 posterior.load_state_dict(halting["weights"])
-            later = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
+            later: dict[str, Any] = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
+            if content.get("stop") is not None:
+                later["stop"] = StopRule.from_json(content["stop"])
             return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)
         except UnknownPartError as error:
             raise UnknownPartError(f"{path}: {error}") from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor
@@ -38,7 +39,8 @@ class Known(NamedTuple):
 class StopRule(ABC):
     """Stop at the first step s whose score reaches ``threshold``; the score reads steps 1..s only.
 
-    Subclasses register a name in ``STOP_RULES``.
+    Subclasses register a name in ``STOP_RULES``, and keep each parameter of their constructor as the attribute of its
+    name.
     """
 
     name: ClassVar[str]
@@ -60,6 +62,22 @@ class StopRule(ABC):
         other = copy.copy(self)
         other.threshold = threshold
         return other
+
+    def to_json(self) -> dict[str, Any]:
+        """Name, threshold and options: ``{"name": "patience", "threshold": 5.0, "epsilon": 0.05}``."""
+        options = {option: getattr(self, option) for option in signature(type(self)).parameters}
+        return {"name": self.name, **options, "threshold": self.threshold}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> StopRule:
+        """What ``to_json`` gave.
+
+        :raises ValueError: if no stop rule has that name, or it has no such option.
+        """
+        options = dict(content)
+        name, threshold = options.pop("name"), options.pop("threshold")
+        rule: StopRule = STOP_RULES.build(name, options).at(threshold)
+        return rule
 
     def init(self, like: Tensor) -> Any:
         """The memory before step 1, for problems ``like (L,)``."""

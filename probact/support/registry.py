@@ -63,20 +63,20 @@ class Registry:
         return add
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._parts:
-            self._load_plugins()
-        if name not in self._parts:
-            raise self.unknown(name)
+        if name not in self:
+            raise UnknownPartError(f"unknown {self.kind} {name!r}: choose from {', '.join(self)}{self.why_not(name)}")
         return self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
         self._load_plugins()
         return iter(tuple(self._parts))
 
-    def unknown(self, name: str, *others: str) -> UnknownPartError:
-        """The error that names the choices, those beside the registry's parts too, and why a plug-in is not one."""
-        failed = f" ({self._failures[name]})" if self._failures and name in self._failures else ""
-        return UnknownPartError(f"unknown {self.kind} {name!r}: choose from {', '.join((*self, *others))}{failed}")
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in tuple(self)
+
+    def why_not(self, name: str) -> str:
+        """For the end of a message on an unknown ``name``: how the plug-in failed that has it, if there is one."""
+        return f" ({self._failures[name]})" if self._failures and name in self._failures else ""
 
     @contextmanager
     def temporarily(self) -> Iterator[None]:

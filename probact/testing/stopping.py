@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ def check_stop_rule(kind: type[StopRule], **options: Any) -> None:
     rule = kind(**options)
     with holds(part, "at(threshold) changes the threshold alone"):
         equal(vars(rule.at(1.25)), {**vars(rule), "threshold": 1.25})
+    with holds(part, "from_json reads what to_json gave"):
+        again = StopRule.from_json(json.loads(json.dumps(rule.at(1.25).to_json())))
+        equal((type(again), vars(again)), (kind, vars(rule.at(1.25))))
     with holds(part, "the default threshold is that of the class"):
         equal(kind().threshold, kind.default)
     with holds(part, "candidates are of its own class"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 
-from probact.problems.data.sets import VARIABLE as DATA_DIRECTORY
+from probact.problems.data.sets import VARIABLE, data_directory, data_directory_is
 from probact.runs.assembly import build_family, check_trainable
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
@@ -33,7 +35,7 @@ def train(
     try:
         if not ranks.alone:
             order = {"experiment": chain.experiment.to_json(), "state": training.state_dict()}
-            ranks.broadcast({**order, "data": os.environ.get(DATA_DIRECTORY, ""), "plugins": imported_plugins()})
+            ranks.broadcast({**order, "data": str(data_directory()), "plugins": imported_plugins()})
         for record in training:
             chain.log(record)
             on_record(record)
@@ -76,13 +78,13 @@ def train_as_rank(ranks: Ranks) -> None:
     :raises ProcessLostError: if rank 0 ended without that, as it does after an error.
     """
     while (order := ranks.broadcast()) is not None:
-        os.environ.setdefault(DATA_DIRECTORY, order["data"])
         import_plugins(order["plugins"])
-        experiment = Experiment.from_json(order["experiment"])
+        experiment, theirs = Experiment.from_json(order["experiment"]), Path(order["data"])
         ranks.use_device(experiment.device)
         training = MetaTraining(experiment, ranks)
         training.load_state_dict(order["state"])
-        for _ in training:
-            if ranks.should_stop():
-                break
+        with data_directory_is(theirs) if theirs.is_dir() and VARIABLE not in os.environ else nullcontext():
+            for _ in training:
+                if ranks.should_stop():
+                    break
     ranks.leave()

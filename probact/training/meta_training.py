@@ -10,13 +10,13 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from probact.inference import exact
+from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee, OptimizeeFamily
 from probact.problems.scaled import Scaled
 from probact.runs.assembly import build_family, build_objective, check_trainable, start_from
@@ -28,7 +28,7 @@ from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.evolution import evolve, perturbations
 from probact.training.imitation import imitate, teacher_of
 from probact.training.schedule import horizon_at, weight_at
-from probact.training.tally import Tally, Validation
+from probact.training.tally import Tally, Validation, of_all_ranks, tally
 from probact.unrolling.rollout import Rollout
 
 
@@ -85,11 +85,10 @@ class MetaTraining:
         validates = (k + 1) % settings.validate_every == 0 or k + 1 == settings.meta_steps
         # What is not finished is not kept: neither an update without its validation nor some of a meta-step's updates.
         whole = None if self.ranks.alone or not (validates or settings.by_segment) else copy.deepcopy(self.state_dict())
-        self.objective.train()
+        objective = self.objective.train().capped(horizon_at(k, settings.horizon, settings.curriculum))
         try:
-            with self.objective.capped(horizon_at(k, settings.horizon, settings.curriculum)):
-                parts = enumerate(self._pieces(optimizee, anneal))
-                updates = [self._update(*part, lr, begins=place == 0) for place, part in parts]
+            parts = enumerate(self._pieces(objective, optimizee, anneal))
+            updates = [self._update(objective, *part, lr, begins=place == 0) for place, part in parts]
             found, norms = zip(*updates, strict=True)
             self.step = k + 1
             validation = self.validate() if validates else None
@@ -113,7 +112,9 @@ class MetaTraining:
             validation_halting=None if validation is None else validation.mean_halting,
         )
 
-    def _update(self, loss: Tensor, rollout: Rollout, lr: float, *, begins: bool) -> tuple[Tally, float]:
+    def _update(
+        self, objective: Objective, loss: Tensor, rollout: Rollout, lr: float, *, begins: bool
+    ) -> tuple[Tally, float]:
         """One update of the weights; what was found, and the gradient's norm before clipping.
 
         :param begins: whether ``rollout`` starts at theta_0.
@@ -122,7 +123,7 @@ class MetaTraining:
         if loss.requires_grad:
             loss.backward()
         weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
-        found = self._of_all_ranks(self._tally(loss, rollout), weights)
+        found = of_all_ranks(tally(objective, loss, rollout), self.ranks, self.experiment.device, weights)
         if begins and found.finite == 0 and found.unstarted == found.diverged:
             raise ValueError(
                 f"family {self.experiment.family!r}: expected a finite loss at theta_0, "
@@ -137,19 +138,19 @@ class MetaTraining:
             self.skipped += 1
         return found, norm.item()
 
-    def _pieces(self, optimizee: Optimizee, anneal: float) -> Iterator[tuple[Tensor, Rollout]]:
+    def _pieces(self, objective: Objective, optimizee: Optimizee, anneal: float) -> Iterator[tuple[Tensor, Rollout]]:
         """What the updates of this meta-step minimise, and their unrolls."""
         if self.experiment.gradient == "pes":
-            return iter([self._evolve(optimizee, anneal)])
+            return iter([self._evolve(objective, optimizee, anneal)])
         if self.teacher is not None and (weight := weight_at(self.step, self.experiment)):
-            return imitate(self.objective, self.teacher, weight, optimizee, anneal, self._draws())
-        return self.objective.scored_unrolls(optimizee, anneal, self._draws())
+            return imitate(objective, self.teacher, weight, optimizee, anneal, self._draws(objective))
+        return objective.scored_unrolls(optimizee, anneal, self._draws(objective))
 
-    def _evolve(self, optimizee: Optimizee, anneal: float) -> tuple[Tensor, Rollout]:
+    def _evolve(self, objective: Objective, optimizee: Optimizee, anneal: float) -> tuple[Tensor, Rollout]:
         settings = self.experiment
         random = random_stream("perturbations", settings.seed, self.step)
-        noise = perturbations(self.objective.rule, settings.batch, self.ranks.part(settings.batch), random)
-        return evolve(self.objective, optimizee, noise, settings.pes_sigma, settings.truncate or None, anneal)
+        noise = perturbations(objective.rule, settings.batch, self.ranks.part(settings.batch), random)
+        return evolve(objective, optimizee, noise, settings.pes_sigma, settings.truncate or None, anneal)
 
     def validate(self) -> Validation:
         """The objective on a fixed set of problems, the same for every seed: of a mixture the mean over its parts."""
@@ -159,7 +160,8 @@ class MetaTraining:
         ]
         self.objective.eval()
         with torch.no_grad():
-            found = [self._of_all_ranks(self._tally(*self.objective(problems))) for problems in self._validation_sets]
+            scored = (self.objective(problems) for problems in self._validation_sets)
+            found = [of_all_ranks(tally(self.objective, *one), self.ranks, self.experiment.device) for one in scored]
         loss = sum(one.loss for one in found) / len(found)
         halting = [one.mean_halting for one in found if one.mean_halting is not None]
         return Validation(
@@ -184,55 +186,12 @@ class MetaTraining:
             problems = problems.select(torch.tensor(self.ranks.part(num)))
         return problems.to(self.experiment.device)
 
-    def _draws(self) -> torch.Generator:
+    def _draws(self, objective: Objective) -> torch.Generator:
         """What this rank draws its T from: skips what the ranks before it draw."""
         draws = random_stream("horizon", self.experiment.seed, self.step)
         if before := self.ranks.part(self.experiment.batch).start:
-            self.objective.prior.horizon_distribution().draw((before,), draws)
+            objective.prior.horizon_distribution().draw((before,), draws)
         return draws
-
-    def _tally(self, loss: Tensor, rollout: Rollout) -> Tally:
-        diverged = int((~rollout.nll.isfinite()).any(0).sum())
-        return Tally(
-            loss=loss.item(),
-            mean_halting=self._mean_halting(rollout),
-            finite=rollout.nll.shape[1] - diverged,
-            diverged=diverged,
-            unstarted=int((~rollout.nll[0].isfinite()).sum()),
-        )
-
-    def _of_all_ranks(self, tally: Tally, weights: Sequence[Tensor] = ()) -> Tally:
-        """``tally`` over the problems of all ranks; the gradients of ``weights`` become those of its loss.
-
-        Both are means over problems, so a rank counts with the number of its problems that did not diverge.
-        A weight without gradient on any rank stays without.  (With T drawn, E[t] reaches to the largest T of a rank's
-        part, so that the mean of it, a number to look at, depends a little on how the problems are parted.)
-        """
-        if self.ranks.alone:
-            return tally
-        halting = math.nan if tally.mean_halting is None else tally.mean_halting
-        grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
-        means = torch.tensor([tally.loss, halting], dtype=torch.float64, device=self.experiment.device)
-        mean, (diverged, unstarted, finite, *held) = self.ranks.mean(
-            torch.cat([means, *(grad.flatten().double() for grad in grads)]),
-            tally.finite,
-            [tally.diverged, tally.unstarted, tally.finite, *(weight.grad is not None for weight in weights)],
-        )
-        parts = mean[2:].split([weight.numel() for weight in weights])
-        for weight, holders, part in zip(weights, held, parts, strict=True):
-            weight.grad = part.reshape(weight.shape).to(weight.dtype) if holders else None
-        loss, halting = mean[:2].tolist()
-        return Tally(loss, None if math.isnan(halting) else halting, finite, diverged, unstarted)
-
-    def _mean_halting(self, rollout: Rollout) -> float | None:
-        with torch.no_grad():
-            rollout = rollout.finite()
-            q = self.objective.belief(rollout)
-            if q is None or q.logits.shape[1] == 0:
-                return None
-            prior = self.objective.prior.truncate(len(rollout.features))
-            log_horizon = self.objective.log_horizon(q, prior, rollout.log_likelihood)
-            return float(exact.mean_step(q.log_marginal(log_horizon)).mean())
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers only: loads with ``torch.load(..., weights_only=True)``."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from probact.problems.data.sets import data_directory, data_directory_is
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.support.interrupts import asked_to_stop
@@ -39,7 +41,7 @@ def train_side_by_side(chains: Sequence[Chain], jobs: int, show: Show, asked: Se
         while running or (todo and not stop.is_set()):
             while todo and len(running) < jobs and not stop.is_set():
                 outcome, told = context.Pipe(duplex=False)
-                given = (todo.pop(0), imported_plugins(), threads, show, stop, told)
+                given = (todo.pop(0), threads, data_directory(), imported_plugins(), show, stop, told)
                 process = context.Process(target=_work, args=given)
                 with _interrupts_held():
                     process.start()
@@ -77,15 +79,21 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(chain: Chain, plugins: Sequence[str], threads: int, show: Show, stop: Any, told: Connection) -> None:
+def _work(
+    chain: Chain, threads: int, data: Path, plugins: Sequence[str], show: Show, stop: Any, told: Connection
+) -> None:
     """Train one chain and tell how it went: whether it got to its end, or what was raised."""
     torch.set_num_threads(threads)
     parent = parent_process()
     assert parent is not None
     outcome: bool | Exception
     try:
-        with asked_to_stop(patient=True) as asked, show(chain.experiment) as on_record:
-            import_plugins(plugins)
+        import_plugins(plugins)
+        with (
+            data_directory_is(data) if data.is_dir() else nullcontext(),
+            asked_to_stop(patient=True) as asked,
+            show(chain.experiment) as on_record,
+        ):
             outcome = train(chain, on_record, lambda: bool(asked) or stop.is_set() or not parent.is_alive())
     except (ValueError, OSError) as error:
         outcome = error

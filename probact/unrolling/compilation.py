@@ -13,7 +13,7 @@ from torch import Tensor
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.support.trees import Params, map_state
-from probact.unrolling.walk import Carry, Walk
+from probact.unrolling.walk import Carry, Unrolling, Walk
 
 SEGMENT = 4
 """Steps of one compiled graph: with more, each is a little faster and the first call takes longer."""
@@ -29,15 +29,16 @@ def compiled_rows(start: Callable[..., Walk], num: int) -> tuple[list[Row], Para
     by one.  Truncation cuts between segments: it has to be a multiple of ``SEGMENT``.
     """
     walk = start()
+    truncate, uncut = walk.unrolling.truncate, walk.unrolling._replace(truncate=None)
     losses: list[Tensor] = [walk.nll()]
     passed: list[tuple[Tensor, Tensor]] = []
     while num - len(losses) >= SEGMENT and not _failures:
         step = len(passed)
-        begins = step == 0 or (walk.truncate and step % walk.truncate == 0)
+        begins = step == 0 or (truncate and step % truncate == 0)
         carry = map_state(_leaf, walk.carry) if begins else walk.carry
         try:
             carry, known, (nll, features, signals) = _compile()(
-                walk.rule, walk.optimizee, carry, torch.tensor(step), walk.known, walk.through_path
+                walk.rule, walk.optimizee, carry, torch.tensor(step), walk.known, uncut
             )
         except Exception as error:  # whatever is missing: a compiler, a header, an operator that it can fuse
             _give_up(error)
@@ -59,13 +60,13 @@ def _segment(
     carry: Carry,
     step: Any,
     known: tuple[Tensor, Params],
-    through_path: bool,
+    unrolling: Unrolling,
 ) -> tuple[Carry, tuple[Tensor, Params] | None, tuple[Tensor, ...]]:
     """From theta_s, observed already: losses at the next ``SEGMENT`` thetas, features and signals at those left.
 
     ``step`` is a tensor: as a number each of its values would be compiled for itself.
     """
-    walk = Walk(rule, optimizee, carry, step, known, through_path=through_path)
+    walk = Walk(rule, optimizee, carry, step, known, unrolling)
     rows = []
     for _ in range(SEGMENT):
         features, signals = walk.propose()

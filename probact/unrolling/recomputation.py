@@ -33,7 +33,7 @@ class Recomputed(torch.autograd.Function):
         tables = []
         for step, row in enumerate(rows(walk, num_steps + 1)):
             tables.append(row)
-            if not walk.truncate and step % (math.isqrt(num_steps) + 1) == 0:
+            if not walk.unrolling.truncate and step % (math.isqrt(num_steps) + 1) == 0:
                 context.marks.append((step, walk.carry))
         nll, features, signals = map(torch.stack, zip(*tables, strict=True))
         params = tuple(walk.params.values())
@@ -57,12 +57,11 @@ def _from_the_start(
     used = (d_nll != 0).any(1) | (d_features != 0).flatten(1).any(1)
     num_rows = len(used) - int(used.flip(0).int().argmax()) if bool(used.any()) else 0
     walk = start()
+    truncate = walk.unrolling.truncate
     outputs: list[tuple[Tensor, Tensor]] = []
     for step, (nll, features, _) in enumerate(rows(walk, num_rows)):
         outputs.append((nll, d_nll[step]))
-        if (
-            step and walk.truncate and step % walk.truncate == 0
-        ):  # theta_step ends one segment, the look from it begins the next
+        if step and truncate and step % truncate == 0:  # theta_step ends one segment, the look from it begins the next
             yield _gradient(outputs, weights)
             outputs.clear()
         outputs.append((features, d_features[step]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from probact.support.trees import Params, detach, map_params, map_state
 from probact.unrolling.compilation import compiled_rows
 from probact.unrolling.progress import of_unroll
 from probact.unrolling.recomputation import Recomputed
-from probact.unrolling.walk import Carry, Walk, rows
+from probact.unrolling.walk import DEFAULT_UNROLLING, Carry, Unrolling, Walk, rows
 
 
 class Rollout(NamedTuple):
@@ -57,28 +57,21 @@ def unroll(
     rule: UpdateRule,
     optimizee: Optimizee,
     horizon: int | Tensor,
-    *,
-    truncate: int | None = None,
-    through_path: bool = True,
-    recompute: bool = False,
-    compiled: bool = False,
+    unrolling: Unrolling = DEFAULT_UNROLLING,
 ) -> Rollout:
     """Run ``rule`` on ``optimizee`` for K steps: a whole ``Walk``.
 
     :param horizon: the number of steps K, or ``(L,)`` int64 with each problem's T: then K = max T.
-    :param recompute: keep no graph, and work the steps out again when the gradient is asked for.  That is the same
-        gradient for one more forward pass, in the memory of ``truncate`` steps, or without truncation of ~2 sqrt(K).
-    :param compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
     """
     num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon
     drawn = horizon if isinstance(horizon, Tensor) else None
-    start = partial(Walk, rule, optimizee, truncate=truncate, through_path=through_path)
+    start = partial(Walk, rule, optimizee, unrolling=unrolling)
     weights = [weight for weight in rule.parameters() if weight.requires_grad] if torch.is_grad_enabled() else []
-    if recompute and weights:
+    if unrolling.recompute and weights:
         nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
         params = dict(zip(optimizee.theta0, tensors, strict=True))
         return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
-    if compiled and weights:
+    if unrolling.compiled and weights:
         table, params = compiled_rows(start, num_steps + 1)
     else:
         walk = start()
@@ -87,16 +80,15 @@ def unroll(
     return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
 
 
-def segments(
-    rule: UpdateRule, optimizee: Optimizee, num_steps: int, length: int, *, through_path: bool = True
-) -> Iterator[Rollout]:
-    """The unroll in parts of ``length`` steps, each with a graph of its own: the rule may change between them.
+def segments(rule: UpdateRule, optimizee: Optimizee, num_steps: int, unrolling: Unrolling) -> Iterator[Rollout]:
+    """The unroll in parts of ``truncate`` steps, each with a graph of its own: the rule may change between them.
 
     Row 0 of a part is the last row of the part before, seen with the rule as it is now.
     """
+    length, uncut = unrolling.truncate or num_steps, unrolling._replace(truncate=None)
     carry: Carry | None = None
     for step in range(0, num_steps, length):
-        walk = Walk(rule, optimizee, carry, step, through_path=through_path)
+        walk = Walk(rule, optimizee, carry, step, unrolling=uncut)
         table = list(rows(walk, min(length, num_steps - step) + 1))
         nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
         yield rollout_of(nll, of_rule, signals, walk.params, optimizee)
@@ -109,20 +101,3 @@ def rollout_of(
     """From the rows of a walk, ``(K + 1, L)``, ``(K + 1, L, F')`` and ``(K + 1, 4, L)``."""
     features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
     return Rollout(nll, features, detach(params), drawn, optimizee.optimum())
-
-
-class Unrolling(NamedTuple):
-    """How an objective unrolls: see ``rollout.unroll``; ``by_segment``: see ``Objective.scored_unrolls``."""
-
-    truncate: int | None = None
-    through_path: bool = True
-    recompute: bool = False
-    compiled: bool = False
-    by_segment: bool = False
-
-    def of_whole(self) -> dict[str, Any]:
-        """Arguments of ``rollout.unroll``."""
-        return {name: value for name, value in self._asdict().items() if name != "by_segment"}
-
-
-WHOLE_GRAPH = Unrolling()

@@ -112,6 +112,28 @@ def see(loss: Tensor, grads: Params, proposed: Proposed, ahead: Carry) -> tuple[
     return Seen(loss, grads, torch.cat([proposed.features, features], -1)), ahead._replace(progress=progress)
 
 
+class Unrolling(NamedTuple):
+    """How an unroll is made and differentiated.
+
+    :ivar truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
+    :ivar through_path: keep the path of theta in the graph (DeepMind), or cut it at every step, so that a loss
+        teaches only the step that led to it and, through the rule's memory, those before (the prior code).
+    :ivar recompute: keep no graph, and work the steps out again when the gradient is asked for: the same gradient in
+        the memory of ``truncate`` steps, or without truncation of ~2 sqrt(K) steps, for one more forward pass.
+    :ivar compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
+    :ivar by_segment: see ``Objective.unrolls``.
+    """
+
+    truncate: int | None = None
+    through_path: bool = False
+    recompute: bool = False
+    compiled: bool = False
+    by_segment: bool = False
+
+
+DEFAULT_UNROLLING = Unrolling()
+
+
 class Walk:
     """An unroll in progress: ``nll`` and ``look`` at theta_t, then ``move`` to theta_{t+1}.
 
@@ -121,9 +143,7 @@ class Walk:
 
     :param carry, step: where to begin; by default at theta_0.
     :param known: nll and its gradient there, if they have been worked out.
-    :param truncate: truncated backpropagation: cut the graph after every so many steps; None keeps it whole.
-    :param through_path: keep the path of theta in the graph (DeepMind), or cut it at every step (the prior code).  Cut,
-        a loss teaches only the step that led to it and, through the rule's memory, those before.
+    :param unrolling: of it ``truncate`` and ``through_path``.
     """
 
     def __init__(
@@ -133,14 +153,11 @@ class Walk:
         carry: Carry | None = None,
         step: int = 0,
         known: tuple[Tensor, Params] | None = None,
-        *,
-        truncate: int | None = None,
-        through_path: bool = True,
+        unrolling: Unrolling = DEFAULT_UNROLLING,
     ) -> None:
         self.rule = rule
         self.optimizee = optimizee
-        self.truncate = truncate
-        self.through_path = through_path
+        self.unrolling = unrolling
         self.step = step
         self.carry = carry or init(rule, optimizee.theta0)
         self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
@@ -182,9 +199,10 @@ class Walk:
             loss, grads = value_and_grad(partial(self.optimizee.loss, step=self.step), carry.params)
         else:
             loss, grads = self.known or value_and_grad(self.optimizee.nll, carry.params)
-        if self._learning and self.truncate and self.step and self.step % self.truncate == 0:
+        truncate = self.unrolling.truncate
+        if self._learning and truncate and self.step and self.step % truncate == 0:
             carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
-        elif not self.through_path:
+        elif not self.unrolling.through_path:
             carry = carry._replace(params=detach(carry.params))
         self._next, proposed = advance(self.rule, carry, loss, grads)
         return loss, grads, proposed

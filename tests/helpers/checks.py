@@ -77,8 +77,8 @@ def plain_unroll(rule: Any, optimizee: Optimizee, horizon: int) -> Tensor:
     return torch.stack(losses)
 
 
-def rollout_of(built: Objective, optimizee: Optimizee, **options: Any) -> Rollout:
-    return unroll(built.rule, optimizee, built.prior.horizon, **options)
+def rollout_of(built: Objective, optimizee: Optimizee) -> Rollout:
+    return unroll(built.rule, optimizee, built.prior.horizon)
 
 
 def prior_of(nu: float, horizon: int) -> Prior:

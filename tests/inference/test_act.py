@@ -227,6 +227,6 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="kl_scale > 0, got 0"):
         ACT(act.rule, act.posterior, prior, kl_scale=0.0)
     with pytest.raises(ValueError, match="unknown estimator 'gibbs': choose from enumerate, collapse, sample"):
-        act_of(estimator="gibbs")
+        ACT(act.rule, act.posterior, prior, estimator="gibbs")
     with pytest.raises(ValueError, match=r"expected a halting posterior with N and R \(graves\), got softmax"):
         objective(objective="ponder-cost", halting="softmax")

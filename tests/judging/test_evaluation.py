@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import xarray as xr
 
 from probact.judging import comparison, tuning
-from probact.judging.comparison import LIMIT, Contestant, baseline_names, compare
+from probact.judging.comparison import LIMIT, Entry, compare, references
 from probact.judging.limit import conjugate_gradient
 from probact.judging.problem_sets import held_out_problems, reported_steps, retarget, tuning_problems
 from probact.judging.trajectory import loss_curve, losses_at, record
@@ -22,6 +23,7 @@ from probact.rules.hand_designed import HandDesigned
 from probact.runs.experiment import Experiment
 from probact.unrolling.rollout import unroll
 from tests.helpers.checks import problems
+from tests.helpers.evaluations import evaluation
 from tests.helpers.properties import assert_baselines_are_tuned, assert_problem_sets_are_apart
 
 HAND_DESIGNED = [name for name in RULES if issubclass(RULES[name], HandDesigned)]
@@ -79,6 +81,12 @@ def test_the_committed_rates_cover_every_rule_of_a_family() -> None:
             assert {"1", "10", "50", "100"} <= set(by_step), (family, name)
 
 
+def test_rates_of_a_new_family_are_tuned_when_they_are_asked_for() -> None:
+    with FAMILIES.temporarily():
+        FAMILIES.register("new")(type("New", (FAMILIES["quadratic"],), {}))
+        assert tuned_rates("sgd", small("new"), [8]) == sweep("sgd", small(), [8])
+
+
 def test_tuning_test_and_training_problems_differ() -> None:
     assert_problem_sets_are_apart(small())
 
@@ -127,17 +135,16 @@ def test_the_test_set_is_scored_only_where_that_is_asked_for(monkeypatch: pytest
     tuned_rates("sgd", experiment, [2])
     assert not record(RULES["sgd"](), optimizee, 3).scores
     assert not scored
-    data = compare(experiment, [Contestant("mine", 0, RULES["sgd"](lr=0.1))], [], [1, 3], optimizee)
+    data = compare(experiment, [Entry("mine", "trained", 0, RULES["sgd"](lr=0.1))], [1, 3], optimizee)
     assert len(scored) == 2
     assert data.test_loss.shape == data.accuracy.shape == (1, 2, 4)
     (row,) = comparison.loss_rows(data)
-    assert row["test_loss"]["3"] == pytest.approx(float(data.test_loss[0, 1].mean()))
-    assert row["accuracy"]["3"] == pytest.approx(float(data.accuracy[0, 1].mean()))
-    result = {"losses": [row], "against_baselines": [], "num_optimizees": 4, "start_loss": 1.0, "optimum": None}
-    (line,) = [line for line in text.evaluation_table(result).splitlines() if "%" in line]
+    assert row.test_loss["3"] == pytest.approx(float(data.test_loss[0, 1].mean()))
+    assert row.accuracy["3"] == pytest.approx(float(data.accuracy[0, 1].mean()))
+    (line,) = [line for line in text.evaluation_table(evaluation(losses=(row,))).splitlines() if "%" in line]
     assert line.split() == [
         "mine",
-        *(text for step in "13" for text in (f"{row['test_loss'][step]:.4f}", f"{row['accuracy'][step]:.1%}")),
+        *(text for step in "13" for text in (f"{row.test_loss[step]:.4f}", f"{row.accuracy[step]:.1%}")),
     ]
 
 
@@ -171,8 +178,8 @@ def test_no_rule_is_below_the_limit() -> None:
 def test_the_limit_is_of_quadratics_alone() -> None:
     with pytest.raises(ValueError, match="expected a family whose loss is quadratic"):
         conjugate_gradient(problems("student-t"), 3)
-    assert "cg" in baseline_names(problems("mixed"))
-    assert "cg" not in baseline_names(problems("digits"))
+    assert references(FAMILIES["mixed"])["cg"] is LIMIT
+    assert "cg" not in references(FAMILIES["digits"])
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +189,15 @@ def data() -> xr.Dataset:
         for name in ("adam", "sgd"):
             patch.setattr(RULES[name], "learning_rates", (0.003, 0.01, 0.03, 0.1))
         experiment = small()
-        trained = [Contestant("mine", seed, RULES["adam"](lr=0.05 + 0.05 * seed)) for seed in (0, 1)]
-        return compare(experiment, trained, ["adam", "sgd", "cg"], [8, 1], held_out_problems(experiment))
+        optimizee = held_out_problems(experiment)
+        trained = [Entry("mine", "trained", seed, RULES["adam"](lr=0.05 + 0.05 * seed)) for seed in (0, 1)]
+        known = references(FAMILIES[experiment.family])
+        return compare(experiment, [*trained, *(known[name] for name in ("adam", "sgd", "cg"))], [8, 1], optimizee)
 
 
 def test_compare(data: xr.Dataset) -> None:
-    assert data.optimizer.values.tolist() == ["mine", "mine", "adam", "sgd", LIMIT]
+    assert data.optimizer.values.tolist() == ["mine", "mine", "adam", "sgd", LIMIT.label]
+    assert data.kind.values.tolist() == ["trained", "trained", "baseline", "baseline", "limit"]
     assert data.seed.values.tolist() == [0, 1, -1, -1, -1]
     assert data["at"].values.tolist() == [1, 8]
     assert data.loss.shape == (5, 2, 40)
@@ -202,27 +212,38 @@ def test_compare(data: xr.Dataset) -> None:
 
 
 def test_tables_of_losses(data: xr.Dataset) -> None:
-    rows = {row["optimizer"]: row for row in comparison.loss_rows(data)}
+    rows = {row.optimizer: row for row in comparison.loss_rows(data)}
     mine = data.loss.values[:2, 1]
-    assert rows["mine"]["loss"]["8"] == pytest.approx(mine.mean())
-    assert rows["mine"]["sem"]["8"] == pytest.approx(mine.mean(0).std(ddof=1) / 40**0.5)
-    assert rows["mine"]["seed_sem"]["8"] == pytest.approx(abs(mine[0].mean() - mine[1].mean()) / 2)
-    assert rows["adam"]["seed_sem"]["8"] is None
+    assert rows["mine"].loss["8"] == pytest.approx(mine.mean())
+    assert rows["mine"].sem["8"] == pytest.approx(mine.mean(0).std(ddof=1) / 40**0.5)
+    assert rows["mine"].seed_sem["8"] == pytest.approx(abs(mine[0].mean() - mine[1].mean()) / 2)
+    assert math.isnan(rows["adam"].seed_sem["8"])
+    assert [(row.kind, row.seeds) for row in rows.values()] == [
+        ("trained", (0, 1)), ("baseline", ()), ("baseline", ()), ("limit", ())
+    ]  # fmt: skip
     (row,) = comparison.against_baselines(data)
     adam, sgd = data.loss.values[2, 1], data.loss.values[3, 1]
     best = adam if adam.mean() < sgd.mean() else sgd
-    assert row["baseline"]["8"] == ("adam" if adam.mean() < sgd.mean() else "sgd")
-    assert row["difference"]["8"] == pytest.approx((mine - best).mean())
-    assert row["wins"]["8"] == pytest.approx((mine < best).mean())
+    assert row.baseline["8"] == ("adam" if adam.mean() < sgd.mean() else "sgd")
+    assert row.difference["8"] == pytest.approx((mine - best).mean())
+    assert row.wins["8"] == pytest.approx((mine < best).mean())
+
+
+def test_a_limit_is_a_kind_and_not_a_word_in_a_label(data: xr.Dataset) -> None:
+    """The best baseline may have any name; the limit is none, whatever it is called."""
+    renamed = data.assign_coords(optimizer=("entry", ["mine", "mine", "limited", "limiting", "best of all"]))
+    (row,) = comparison.against_baselines(renamed)
+    assert set(row.baseline.values()) <= {"limited", "limiting"}
+    assert row.difference == comparison.against_baselines(data)[0].difference
 
 
 def test_diverged_problems_are_counted_and_left_out(data: xr.Dataset) -> None:
     broken = data.copy(deep=True)
     broken.loss.values[0, 1, 3] = np.inf
-    rows = {row["optimizer"]: row for row in comparison.loss_rows(broken)}
-    assert rows["mine"]["diverged"] == {"1": 0, "8": 1}
+    rows = {row.optimizer: row for row in comparison.loss_rows(broken)}
+    assert rows["mine"].diverged == {"1": 0, "8": 1}
     kept = np.delete(data.loss.values[:2, 1], 3, axis=1)
-    assert rows["mine"]["loss"]["8"] == pytest.approx(kept.mean())
+    assert rows["mine"].loss["8"] == pytest.approx(kept.mean())
 
 
 def test_retarget_takes_the_family_and_its_sizes_along() -> None:

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from probact.problems.data import sets
-from probact.problems.data.sets import SOURCES, VARIABLE, load, use_data_directory
+from probact.problems.data.sets import SOURCES, VARIABLE, data_directory, data_directory_is, load
 from tests.helpers.small_images import TEST, TRAIN, cifar, idx, images, write, write_cifar_set, write_idx_set
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = (
@@ -95,11 +95,12 @@ def test_read_once_a_directory(directory: Path, tmp_path: Path, monkeypatch: pyt
     write_idx_set(directory / "mnist")
     assert load("mnist") is load("mnist")
     write_idx_set(tmp_path / "other", seed=9)
-    use_data_directory(tmp_path / "other")
-    assert os.environ[VARIABLE] == str(tmp_path / "other")
-    assert torch.equal(load("mnist").test[0].squeeze(1), images(TEST, 28, 28, seed=109)[0])
-    with pytest.raises(ValueError, match="expected a directory, got none of that name"):
-        use_data_directory(tmp_path / "nowhere")
+    with data_directory_is(tmp_path / "other"):
+        assert data_directory() == tmp_path / "other"
+        assert torch.equal(load("mnist").test[0].squeeze(1), images(TEST, 28, 28, seed=109)[0])
+        with pytest.raises(ValueError, match="got none of that name"), data_directory_is(tmp_path / "nowhere"):
+            pass
+    assert data_directory() == directory == Path(os.environ[VARIABLE])
 
 
 FAULTS = {

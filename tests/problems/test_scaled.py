@@ -89,5 +89,5 @@ def test_training_problems_alone_are_scaled_and_by_the_seed(monkeypatch: pytest.
 
 
 def test_refuses_a_negative_spread() -> None:
-    with pytest.raises(ValueError, match="expected random-scaling >= 0, got -1"):
+    with pytest.raises(ValueError, match="random_scaling: expected a number >= 0, got -1"):
         Experiment.create(random_scaling=-1.0)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from probact.cli.fit import command_line, fit
+from probact.cli.fit import command_line
 from probact.problems.base import FAMILIES
 from probact.runs.assembly import build_objective
-from probact.runs.experiment import Experiment
+from probact.runs.experiment import SETTINGS, Experiment
 from probact.runs.run import Run
 from probact.runs.trained import TrainedOptimizer
 from probact.training.loop import train
@@ -32,9 +32,8 @@ CHANGED: dict[str, Any] = {
 def away_from(default: Any, setting: str) -> Any:
     if setting in CHANGED:
         return CHANGED[setting]
-    (option,) = [option for option in fit.params if option.name == ("seeds" if setting == "seed" else setting)]
-    if hasattr(option.type, "choices"):
-        return next(name for name in option.type.choices if name != default)
+    if choices := SETTINGS[setting].choices:
+        return next(name for name in choices if name != default)
     return not default if isinstance(default, bool) else 2 * default + 4
 
 

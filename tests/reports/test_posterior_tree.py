@@ -107,22 +107,22 @@ def test_statistics_by_hand(tree: xr.DataTree) -> None:
         halting.append(t)
         exact_map.append(1 + int(np.argmax(data.exact_pmf[problem].values)))
         at_halting.append(float(data.loss_path[problem, t - 1]))
-    assert statistics["halting"] == {
+    assert vars(statistics.halting) == {
         "min": min(halting),
         "max": max(halting),
         "mean": pytest.approx(np.mean(halting)),
         "sd": pytest.approx(np.std(halting, ddof=1)),
         "median": np.median(halting),
     }
-    assert statistics["rank_correlation"] == pytest.approx(spearmanr(halting, exact_map).statistic)
-    assert statistics["loss_at_halting"] == pytest.approx(np.mean(at_halting))
-    assert statistics["loss_at_horizon"] == pytest.approx(float(data.loss_path[:, -1].mean()))
-    assert statistics["steps_saved"] == pytest.approx(HORIZON - np.mean(halting))
+    assert statistics.rank_correlation == pytest.approx(spearmanr(halting, exact_map).statistic)
+    assert statistics.loss_at_halting == pytest.approx(np.mean(at_halting))
+    assert statistics.loss_at_horizon == pytest.approx(float(data.loss_path[:, -1].mean()))
+    assert statistics.steps_saved == pytest.approx(HORIZON - np.mean(halting))
     steps = np.arange(1, HORIZON + 1)
-    assert statistics["prior"]["mean"] == pytest.approx(float((steps * data.prior_pmf).sum()))
+    assert statistics.prior.mean == pytest.approx(float((steps * data.prior_pmf).sum()))
     mixture = data.halt_pmf.mean("optimizee").values
-    assert statistics["posterior"]["mean"] == pytest.approx(float(mixture @ steps))
-    assert statistics["posterior"]["quantiles"]["0.5"] == 1 + int(np.argmax(np.cumsum(mixture) >= 0.5))
+    assert statistics.posterior.mean == pytest.approx(float(mixture @ steps))
+    assert statistics.posterior.quantiles["0.5"] == 1 + int(np.argmax(np.cumsum(mixture) >= 0.5))
 
 
 def test_diverged_problems_are_counted_and_left_out(tree: xr.DataTree) -> None:
@@ -130,8 +130,8 @@ def test_diverged_problems_are_counted_and_left_out(tree: xr.DataTree) -> None:
     path = broken["constant_data"].loss_path.values
     path[3, 5:] = np.inf
     statistics = halting_statistics.halting_statistics(broken)
-    assert (statistics["num_optimizees"], statistics["num_diverged"]) == (NUM - 1, 1)
-    assert np.isfinite(statistics["loss_at_horizon"])
+    assert (statistics.num_optimizees, statistics.num_diverged) == (NUM - 1, 1)
+    assert np.isfinite(statistics.loss_at_horizon)
     path[:] = np.inf
     with pytest.raises(ValueError, match="all 40 problems diverged"):
         halting_statistics.halting_statistics(broken)

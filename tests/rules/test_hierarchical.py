@@ -17,6 +17,7 @@ from probact.support.trees import Params, map_params
 from probact.training.meta_training import MetaTraining
 from probact.unrolling import compilation
 from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import Unrolling
 from tests.helpers.checks import assert_no_leak, gradients, problems
 
 SHAPES = {"a": (3, 4), "b": (5,), "c": (1,)}
@@ -172,7 +173,7 @@ def test_every_weight_learns_and_recomputed_the_same(truncate: int | None, throu
     """On networks, of several tensors and with minibatches."""
     rule, optimizee, found = small(), problems("digits", 2), []
     for recompute in (False, True):
-        rollout = unroll(rule, optimizee, 7, truncate=truncate, through_path=through_path, recompute=recompute)
+        rollout = unroll(rule, optimizee, 7, Unrolling(truncate, through_path, recompute))
         found.append(gradients(rollout.nll.sum() + rollout.features.sum(), rule))
     for name, gradient in found[0].items():
         assert float(gradient.abs().max()) > 0, name
@@ -230,7 +231,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
 def test_compiled_steps_are_the_same(traced: Callable[..., Any]) -> None:
     rule, optimizee, found = small(), problems("quadratic", 3), []
     for compiled in (True, False):
-        rollout = traced(rule, optimizee, 2, truncate=1, compiled=compiled)
+        rollout = traced(rule, optimizee, 2, Unrolling(truncate=1, compiled=compiled))
         found.append((rollout.nll.detach(), gradients(rollout.nll.sum() + rollout.features.sum(), rule)))
     assert not compilation._failures
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)

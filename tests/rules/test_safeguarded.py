@@ -14,6 +14,7 @@ from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import GradientNorm
 from probact.support.trees import Params, State
 from probact.unrolling.rollout import Rollout, unroll
+from probact.unrolling.walk import Unrolling
 from tests.helpers.checks import assert_no_leak, problems
 
 
@@ -110,7 +111,7 @@ def test_gradients_reach_the_wrapped_rule(double: None) -> None:
     rule, optimizee = Safeguarded(lstm), problems("regression", 3)
 
     def gradient(**options: Any) -> tuple[Rollout, Tensor]:
-        rollout = unroll(rule, optimizee, 12, **options)
+        rollout = unroll(rule, optimizee, 12, Unrolling(through_path=True, **options))
         return rollout, torch.autograd.grad(rollout.nll.sum(), lstm.output.weight)[0]
 
     rollout, whole = gradient()
@@ -153,7 +154,7 @@ def test_the_gradient_is_the_derivative(double: None) -> None:
 
     difference = (total(0.1 + 1e-6) - total(0.1 - 1e-6)) / 2e-6
     total(0.1)
-    rollout = unroll(rule, optimizee, 14)
+    rollout = unroll(rule, optimizee, 14, Unrolling(through_path=True))
     assert int((rollout.nll.diff(dim=0) < -100).sum()) >= 2, "it is to go back more than once"
     (gradient,) = torch.autograd.grad(rollout.nll.sum(), [jump.w])
     assert float(gradient) == pytest.approx(difference, rel=1e-6)

@@ -21,6 +21,7 @@ from probact.stopping.rules import Hazard
 from probact.training.loop import train
 from probact.training.meta_training import MetaTraining
 from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import Unrolling
 from tests.helpers.checks import plain_unroll, problems
 from tests.helpers.commands import assert_reproduced
 from tests.helpers.trainings import same, tiny
@@ -40,12 +41,12 @@ def test_the_gradient_through_it(double: None) -> None:
     torch.manual_seed(0)
     rule = Safeguarded(RULES["lstm"](hidden_size=3, num_layers=1, scale=2.0))
     weights, optimizee = list(rule.parameters()), problems("quadratic", 3)
-    rollout = unroll(rule, optimizee, 12)
+    rollout = unroll(rule, optimizee, 12, Unrolling(through_path=True))
     expected = torch.autograd.grad(plain_unroll(rule, optimizee, 12).sum(), weights)
     torch.testing.assert_close(torch.autograd.grad(rollout.nll.sum(), weights), expected)
     assert not torch.equal(rollout.nll, unroll(rule.rule, optimizee, 12).nll)
-    for cut in ({"truncate": 4}, {"through_path": False}):
-        gradient = torch.autograd.grad(unroll(rule, optimizee, 12, **cut).nll.sum(), weights)
+    for cut in (Unrolling(4, through_path=True), Unrolling(through_path=False)):
+        gradient = torch.autograd.grad(unroll(rule, optimizee, 12, cut).nll.sum(), weights)
         assert not torch.allclose(gradient[0], expected[0])
 
 

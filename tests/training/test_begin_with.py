@@ -113,9 +113,9 @@ def test_before_training_it_is_the_source(tmp_path: Path) -> None:
     train(chain, lambda record: None, lambda: False)
     assert same(weights(chain.load().rule), weights(source.rule))
     summary = report(run)
-    assert summary["start_loss_at"] == pytest.approx(summary["loss_at"])
+    assert summary.start_loss_at == pytest.approx(summary.loss_at)
     losses = loss_curve(source.rule, held_out_problems(run.experiment), 6)
-    assert summary["start_loss_at"]["6"] == pytest.approx(float(losses[-1].mean()))
+    assert summary.start_loss_at["6"] == pytest.approx(float(losses[-1].mean()))
 
 
 def test_of_several_seeds_the_best(tmp_path: Path) -> None:

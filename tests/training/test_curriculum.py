@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from probact.inference.objectives.base import Objective
 from probact.training.meta_training import MetaTraining
 from probact.training.schedule import horizon_at
 from tests.helpers.trainings import same, tiny
@@ -29,14 +30,15 @@ def test_training_unrolls_so_far_and_validation_to_the_end(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = MetaTraining(tiny(**CURRICULUM, **settings))
-    unrolled, unroll = [], training.objective.unroll
+    kind, unrolled = type(training.objective), []
+    unroll = kind.unroll
 
-    def counting(*arguments: Any) -> Any:
-        rollout = unroll(*arguments)
-        unrolled.append((training.objective.prior.horizon, len(rollout.nll) - 1))
+    def counting(objective: Objective, *arguments: Any) -> Any:
+        rollout = unroll(objective, *arguments)
+        unrolled.append((objective.prior.horizon, len(rollout.nll) - 1))
         return rollout
 
-    monkeypatch.setattr(training.objective, "unroll", counting)
+    monkeypatch.setattr(kind, "unroll", counting)
     records = list(training)
     caps = [cap for cap, _ in unrolled]
     assert caps == [20, 2, 4, 20, 6, 11, 20, 20, 20, 20]  # validated first, and after every second

@@ -244,7 +244,7 @@ def test_it_trains() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="gradient pes: expected a rule with weights, got 'sgd'"):
         MetaTraining(tiny(gradient="pes", rule="sgd"))
-    with pytest.raises(ValueError, match="unknown gradient 'es': choose from backprop, pes"):
+    with pytest.raises(ValueError, match="gradient: expected one of backprop, pes, got 'es'"):
         tiny(gradient="es")
     with pytest.raises(ValueError, match="expected gradient pes or imitate, got both"):
         tiny(gradient="pes", imitate="nag")

@@ -165,5 +165,5 @@ def test_refusals() -> None:
         check_imitation(tiny(imitate="lstm"))
     with pytest.raises(ValueError, match="imitate: expected a rule with weights that learns, got 'sgd'"):
         check_imitation(tiny(imitate="nag", rule="sgd"))
-    with pytest.raises(ValueError, match="expected imitation-weight >= 0"):
+    with pytest.raises(ValueError, match="imitation_weight: expected a number >= 0"):
         tiny(imitation_weight=-1.0)

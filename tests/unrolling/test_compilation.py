@@ -12,6 +12,7 @@ from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.unrolling import compilation
 from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import Unrolling
 from tests.helpers.checks import gradients, problems
 
 
@@ -31,7 +32,7 @@ def test_equals_the_plain_unroll(family: str, through_path: bool) -> None:
     rule, optimizee = RULES["lstm"](hidden_size=4), problems(family, 3)
     found = []
     for compiled in (True, False):
-        rollout = unroll(rule, optimizee, 10, truncate=4, through_path=through_path, compiled=compiled)
+        rollout = unroll(rule, optimizee, 10, Unrolling(truncate=4, through_path=through_path, compiled=compiled))
         meta_gradient = gradients(rollout.nll.sum() + rollout.features.sum(), rule)
         found.append((rollout.nll.detach(), rollout.features.detach(), rollout.params, meta_gradient))
     assert not compilation._failures
@@ -44,18 +45,18 @@ def test_without_a_compiler_one_line_and_the_steps_one_by_one(
     monkeypatch.setattr(compilation, "BACKEND", "no such backend")
     rule, optimizee = RULES["lstm"](hidden_size=4), problems("quadratic", 3)
     with caplog.at_level(logging.WARNING, "probact"):
-        losses = [unroll(rule, optimizee, 9, truncate=4, compiled=True).nll for _ in range(2)]
+        losses = [unroll(rule, optimizee, 9, Unrolling(truncate=4, compiled=True)).nll for _ in range(2)]
     assert len(caplog.messages) == 1
     assert "\n" not in caplog.messages[0]
     for nll in losses:
-        torch.testing.assert_close(nll, unroll(rule, optimizee, 9, truncate=4).nll)
+        torch.testing.assert_close(nll, unroll(rule, optimizee, 9, Unrolling(truncate=4)).nll)
 
 
 def test_only_where_a_gradient_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "_segment", None)
     with torch.no_grad():
-        unroll(RULES["lstm"](), problems("quadratic", 2), 8, compiled=True)
-    unroll(RULES["adam"](), problems("quadratic", 2), 8, compiled=True)
+        unroll(RULES["lstm"](), problems("quadratic", 2), 8, Unrolling(compiled=True))
+    unroll(RULES["adam"](), problems("quadratic", 2), 8, Unrolling(compiled=True))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from probact.runs.assembly import build_family, build_objective
 from probact.runs.experiment import Experiment
 from probact.support.randomness import random_stream
 from probact.unrolling.rollout import unroll
-from probact.unrolling.walk import Walk
+from probact.unrolling.walk import Unrolling, Walk
 from tests.helpers.checks import gradients, problems
 
 HORIZON = 10
@@ -57,10 +57,10 @@ def test_a_diverged_problem_leaves_the_others_gradient_alone(double: None) -> No
     optimizee = problems("quadratic", 3)
     optimizee.theta0["theta"][1] = 1e200
     for recompute in (False, True):
-        rollout = unroll(rule, optimizee, 6, truncate=2, recompute=recompute).finite()
+        rollout = unroll(rule, optimizee, 6, Unrolling(2, through_path=True, recompute=recompute)).finite()
         assert rollout.nll.shape == (7, 2)
         ours = gradients(rollout.nll.sum(), rule)
-        alone = unroll(rule, optimizee.select(torch.tensor([0, 2])), 6, truncate=2)
+        alone = unroll(rule, optimizee.select(torch.tensor([0, 2])), 6, Unrolling(2, through_path=True))
         for name, gradient in gradients(alone.nll.sum(), rule).items():
             torch.testing.assert_close(ours[name], gradient)
 
@@ -80,7 +80,8 @@ def test_the_graph_does_not_grow_with_the_horizon(truncate: int | None) -> None:
     rule = RULES["lstm"](hidden_size=4)
 
     def size(horizon: int, recompute: bool) -> int:
-        rollout = unroll(rule, problems("quadratic", 2), horizon, truncate=truncate, recompute=recompute)
+        unrolling = Unrolling(truncate, through_path=True, recompute=recompute)
+        rollout = unroll(rule, problems("quadratic", 2), horizon, unrolling)
         return _graph_size(rollout.nll.sum() + rollout.features.sum())
 
     assert size(40, True) == size(5, True) < size(5, False) < size(40, False)
@@ -97,7 +98,8 @@ class Counting(Walk):
 def test_steps_without_a_gradient_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truncated: the second walk ends at the last step that any gradient reaches, a Graves posterior's N say."""
     monkeypatch.setattr("probact.unrolling.rollout.Walk", Counting)
-    rollout = unroll(RULES["lstm"](hidden_size=4), problems("quadratic", 2), 30, truncate=4, recompute=True)
+    unrolling = Unrolling(truncate=4, through_path=True, recompute=True)
+    rollout = unroll(RULES["lstm"](hidden_size=4), problems("quadratic", 2), 30, unrolling)
     assert Counting.furthest == 30
     Counting.furthest = 0
     rollout.nll[:8].sum().backward()
@@ -106,6 +108,6 @@ def test_steps_without_a_gradient_are_not_repeated(monkeypatch: pytest.MonkeyPat
 
 def test_without_weights_or_gradient_mode_nothing_is_recomputed() -> None:
     optimizee: Optimizee = problems("quadratic", 2)
-    assert not unroll(RULES["adam"](), optimizee, 3, recompute=True).nll.requires_grad
+    assert not unroll(RULES["adam"](), optimizee, 3, Unrolling(recompute=True)).nll.requires_grad
     with torch.no_grad():
-        assert not unroll(RULES["lstm"](), optimizee, 3, recompute=True).nll.requires_grad
+        assert not unroll(RULES["lstm"](), optimizee, 3, Unrolling(recompute=True)).nll.requires_grad

@@ -12,6 +12,7 @@ from probact.support.trees import Params
 from probact.unrolling import progress
 from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import Unrolling
 from tests.helpers.checks import gradients, plain_unroll, problems
 
 LEARNED = "lstm"
@@ -22,7 +23,7 @@ def test_equals_a_plain_loop_in_value_and_gradient(family: str, double: None) ->
     """The optimizee's own graph, kept whole by autograd, gives the same meta-gradient as value and gradient alone."""
     rule = RULES[LEARNED](hidden_size=4)
     optimizee = problems(family, 2)
-    rollout = unroll(rule, optimizee, 6)
+    rollout = unroll(rule, optimizee, 6, Unrolling(through_path=True))
     expected = plain_unroll(rule, optimizee, 6)
     torch.testing.assert_close(rollout.nll, expected)
     weight = torch.rand(7, 2)
@@ -36,7 +37,7 @@ def test_truncation_cuts_where_it_says(through_path: bool, double: None) -> None
     """With segments of 3, the loss of step 5 teaches steps 4 and 5 only: the same as starting over at step 3."""
     rule = RULES[LEARNED](hidden_size=4)
     optimizee = problems("quadratic", 3)
-    rollout = unroll(rule, optimizee, 5, truncate=3, through_path=through_path)
+    rollout = unroll(rule, optimizee, 5, Unrolling(truncate=3, through_path=through_path))
     assert torch.equal(rollout.nll, unroll(rule, optimizee, 5).nll.detach())
     ours = gradients(rollout.nll[5].sum(), rule)
 
@@ -62,7 +63,7 @@ def _total(optimizee: Optimizee) -> object:
 def test_cutting_the_path_changes_the_gradient_not_the_value(double: None) -> None:
     rule = RULES[LEARNED](hidden_size=4)
     optimizee = problems("quadratic", 3)
-    kept, cut = unroll(rule, optimizee, 5), unroll(rule, optimizee, 5, through_path=False)
+    kept, cut = (unroll(rule, optimizee, 5, Unrolling(through_path=kept)) for kept in (True, False))
     assert torch.equal(kept.nll.detach(), cut.nll.detach())
     a, b = gradients(kept.nll.sum(), rule), gradients(cut.nll.sum(), rule)
     assert any(not torch.allclose(a[name], b[name]) for name in a)
@@ -112,7 +113,8 @@ def test_divergence_is_data() -> None:
     torch.manual_seed(0)
     rule = RULES[LEARNED](hidden_size=4, scale=20.0)
     optimizee = Cliff({"theta": torch.ones(3, 2)}, edge=torch.tensor([1e9, 0.5, 1e9]))
-    rollout = unroll(rule, optimizee, 8)
+    whole = Unrolling(through_path=True)
+    rollout = unroll(rule, optimizee, 8, whole)
     assert bool(rollout.nll[:, [0, 2]].isfinite().all())
     fallen = rollout.nll[:, 1].isinf()
     assert bool(fallen[-1])
@@ -121,7 +123,7 @@ def test_divergence_is_data() -> None:
     kept = rollout.finite()
     assert kept.nll.shape == (9, 2)
     ours = gradients(kept.nll.sum() + kept.features.sum(), rule)
-    alone = unroll(rule, optimizee.select(torch.tensor([0, 2])), 8)
+    alone = unroll(rule, optimizee.select(torch.tensor([0, 2])), 8, whole)
     for name, gradient in gradients(alone.nll.sum() + alone.features.sum(), rule).items():
         torch.testing.assert_close(ours[name], gradient)
 

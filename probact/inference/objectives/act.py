@@ -38,7 +38,8 @@ from probact.inference.posteriors.conditioned import Scores
 from probact.inference.priors import Drawn, Prior, Steps
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling, unroll
+from probact.unrolling.rollout import Rollout, unroll
+from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
 
 @OBJECTIVES.register("elbo")
@@ -58,7 +59,7 @@ class ACT(Objective):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         horizon: int | Prior,
-        unrolling: Unrolling = WHOLE_GRAPH,
+        unrolling: Unrolling = DEFAULT_UNROLLING,
         estimator: str = "collapse",
         kl_scale: float = 1.0,
         infer_horizon: bool = False,
@@ -88,7 +89,7 @@ class ACT(Objective):
         if not (self.estimator.draws_horizon and self.training):
             return super().unroll(optimizee, generator, rule)
         T = self.estimator.draw_horizon(self.prior, optimizee.num, generator)
-        return unroll(rule or self.rule, optimizee, T, **self.unrolling.of_whole())
+        return unroll(rule or self.rule, optimizee, T, self.unrolling)
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) p(t|T) p(x|t)."""

@@ -5,11 +5,11 @@ The ELBO is one of them and has a file of its own (``act.py``).
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,8 @@ from probact.inference.priors import Prior
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.support.registry import Registry
-from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling, segments, unroll
+from probact.unrolling.rollout import Rollout, segments, unroll
+from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
 OBJECTIVES = Registry("objective", "probact.objectives")
 
@@ -61,7 +62,7 @@ class Objective(nn.Module, ABC):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         horizon: int | Prior,
-        unrolling: Unrolling = WHOLE_GRAPH,
+        unrolling: Unrolling = DEFAULT_UNROLLING,
         log_loss_weight: float = 0.0,
     ) -> None:
         super().__init__()
@@ -74,20 +75,17 @@ class Objective(nn.Module, ABC):
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
             raise ValueError(f"by-segment: expected an objective that adds up over steps ({adding}), got {self.name!r}")
 
-    @contextmanager
-    def capped(self, horizon: int) -> Iterator[None]:
-        """Within, H is ``horizon``."""
-        whole, self.prior = self.prior, self.prior.truncate(horizon)
-        try:
-            yield
-        finally:
-            self.prior = whole
+    def capped(self, horizon: int) -> Self:
+        """The same with H = ``horizon``, and with the same weights, not copies of them."""
+        other = copy.copy(self)
+        other.prior = self.prior.truncate(horizon)
+        return other
 
     def unroll(
         self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
     ) -> Rollout:
         """H steps on ``optimizee`` of its rule, or of ``rule``; ``generator`` is for objectives that draw."""
-        return unroll(rule or self.rule, optimizee, self.prior.horizon, **self.unrolling.of_whole())
+        return unroll(rule or self.rule, optimizee, self.prior.horizon, self.unrolling)
 
     @abstractmethod
     def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
@@ -122,9 +120,7 @@ class Objective(nn.Module, ABC):
         if not self.unrolling.by_segment:
             yield self.unroll(optimizee, generator, rule)
             return
-        horizon, how = self.prior.horizon, self.unrolling
-        length = how.truncate or horizon
-        yield from segments(rule or self.rule, optimizee, horizon, length, through_path=how.through_path)
+        yield from segments(rule or self.rule, optimizee, self.prior.horizon, self.unrolling)
 
     def score(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """All that is minimised; problems that diverged are left out of the mean (NaN if all did)."""

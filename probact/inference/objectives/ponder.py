@@ -8,7 +8,8 @@ from probact.inference.objectives.base import OBJECTIVES, Objective
 from probact.inference.posteriors.base import POSTERIORS, HaltingPosterior
 from probact.inference.priors import Prior
 from probact.rules.base import UpdateRule
-from probact.unrolling.rollout import WHOLE_GRAPH, Rollout, Unrolling
+from probact.unrolling.rollout import Rollout
+from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
 
 @OBJECTIVES.register("ponder-cost")
@@ -28,7 +29,7 @@ class PonderCost(Objective):
         rule: UpdateRule,
         posterior: HaltingPosterior | None,
         horizon: int | Prior,
-        unrolling: Unrolling = WHOLE_GRAPH,
+        unrolling: Unrolling = DEFAULT_UNROLLING,
         ponder_cost: float = 0.5,
         log_loss_weight: float = 0.0,
     ) -> None:

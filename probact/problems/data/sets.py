@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,24 +28,35 @@ class DataSet(NamedTuple):
     test: tuple[Tensor, Tensor]
 
 
+_chosen: Path | None = None
+"""The directory of the innermost ``data_directory_is``."""
+
+
 def data_directory() -> Path:
-    """``PROBACT_DATA_DIR``, or else the user's cache."""
-    given = os.environ.get(VARIABLE)
-    if given:
+    """That of ``data_directory_is``, or ``PROBACT_DATA_DIR``, or else the user's cache."""
+    if _chosen is not None:
+        return _chosen
+    if given := os.environ.get(VARIABLE):
         return Path(given).expanduser()
     import pooch
 
     return Path(pooch.os_cache("probact"))
 
 
-def use_data_directory(directory: Path) -> None:
-    """Make ``directory`` the data directory of this process and of those it starts.
+@contextmanager
+def data_directory_is(directory: Path) -> Iterator[None]:
+    """Within, data sets are looked for in ``directory``.
 
     :raises ValueError: if there is no such directory.
     """
+    global _chosen
     if not directory.expanduser().is_dir():
         raise ValueError(f"data directory {directory}: expected a directory, got none of that name")
-    os.environ[VARIABLE] = str(directory.expanduser().absolute())
+    before, _chosen = _chosen, directory.expanduser().absolute()
+    try:
+        yield
+    finally:
+        _chosen = before
 
 
 def load(name: str) -> DataSet:

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from probact.stopping.base import STOP_RULES, Known, StopRule
+from probact.stopping.rules import Patience, Stochastic
+
+
+def score_of(rule: StopRule) -> list[float]:
+    """Of one step with a rising memory."""
+    known = Known(3, *(torch.tensor([value], dtype=torch.float64) for value in (0.4, 0.2, 0.1, 0.3)))
+    return [*rule.score(known, rule.init(known.loss))[0].tolist(), rule.threshold]
+
+
+@pytest.mark.parametrize("name", list(STOP_RULES))
+def test_every_rule_is_what_its_content_says(name: str) -> None:
+    """Every form that tuning may choose, at another threshold than it began with, through JSON text."""
+    for form in STOP_RULES[name].candidates():
+        rule = form.at(0.375)
+        content = json.loads(json.dumps(rule.to_json()))
+        again = StopRule.from_json(content)
+        assert type(again) is type(rule)
+        assert again.to_json() == content
+        assert again.describe() == rule.describe()
+        assert score_of(again) == score_of(rule)
+
+
+def test_options_are_in_the_content() -> None:
+    assert Patience(4.0, epsilon=0.25).to_json() == {"name": "patience", "threshold": 4.0, "epsilon": 0.25}
+    assert Stochastic(seed=3).to_json() == {"name": "stochastic", "threshold": 0.0, "seed": 3}
+
+
+def test_a_strangers_rule_needs_nothing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(STOP_RULES, "_parts", dict(STOP_RULES._parts))
+
+    @STOP_RULES.register("of-a-stranger")
+    class OfAStranger(StopRule):
+        """Its constructor takes no threshold."""
+
+        def __init__(self, factor: float = 2.0) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+            return self.factor * known.loss, memory
+
+    rule = OfAStranger(factor=3.0).at(0.7)
+    assert rule.to_json() == {"name": "of-a-stranger", "threshold": 0.7, "factor": 3.0}
+    assert score_of(StopRule.from_json(rule.to_json())) == score_of(rule)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"name": "hazrd", "threshold": 0.1}, "unknown stop rule 'hazrd': choose from budget, .*hazard"),
+        ({"name": "hazard", "threshold": 0.1, "epsilon": 1.0}, "stop rule 'hazard' has no option 'epsilon'"),
+    ],
+)
+def test_unknown_names_are_refused(content: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        StopRule.from_json(content)
