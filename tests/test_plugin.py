@@ -58,8 +58,11 @@ FIT = """fit --family valleys --family-option dim=3 --rule heavy-ball --halting 
 EVALUATE = "evaluate run --baselines none --num-optimizees 20 --at 1,6"
 
 
-def test_all_its_parts_are_used(environment: dict[str, str], tmp_path: Path) -> None:
-    listed, fitted = (start(environment, tmp_path, CLI, *command.split()) for command in ("list", FIT))
+def test_it_is_found_used_and_conforms(environment: dict[str, str], tmp_path: Path) -> None:
+    """Listed, trained, judged, and checked by its own test, as far as one does not wait for another side by side."""
+    test = shutil.copy(PLUGIN / "test_probact_plugin.py", tmp_path)
+    lines = ([CLI, "list"], [CLI, *FIT.split()], ["-m", "pytest", "-q", str(test)])
+    listed, fitted, checked = (start(environment, tmp_path, *line) for line in lines)
     named = {line.split()[0] for line in output(listed).splitlines() if line.startswith("  ")}
     assert {"valleys", "heavy-ball", "clock", "discounted", "stratified", "slope"} <= named
     output(fitted)
@@ -67,8 +70,4 @@ def test_all_its_parts_are_used(environment: dict[str, str], tmp_path: Path) -> 
     assert settings["prior_nu"] == 0.9  # as the family recommends
     assert settings["objective_options"] == {"gamma": "0.5"}
     assert "slope >=" in output(start(environment, tmp_path, CLI, *EVALUATE.split()))
-
-
-def test_it_conforms(environment: dict[str, str], tmp_path: Path) -> None:
-    test = shutil.copy(PLUGIN / "test_probact_plugin.py", tmp_path)
-    assert "6 passed" in output(start(environment, tmp_path, "-m", "pytest", "-q", str(test)))
+    assert "6 passed" in output(checked)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,9 +58,8 @@ def test_a_family_of_a_file(elsewhere: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_imported_is_one_line(
-    content: str, line: str, words: list[str], elsewhere: Path, run: object, monkeypatch: pytest.MonkeyPatch
+    content: str, line: str, words: list[str], elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert callable(run)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (elsewhere / "broken.py").write_text(content)
     refused(run(*line.split()), *words)
