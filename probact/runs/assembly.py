@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -52,18 +51,9 @@ def build_objective(experiment: Experiment) -> Objective:
         else:
             name = experiment.objective or POSTERIORS[experiment.halting].objective
             posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu)
-        options: dict[str, Any] = {}
-        if name == "elbo":
-            options = {
-                "estimator": experiment.estimator,
-                "kl_scale": experiment.kl_scale,
-                "infer_horizon": experiment.infer_horizon,
-                "halting_first": experiment.halting_first,
-            }
-        elif name == "ponder-cost":
-            options = {"ponder_cost": experiment.ponder_cost}
-        objective: Objective = OBJECTIVES[name](rule, posterior, prior, unrolling, **options)
-        objective.log_loss_weight = experiment.log_loss_weight
+        parts = {"rule": rule, "posterior": posterior, "horizon": prior, "unrolling": unrolling}
+        settings = {key: value for key, value in vars(experiment).items() if key in OBJECTIVES.keywords(name)}
+        objective: Objective = OBJECTIVES.build(name, experiment.objective_options, **{**settings, **parts})
     return objective.to(experiment.device)
 
 
