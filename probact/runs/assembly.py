@@ -11,7 +11,7 @@ from probact.inference.posteriors.base import NO_HALTING, POSTERIORS, HaltingPos
 from probact.inference.priors import Prior
 from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
-from probact.rules.hand_designed import HandDesigned
+from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
@@ -21,8 +21,7 @@ from probact.unrolling.walk import Unrolling
 
 def build_family(experiment: Experiment) -> OptimizeeFamily:
     """The family with its options."""
-    family: OptimizeeFamily = FAMILIES.build(experiment.family, dict(experiment.family_options))
-    return family
+    return FAMILIES.build(experiment.family, experiment.family_options)
 
 
 def family_judged(experiment: Experiment) -> Experiment:
@@ -53,7 +52,7 @@ def build_objective(experiment: Experiment) -> Objective:
             posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu)
         parts = {"rule": rule, "posterior": posterior, "horizon": prior, "unrolling": unrolling}
         settings = {key: value for key, value in vars(experiment).items() if key in OBJECTIVES.keywords(name)}
-        objective: Objective = OBJECTIVES.build(name, experiment.objective_options, **{**settings, **parts})
+        objective = OBJECTIVES.build(name, experiment.objective_options, **{**settings, **parts})
     return objective.to(experiment.device)
 
 
@@ -98,7 +97,7 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
 
 def check_imitation(experiment: Experiment) -> None:
     """:raises ValueError: if the teacher is not a hand-designed rule, or if the student is."""
-    if not issubclass(RULES[experiment.imitate], HandDesigned):
+    if experiment.imitate not in hand_designed():
         raise ValueError(f"imitate: expected a hand-designed rule, got {experiment.imitate!r}")
-    if issubclass(RULES[experiment.rule], HandDesigned):
+    if experiment.rule in hand_designed():
         raise ValueError(f"imitate: expected a rule with weights that learns, got {experiment.rule!r}")

@@ -40,7 +40,7 @@ class Setting:
     above: float | None = None
     at_least: float | None = None
     below: float | None = None
-    parts: Registry | None = None
+    parts: Registry[Any] | None = None
     names: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     several: bool = False

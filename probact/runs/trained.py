@@ -98,7 +98,7 @@ class TrainedOptimizer:
             raise ValueError(f"{path}: expected a {what} of format {FORMAT!r}, got {content.get('format')!r}")
         try:
             saved, halting, nu = content["rule"], content["halting"], content["nu"]
-            rule: UpdateRule = RULES.build(saved["name"], saved["options"])
+            rule = RULES.build(saved["name"], saved["options"])
             rule.load_state_dict(saved["weights"])
             posterior = None
             if halting is not None:

@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-Part = TypeVar("Part", bound=type)
+Part = TypeVar("Part")
+Own = TypeVar("Own", bound=type)
 
 
 class UnknownPartError(ValueError):
     """A name that no part has: a plug-in's, perhaps, whose module was not imported."""
 
 
-class Registry:
-    """Name -> class, in the order of registration; those of installed plug-ins come last.
+class Registry(Generic[Part]):
+    """Name -> class of ``Part``, in the order of registration; those of installed plug-ins come last.
 
     A plug-in is an entry point of ``group``: the part's name, and its class or the module that registers it.  Plug-ins
     are loaded when a name is asked for that is not yet known, or all names.  One that fails is named in a warning.
@@ -40,17 +41,17 @@ class Registry:
 
     def __init__(self, kind: str, group: str = "") -> None:
         self.kind = kind
-        self._parts: dict[str, Any] = {}
+        self._parts: dict[str, type[Part]] = {}
         self._group = group
         self._failures: dict[str, str] | None = None  # of plug-ins, by name; None before they are loaded
 
-    def register(self, name: str) -> Callable[[Part], Part]:
+    def register(self, name: str) -> Callable[[Own], Own]:
         """Class decorator: makes the class known as ``name`` and sets its ``name`` attribute.
 
         :raises ValueError: if another class has that name.
         """
 
-        def add(part: Part) -> Part:
+        def add(part: Own) -> Own:
             if name in self._parts:
                 modules = f"{self._parts[name].__module__} and {part.__module__}"
                 raise ValueError(f"{self.kind} {name!r}: expected one class of that name, got those of {modules}")
@@ -62,7 +63,7 @@ class Registry:
 
         return add
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> type[Part]:
         if name not in self:
             raise UnknownPartError(f"unknown {self.kind} {name!r}: choose from {', '.join(self)}{self.why_not(name)}")
         return self._parts[name]
@@ -115,7 +116,7 @@ class Registry:
         parameters = inspect.signature(self[name]).parameters.items()
         return {key: entry.default for key, entry in parameters if entry.default is not inspect.Parameter.empty}
 
-    def build(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> Any:
+    def build(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> Part:
         """Construct ``name`` with user-given ``options`` (str -> str or number) beside ``given``.
 
         Options are the keyword parameters of the class that have a default; a string is read as

@@ -61,7 +61,7 @@ def precision(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def label(registry: Registry, kind: type) -> str:
+def label(registry: Registry[Any], kind: type) -> str:
     """The part's kind and name, for messages.
 
     :raises AssertionError: if it is not registered, or has no docstring for ``list`` to show.

@@ -22,7 +22,7 @@ from probact.support.registry import Registry
 from probact.unrolling.rollout import Rollout, segments, unroll
 from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
-OBJECTIVES = Registry("objective", "probact.objectives")
+OBJECTIVES: Registry[Objective] = Registry("objective", "probact.objectives")
 
 RESOLUTION = 1e-3
 """eps of ``log_loss``, in nats: losses nearer to the floor than this are told apart no more."""

@@ -19,7 +19,7 @@ from probact.unrolling.rollout import Rollout
 if TYPE_CHECKING:
     from probact.inference.objectives.act import ACT
 
-ESTIMATORS = Registry("estimator", "probact.estimators")
+ESTIMATORS: Registry[Estimator] = Registry("estimator", "probact.estimators")
 
 SUMMED: Any = {"enumerate": "parallel"}
 """``infer`` of a site whose values ``TraceEnum_ELBO`` tries all."""

@@ -19,7 +19,7 @@ from probact.unrolling.progress import NUM_FEATURES
 
 NO_HALTING = "none"
 """The name of an optimizer without a halting posterior; the exact one stands in the tables then."""
-POSTERIORS = Registry("halting posterior", "probact.posteriors")
+POSTERIORS: Registry[HaltingDistribution] = Registry("halting posterior", "probact.posteriors")
 
 
 @dataclass(frozen=True)
