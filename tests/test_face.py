@@ -105,10 +105,10 @@ def test_what_is_typed_is_what_is_loaded() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [readme_program(), STRANGER], ids=["readme", "stranger"])
 def test_programs_are_typed_against_the_face_alone(program: str, tmp_path: Path) -> None:
-    """In strict mode, and no name of the face is Any."""
+    """In strict mode, and no name of the face is Any but ``State``, which is whatever a rule makes it."""
     pytest.importorskip("mypy")
     names = sorted({name for found in re.findall(r"from probact import \(?([^)]*?)(?:\)|\n\n)", program)
-                    for name in re.findall(r"\w+", found)})  # fmt: skip
+                    for name in re.findall(r"\w+", found)} - {"State"})  # fmt: skip
     assert names
     revealed = "\n".join(f"reveal_type({name})" for name in names)
     (tmp_path / "program.py").write_text(f"{program}\n{revealed}\n")
