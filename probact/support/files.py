@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,19 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def expanded(path: str | Path) -> Path:
+    """``path`` with the home directory in place of ``~``; as it is where there is none of that name."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
+
+
+def remove_halves(path: Path) -> None:
+    """Remove what ``write_atomically`` of ``path`` left beside it when it was killed; nobody else may be writing it."""
+    for half in path.parent.glob(f".{path.name}-*"):
+        half.unlink(missing_ok=True)
 
 
 def finite_numbers(value: Any) -> Any:
