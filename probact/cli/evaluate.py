@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,7 @@ def evaluate(
         seed=seed,
         cost=cost,
         safeguard=safeguard,
+        tell=partial(click.echo, err=True),
     )
     write(result, data, folder)
     if as_json:
