@@ -12,7 +12,7 @@ from typing import Any
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace ``path`` by ``content``; on any error the file that was there stays as it was.
 
-    :raises OSError: if the folder cannot be written or the disk is full.
+    :raises OSError: if the folder cannot be written or the disk is full; names ``path``.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
@@ -22,7 +22,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)
         temporary.unlink(missing_ok=True)
         raise
 
