@@ -96,7 +96,7 @@ def _continued(context: click.Context, folder: Path) -> Run:
 def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, out: Path | None, ranks: Ranks) -> Run:
     from probact.judging.tuning import with_tuned_rate
     from probact.runs.run import Run, new_folder
-    from probact.training.loop import check
+    from probact.training.loop import begin, check
 
     experiment, source = asked_for(given)
     check_device(experiment.device)
@@ -107,7 +107,9 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
     check(tuned, ranks.num_ranks)
-    return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
+    run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
+    begin(run.chains[0])
+    return run
 
 
 def asked_for(given: dict[str, Any]) -> tuple[Experiment, TrainedOptimizer | None]:

@@ -37,6 +37,14 @@ def train(
         return _train(chain, on_record, should_stop, ranks or Ranks())
 
 
+def begin(chain: Chain) -> None:
+    """Write the checkpoint from before the first meta-step, so that there is one however early a kill comes."""
+    with held(chain.lock):
+        training = MetaTraining(chain.experiment)
+        restore(chain, training)
+        chain.save(training.state_dict())
+
+
 def _train(chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool], ranks: Ranks) -> bool:
     training = MetaTraining(chain.experiment, ranks)
     restore(chain, training)
