@@ -113,7 +113,8 @@ def test_programs_are_typed_against_the_face_alone(program: str, tmp_path: Path)
     revealed = "\n".join(f"reveal_type({name})" for name in names)
     (tmp_path / "program.py").write_text(f"{program}\n{revealed}\n")
     (tmp_path / "mypy.ini").write_text(
-        f"[mypy]\nstrict = true\nuntyped_calls_exclude = pyro, torch\nmypy_path = {ROOT}\ncache_dir = {ROOT / '.mypy_cache'}\n"
+        f"[mypy]\nstrict = true\nuntyped_calls_exclude = pyro, torch\n"
+        f"mypy_path = {ROOT}\ncache_dir = {ROOT / '.mypy_cache'}\n"
         "[mypy-pyro.*]\nignore_missing_imports = true\n[mypy-probact.*]\nfollow_imports = silent\n"
     )
     done = subprocess.run(

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 import probact
-from probact.cli.advice import PLUGIN_HINT, how_to_make, program
+from probact.cli.advice import PLUGIN_HINT, command, how_to_make, program
 from probact.cli.evaluate import evaluate
 from probact.cli.export import export
 from probact.cli.fit import fit
@@ -19,7 +19,7 @@ from probact.cli.prior import prior
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
-from probact.support.ranks import ProcessLostError, Ranks, join
+from probact.support.ranks import MainLostError, ProcessLostError, Ranks, join
 from probact.support.registry import UnknownPartError
 
 
@@ -38,6 +38,7 @@ def _run(ranks: Ranks) -> int:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
+        click.echo("interrupted", err=True)
         code = 130
     except click.ClickException as error:
         _complain(error.format_message())
@@ -65,6 +66,11 @@ def _serve(ranks: Ranks) -> int:
     with asked_to_stop(patient=True) as ranks.asked:
         try:
             train_as_rank(ranks)
+        except MainLostError as lost:
+            if ranks.rank == 1:  # of those that are left one speaks
+                again = command("fit", "--resume", lost)
+                _complain(f"process 0 of this run was lost; continue from its last checkpoint with: {again}")
+            return 2
         except ValueError:
             with suppress(ProcessLostError):
                 ranks.broadcast()  # rank 0 has found the same mistake: it is to speak before any process ends
@@ -75,7 +81,8 @@ def _serve(ranks: Ranks) -> int:
 
 
 def _complain(message: str) -> None:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # the terminal is gone
+        click.echo(f"Error: {' '.join(message.split())}", err=True)
 
 
 @click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
@@ -108,5 +115,5 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
     import_plugins(plugins)
 
 
-for command in (fit, halt_stats, evaluate, export, plot, prior, list_):
-    cli.add_command(command)
+for one in (fit, halt_stats, evaluate, export, plot, prior, list_):
+    cli.add_command(one)

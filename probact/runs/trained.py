@@ -11,6 +11,7 @@ from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES, UpdateRule
 from probact.rules.safeguarded import Safeguarded
 from probact.stopping.base import StopRule
+from probact.support.files import expanded
 from probact.support.missing import MissingError
 from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
@@ -128,6 +129,6 @@ class TrainedOptimizer:
     @classmethod
     def find(cls, source: str | Path) -> Self:
         """By the name of a shipped one, or else from a file."""
-        if str(source) in shipped() or not Path(source).exists():
+        if str(source) in shipped() or not expanded(source).exists():
             return cls.load_named(str(source))
-        return cls.load(Path(source))
+        return cls.load(expanded(source))

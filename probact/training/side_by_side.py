@@ -71,8 +71,8 @@ def train_side_by_side(chains: Sequence[Chain], jobs: int, show: Show, asked: Se
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A process started here never hears Ctrl-C, which is for this one to pass on, not even while it still imports."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """A process started here never hears the terminal, which is for this one to pass on, not even while it imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
