@@ -123,9 +123,8 @@ def evaluate(
     click.echo(f"family {experiment.family}{f' ({options})' if options else ''}, test problems of seed {seed}\n")
     click.echo(text.evaluation_table(result))
     click.echo(f"\n{text.stopping_table(result, best_stops(result))}")
-    click.echo(
-        f"\nwritten to {folder}: evaluation.json, evaluation.nc, {len(list((folder / 'figures').iterdir()))} figures"
-    )
+    figures = len(list((folder / "figures").iterdir()))
+    click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures} figures")
 
 
 def _judged_on(sources: Sequence[Candidate], family: str | None, family_options: Mapping[str, str]) -> Experiment:
