@@ -1,0 +1,33 @@
+"""The loss that a user's loop hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def read_loss(returned: Any, what: str) -> Tensor:
+    """The loss ``(1,)`` in what a closure returned or ``step`` was given: a number, a tensor, or a dict with ``loss``.
+
+    :raises ValueError: if there is no loss of one real number in it.
+    """
+    loss = returned.get("loss") if isinstance(returned, Mapping) else returned
+    if not isinstance(loss, Tensor | Real):
+        got = f"a {type(returned).__name__} without one" if isinstance(returned, Mapping) else type(loss).__name__
+        raise ValueError(f"{what}: expected the loss (a tensor or a number), or a dict with 'loss', got {got}")
+    value = torch.as_tensor(loss).detach()
+    if value.numel() != 1 or value.is_complex():
+        raise ValueError(f"{what}: expected a loss of one number, got shape {tuple(value.shape)}, {value.dtype}")
+    return value.reshape(1)
+
+
+def mean_over_ranks(loss: Tensor) -> Tensor:
+    """The same loss on every rank, so that replicas whose gradients are synchronised stay equal bit for bit."""
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        distributed.all_reduce(loss)
+        loss = loss / distributed.get_world_size()
+    return loss
