@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable
-from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from probact.drop_in import stop as stops
+from probact.drop_in import groups, stop as stops
 from probact.drop_in.cohorts import Cohort, look
-from probact.drop_in.loss import mean_over_ranks, read_loss
-from probact.drop_in.paced import Pace
+from probact.drop_in.loss import mean_over_ranks, not_finite, read_loss
 from probact.drop_in.parameters import fitted, read_gradient, working_zero, write
 from probact.drop_in.state import Standing
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import UpdateRule
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
-from probact.stopping.base import Known
 from probact.stopping.online import OnlineBelief
 from probact.support.trees import Params
-
-OPTIONS = {"lr": 1.0, "weight_decay": 0.0}
-"""Options of a parameter group, and what they are unless given."""
 
 
 class LearnedOptimizer(torch.optim.Optimizer):
@@ -93,7 +86,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self._standing = Standing(OnlineBelief(posterior))
         self._zero: Tensor | None = None
         self._said: set[str] = set()
-        super().__init__(params, dict(OPTIONS))
+        super().__init__(params, dict(groups.OPTIONS))
 
     @classmethod
     def from_pretrained(
@@ -127,19 +120,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Before or between steps; a parameter given twice counts once.
 
-        :raises ValueError: on an option that is not one of ``OPTIONS``, or is no number >= 0.
+        :raises ValueError: on an option other than ``lr`` and ``weight_decay``, or one that is no number >= 0.
         """
-        for name, value in param_group.items():
-            if name in ("params", "param_names", "initial_lr"):
-                continue
-            if name not in OPTIONS:
-                choices = ", ".join(OPTIONS)
-                raise ValueError(f"a parameter group has no option {name!r} here: choose from {choices}")
-            if not isinstance(value, Real | Tensor) or not 0 <= float(value) < math.inf:
-                raise ValueError(f"option {name!r} of a parameter group: expected a number >= 0, got {value!r}")
-        if isinstance(given := param_group["params"], list | tuple):
-            param_group = {**param_group, "params": list({id(param): param for param in given}.values())}
-        super().add_param_group(param_group)
+        super().add_param_group(groups.checked(param_group) if isinstance(param_group, dict) else param_group)
 
     def step(self, closure: Any = None, *, loss: Any = None) -> Any:
         """Look at the current parameters, and make the rule's step unless this is where to stop.
@@ -187,19 +170,15 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self._admit(grads)
         if self._waits(loss, grads):
             return
-        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, self._paces(grads))
+        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, groups.paces(self.param_groups, grads))
         if self.should_stop():
-            assert self.stop is not None
+            fired = "" if self.stop is None else f" ({self.stop.describe()})"
             self._say_once(
-                f"the stop rule ({self.stop.describe()}) fired at step {standing.stopped_at}, and steps go on: leave "
-                "the loop when should_stop(), or say stop=None, or freeze_when_stopped=True"
+                f"the stop rule{fired} fired at step {standing.stopped_at}, and steps go on: leave the loop where "
+                "should_stop() is true, or say stop=None, or freeze_when_stopped=True"
             )
-        elif standing.steps:
-            known = standing.belief.take_in(standing.steps, seen)
-            standing.hazard = known.hazard
-            if self._decide(known):
-                standing.stopped_at = standing.steps
-                return
+        elif standing.steps and standing.decides(self.stop, seen):
+            return
         for place, carry in ahead.items():
             for name in carry.params.keys() & grads.keys():
                 write(params[name], carry.params[name])
@@ -219,37 +198,17 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
         :raises FloatingPointError: if that has lasted.
         """
-        standing = self._standing
-        bad = [f"the gradient of parameter {name}" for name, grad in grads.items() if not bool(grad.isfinite().all())]
-        if not bool(loss.isfinite()):
-            bad.insert(0, f"the loss ({loss.item()})")
+        standing, bad = self._standing, not_finite(loss, grads)
         standing.num_lost = standing.num_lost + 1 if bad else 0
         if bad and self.patience_for_nan is not None and standing.num_lost >= self.patience_for_nan:
             raise FloatingPointError(
-                f"after step {standing.steps}: {bad[0]} was not finite {standing.num_lost} times in a row "
+                f"after step {standing.steps}: {bad} was not finite {standing.num_lost} times in a row "
                 f"(patience_for_nan={self.patience_for_nan}; None to go on for ever)"
             )
-        return bool(bad) and (standing.num_lost == 1 or not self.rule.recovers)
-
-    def _decide(self, known: Known) -> bool:
-        if self.stop is None:
-            return False
-        standing = self._standing
-        memory = self.stop.init(known.loss) if standing.stop_memory is None else standing.stop_memory
-        score, standing.stop_memory = self.stop.score(known, memory)
-        return bool(score >= self.stop.threshold)
+        return bad is not None and (standing.num_lost == 1 or not self.rule.recovers)
 
     def _params(self) -> dict[str, Tensor]:
-        """All parameters by their places, "0", "1", ..."""
-        every = (param for group in self.param_groups for param in group["params"])
-        return {str(place): param for place, param in enumerate(every)}
-
-    def _paces(self, grads: Params) -> dict[str, Pace]:
-        groups = (group for group in self.param_groups for _ in group["params"])
-        return {
-            str(place): Pace(float(group["lr"]), float(group["weight_decay"]), str(place) in grads)
-            for place, group in enumerate(groups)
-        }
+        return groups.by_place(self.param_groups)
 
     def _fit(self) -> Tensor:
         """Bring rule, posterior and memory to where and what the parameters are now; a zero ``(1,)`` of that type."""
@@ -308,13 +267,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """Where the optimization stands, without the weights of rule and posterior; loads with ``weights_only``."""
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
-        groups, start = [], 0
-        for group in self.param_groups:
-            options = {name: value for name, value in group.items() if name != "params"}
-            groups.append({**options, "params": list(range(start, start := start + len(group["params"])))})
-        groups[0]["standing"] = self._standing.to_state(self.rule, self.stop, self._fit())
+        packed = groups.packed(self.param_groups)
+        packed[0]["standing"] = self._standing.to_state(self.rule, self.stop, self._fit())
         cohorts = (self.state.get(param, {"cohort": -1}) for param in self._params().values())
-        state_dict: dict[str, Any] = {"state": dict(enumerate(cohorts)), "param_groups": groups}
+        state_dict: dict[str, Any] = {"state": dict(enumerate(cohorts)), "param_groups": packed}
         for post_hook in self._optimizer_state_dict_post_hooks.values():
             state_dict = state_dict if (changed := post_hook(self, state_dict)) is None else changed
         return state_dict
@@ -331,21 +287,20 @@ class LearnedOptimizer(torch.optim.Optimizer):
             state_dict = state_dict if (changed := pre_hook(self, state_dict)) is None else changed
         zero, posterior = self._fit(), self._standing.belief.posterior
         try:
-            groups = [dict(group) for group in state_dict["param_groups"]]
-            sizes = [[len(group["params"]) for group in each] for each in (self.param_groups, groups)]
-            if sizes[0] != sizes[1]:
-                raise ValueError(f"expected groups of {sizes[0]} parameters, got {sizes[1]}")
-            saved = groups[0].pop("standing")
+            packed = [dict(group) for group in state_dict["param_groups"]]
+            if (expected := groups.sizes(self.param_groups)) != (got := groups.sizes(packed)):
+                raise ValueError(f"expected groups of {expected} parameters, got {got}")
+            saved = packed[0].pop("standing")
             standing = Standing.of_state(saved, self.rule, posterior, self.stop, self._params(), zero)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a LearnedOptimizer like this one ({error})") from None
         self._standing = standing
-        for group, options in zip(self.param_groups, groups, strict=True):
+        for group, options in zip(self.param_groups, packed, strict=True):
             group.update({name: value for name, value in options.items() if name != "params"})
         self._list_cohorts()
         for post_hook in self._optimizer_load_state_dict_post_hooks.values():
             post_hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For ``copy`` and ``pickle``, as ``torch.optim`` without hooks and without what a scheduler puts on ``step``."""
+        """For ``copy`` and ``pickle``: without hooks, as in ``torch.optim``, and a scheduler's wrapper of ``step``."""
         return {name: value for name, value in vars(self).items() if name != "step" and not name.endswith("_hooks")}

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from probact.support.trees import Params
+
 
 def read_loss(returned: Any, what: str) -> Tensor:
     """The loss ``(1,)`` in what a closure returned or ``step`` was given: a number, a tensor, or a dict with ``loss``.
@@ -28,6 +30,17 @@ def read_loss(returned: Any, what: str) -> Tensor:
 def mean_over_ranks(loss: Tensor) -> Tensor:
     """The same loss on every rank, so that replicas whose gradients are synchronised stay equal bit for bit."""
     if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-        distributed.all_reduce(loss)
-        loss = loss / distributed.get_world_size()
+        total = loss.clone()
+        distributed.all_reduce(total)
+        return total / distributed.get_world_size()
     return loss
+
+
+def not_finite(loss: Tensor, grads: Params) -> str | None:
+    """What is infinite or no number: the loss, or the gradient of which parameter; None if nothing is."""
+    if not bool(loss.isfinite()):
+        return f"the loss ({loss.item()})"
+    finite = torch.stack([grad.isfinite().all() for grad in grads.values()])
+    if bool(finite.all()):
+        return None
+    return next(f"the gradient of parameter {name}" for name, fine in zip(grads, finite, strict=True) if not fine)

@@ -50,14 +50,18 @@ class Paced(UpdateRule):
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         reached = map_params(lambda before, grad: before | (grad != 0), state.reached, grads)
         proposed = self.rule.step(grads, state.state, params, loss)
+        if self._is_own and bool(torch.stack([every.all() for every in reached.values()]).all()):
+            return proposed._replace(state=PacedState(proposed.state, reached))
         update = {
             name: self._made(name, torch.where(reached[name], u, 0.0), params[name])
             for name, u in proposed.update.items()
         }
-        state = proposed.state
-        if not all(torch.equal(update[name], u) for name, u in proposed.update.items()):
-            state = self.rule.after_foreign_step(state, update)
+        state = self.rule.after_foreign_step(proposed.state, update)
         return proposed._replace(update=update, state=PacedState(state, reached))
+
+    @property
+    def _is_own(self) -> bool:
+        return all(pace == Pace(1.0, 0.0, True) for pace in self.paces.values())
 
     def _made(self, name: str, update: Tensor, theta: Tensor) -> Tensor:
         pace = self.paces[name]

@@ -46,7 +46,7 @@ def read_gradient(name: str, param: Tensor, like: Tensor) -> Tensor:
         raise ValueError(f"parameter {name}: expected all of it on each rank, got a shard (DTensor)")
     if grad.layout is not torch.strided:
         raise ValueError(
-            f"parameter {name}: expected a dense gradient, got {grad.layout}; layers such as nn.Embedding have sparse=False"
+            f"parameter {name}: expected a dense gradient (nn.Embedding has sparse=False for it), got {grad.layout}"
         )
     return read(grad, like)
 

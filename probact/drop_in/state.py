@@ -17,6 +17,7 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.stopping.base import StopRule
 from probact.stopping.online import OnlineBelief
 from probact.support.trees import State, map_state
+from probact.unrolling.walk import Seen
 
 
 @dataclass
@@ -47,6 +48,17 @@ class Standing:
             (self.stop_memory, belief.halted, belief.hidden, self.hazard), like
         )
 
+    def decides(self, stop: StopRule | None, seen: Seen) -> bool:
+        """Take in what is seen at theta_t, and whether ``stop`` fires there."""
+        known = self.belief.take_in(self.steps, seen)
+        self.hazard = known.hazard
+        if stop is not None:
+            memory = stop.init(known.loss) if self.stop_memory is None else self.stop_memory
+            score, self.stop_memory = stop.score(known, memory)
+            if bool(score >= stop.threshold):
+                self.stopped_at = self.steps
+        return self.stopped_at is not None
+
     def to_state(self, rule: UpdateRule, stop: StopRule | None, like: Tensor) -> dict[str, Any]:
         """What ``of_state`` reads, of the same form before the first look as after it."""
         belief = self.belief
@@ -56,12 +68,12 @@ class Standing:
             "steps": self.steps,
             "stopped_at": self.stopped_at,
             "num_lost": self.num_lost,
-            "cohorts": [{"names": list(cohort.names), "carry": _leaves(cohort.carry)} for cohort in self.cohorts],
+            "cohorts": [{"names": list(cohort.names), "carry": _copied(cohort.carry)} for cohort in self.cohorts],
             "stop": None if stop is None else stop.to_json(),
             "has_looked": self.stop_memory is not None,
-            "stop_memory": _leaves(_memory(stop, like) if self.stop_memory is None else self.stop_memory),
+            "stop_memory": _copied(_memory(stop, like) if self.stop_memory is None else self.stop_memory),
             "has_followed": self.hazard is not None,
-            "belief": _leaves(_followed(belief.posterior, like) if self.hazard is None else followed),
+            "belief": _copied(_followed(belief.posterior, like) if self.hazard is None else followed),
         }
 
     @classmethod
@@ -124,6 +136,11 @@ def _leaves(state: State) -> list[Tensor]:
     leaves: list[Tensor] = []
     map_state(leaves.append, state)
     return leaves
+
+
+def _copied(state: State) -> list[Tensor]:
+    """The same, each with memory of its own: the parts of a state may share it, and checkpoints load in place."""
+    return [leaf.detach().clone() for leaf in _leaves(state)]
 
 
 def _filled(like: State, leaves: list[Tensor]) -> State:
