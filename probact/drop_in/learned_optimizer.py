@@ -167,9 +167,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 raise ValueError("step: expected a gradient, got none: call backward before, or in the closure")
             self._say_once("no parameter has a gradient, so nothing was done: call backward before, or in the closure")
             return
-        self._admit(grads)
         if self._waits(loss, grads):
             return
+        self._admit(grads)
         seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, groups.paces(self.param_groups, grads))
         if self.should_stop():
             fired = "" if self.stop is None else f" ({self.stop.describe()})"
