@@ -9,9 +9,11 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from probact.cli.advice import PLUGIN_HINT
 from probact.problems.data.sets import data_directory_is
 from probact.runs.experiment import SETTINGS
 from probact.runs.settings import Setting
+from probact.support.registry import UnknownPartError
 
 
 class Declared(click.ParamType):  # type: ignore[type-arg]
@@ -22,17 +24,18 @@ class Declared(click.ParamType):  # type: ignore[type-arg]
         self.name = setting.json_type
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
-        return f"[{'|'.join(self.setting.choices())}]" if self.setting.choices else None
+        return f"[{'|'.join(self.setting.choices)}]" if self.setting.choices else None
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return self.setting.read(value) if isinstance(value, str) else self.setting.check(value)
+        except UnknownPartError as error:
+            self.fail(f"{error}; {PLUGIN_HINT}", param, ctx)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        choices = self.setting.choices() if self.setting.choices else ()
-        return [CompletionItem(name) for name in choices if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in self.setting.choices if name.startswith(incomplete)]
 
 
 def setting_option(name: str, filled: bool = False) -> Any:

@@ -18,7 +18,7 @@ from probact.judging.trajectory import Trajectory, record
 from probact.judging.tuning import tuned_rates
 from probact.problems.base import Optimizee, OptimizeeFamily, Score
 from probact.rules.base import RULES, UpdateRule
-from probact.rules.hand_designed import HandDesigned
+from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
@@ -56,7 +56,7 @@ LIMIT = Entry("cg (limit)", "limit")
 
 def references(family: type[OptimizeeFamily]) -> dict[str, Entry]:
     """What trained optimizers are judged against, by name: hand-designed rules, and ``cg``, the limit of quadratics."""
-    baselines = {name: Entry(name, "baseline") for name in RULES if issubclass(RULES[name], HandDesigned)}
+    baselines = {name: Entry(name, "baseline") for name in hand_designed()}
     return {**baselines, "cg": LIMIT} if family.quadratic else baselines
 
 

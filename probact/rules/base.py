@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from probact.support.registry import Registry
 from probact.support.trees import Params, State
 
-RULES = Registry("rule")
+RULES: Registry[UpdateRule] = Registry("rule", "probact.rules")
 
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""

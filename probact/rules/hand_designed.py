@@ -42,6 +42,11 @@ class HandDesigned(UpdateRule):
         """The update and the next state."""
 
 
+def hand_designed() -> dict[str, type[HandDesigned]]:
+    """Name -> class of all rules that have a learning rate and no weights."""
+    return {name: rule for name in RULES if issubclass(rule := RULES[name], HandDesigned)}
+
+
 @RULES.register("sgd")
 class SGD(HandDesigned):
     """Gradient descent, -lr g."""

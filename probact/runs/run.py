@@ -27,6 +27,7 @@ from probact.runs.experiment import Experiment, checked, settings_in
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
 from probact.support.missing import MissingError
+from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
 
 FORMAT = "probact checkpoint 1"
@@ -184,6 +185,8 @@ class Run:
                 raise ValueError(f"seed: expected a list of seeds, got {seeds!r}")
             seeds = tuple(checked("seed", seed) for seed in seeds)
             experiment = Experiment.create(**{**settings, "seed": seeds[0]})
+        except UnknownPartError as error:
+            raise UnknownPartError(f"{path}: {error}") from None
         except ValueError as error:
             raise ValueError(f"{path}: not an experiment ({error})") from None
         return cls(folder, experiment, seeds)

@@ -13,6 +13,7 @@ from probact.runs.assembly import build_family, check_trainable
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.runs.trained import TrainedOptimizer
+from probact.support.plugins import import_plugins, imported_plugins
 from probact.support.randomness import random_stream
 from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.meta_training import MetaTraining
@@ -34,7 +35,7 @@ def train(
     try:
         if not ranks.alone:
             order = {"experiment": chain.experiment.to_json(), "state": training.state_dict()}
-            ranks.broadcast({**order, "data": str(data_directory())})
+            ranks.broadcast({**order, "data": str(data_directory()), "plugins": imported_plugins()})
         for record in training:
             chain.log(record)
             on_record(record)
@@ -77,6 +78,7 @@ def train_as_rank(ranks: Ranks) -> None:
     :raises ProcessLostError: if rank 0 ended without that, as it does after an error.
     """
     while (order := ranks.broadcast()) is not None:
+        import_plugins(order["plugins"])
         experiment, theirs = Experiment.from_json(order["experiment"]), Path(order["data"])
         ranks.use_device(experiment.device)
         training = MetaTraining(experiment, ranks)

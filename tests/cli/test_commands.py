@@ -12,8 +12,8 @@ import pytest
 import torch
 import xarray as xr
 
-from probact.inference.objectives.act import ESTIMATORS
 from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import POSTERIORS
 from probact.problems.base import FAMILIES
 from probact.problems.data.sets import VARIABLE
