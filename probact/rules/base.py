@@ -50,3 +50,7 @@ class UpdateRule(nn.Module, ABC):
         :param params: theta_t, name -> ``(L, *shape)``.
         :param loss: loss at ``params``, ``(L,)``, without graph.
         """
+
+    def after_foreign_step(self, state: State, update: Params) -> State:
+        """``state`` after ``step`` as it is if ``update`` was made in place of the step proposed."""
+        return state
