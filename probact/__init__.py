@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from probact.drop_in.learned_optimizer import LearnedOptimizer as LearnedOptimizer
     from probact.inference import exact as exact
-    from probact.inference.objectives.act import ACT as ACT, ESTIMATORS as ESTIMATORS
+    from probact.inference.objectives.act import ACT as ACT
     from probact.inference.objectives.base import OBJECTIVES as OBJECTIVES, Objective as Objective
+    from probact.inference.objectives.estimators import ESTIMATORS as ESTIMATORS, Estimator as Estimator
     from probact.inference.objectives.losses import LogLoss as LogLoss, SumOfLosses as SumOfLosses
     from probact.inference.objectives.ponder import PonderCost as PonderCost
     from probact.inference.posteriors.base import (
@@ -54,7 +55,8 @@ _HOME = {
     "Budget": "stopping.rules",
     "Conditioned": "inference.posteriors.conditioned",
     "Cumulative": "stopping.rules",
-    "ESTIMATORS": "inference.objectives.act",
+    "ESTIMATORS": "inference.objectives.estimators",
+    "Estimator": "inference.objectives.estimators",
     "Experiment": "runs.experiment",
     "FAMILIES": "problems.base",
     "GradientNorm": "stopping.rules",
@@ -104,4 +106,4 @@ if not TYPE_CHECKING:  # a type checker knows the names above and no others
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = import_module(f"{__name__}.{_HOME[name]}")
-        return module if _HOME[name].endswith(f".{name}") else getattr(module, name)
+        return getattr(module, name, module)
