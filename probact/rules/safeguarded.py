@@ -9,9 +9,16 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import Step, UpdateRule
-from probact.rules.harm import Losses
 from probact.support.trees import Params, State, map_params, map_state, per_problem
 
+MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
+"""Weight of the newest loss in its running mean, and of the newest deviation in the noise."""
+FIRST_NOISE = 0.05
+"""The noise to begin with, as a share of the first loss."""
+TOLERANCE = 4.0
+"""How far above the best the loss may be, in units of the noise."""
+CALM = 0.9
+"""What each loss leaves of the noise at the best iterate, so that rises do not widen the tolerance."""
 SHRINK, GROW, LEAST_SHORTENING = 0.5, 1.02, 1e-9
 """Factors of the shortening, and its lower end."""
 
@@ -20,33 +27,46 @@ class Guard(NamedTuple):
     """What the safeguard remembers beside the wrapped rule's ``state``; all but ``best_params`` without graph.
 
     :ivar best_params: theta*, name -> ``(L, *shape)``.
-    :ivar losses: what has been seen, and the verdict on the last look.
-    :ivar shortening: rho, ``(L,)``.
+    :ivar best, calm: the score of theta*, and the noise there, each ``(L,)``.
+    :ivar mean, noise, shortening, num_seen: mean, noise, rho and t, each ``(L,)``.
+    :ivar rise: how far above the best the loss was from which it has just come back, ``(L,)``; else 0.
     """
 
     state: State
     best_params: Params
-    losses: Losses
+    best: Tensor
+    calm: Tensor
+    mean: Tensor
+    noise: Tensor
     shortening: Tensor
-    tries: Tensor
+    num_seen: Tensor
+    rise: Tensor
 
 
 class Safeguarded(UpdateRule):
     """``rule``, which goes back to the best iterate when the loss gets lost, and from there on with shorter steps.
 
-    With u_t what the wrapped rule proposes at theta_t, theta* the best iterate, and what the loss there is by
-    ``harm.Losses``, for each problem apart::
+    With f_t the loss at theta_t, u_t what the wrapped rule proposes there, and for each problem apart::
 
-        high for the first time:  theta_{t+1} = theta_t, and the wrapped rule forgets this look
-        lost:                     theta_{t+1} = theta*, and the wrapped rule starts afresh
-        else:                     theta_{t+1} = theta_t + rho u_t
-                                  with rho <- rho / 2 if the verdict at theta* is harm, else min(1, 1.02 rho)
+        noise_t = noise + 0.02 (min(|f_t - mean|, 2 noise if f_t > mean) - noise)    from noise = 0.05 |f_0|;
+        mean_t = mean + max(1 / t, 0.1) (f_t - mean)           mean and noise are those of the step before
+        theta*, best = argmin, min of max(f, mean) over the steps 0..t
 
-    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  An update that is not finite
-    counts as a loss that is not, and so does, in ``walk.advance``, a gradient.  One bad minibatch costs one step.
+        min(f_t, mean_t) <= best + 4 noise_t:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
+        else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- best;  noise <- calm <- 0.9 calm, calm the noise at
+                    theta*;  the wrapped rule starts afresh
+        lost again, back at theta*, by more than half as much:  no step did it but noise or another task;  it goes on,
+                    and best <- mean <- f_t
 
-    The best is a bound on what has been looked at.  The iterate after the last look has not been: see ``settled``.
-    Adding theta* - theta_t rounds, so that from 1e8 away it takes two steps.
+    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean
+    must agree, so that neither a lucky minibatch makes a best iterate nor an unlucky one a loss.  Once a descent is
+    over, Gaussian noise leaves the tolerance in less than 1 % of 1,000-step runs; noise with heavy tails below does so
+    more often.  No rise outruns the tolerance, as rises let the noise grow by 2 % a step at most.  An update that is
+    not finite counts as lost, and so does, in ``walk.advance``, a loss or gradient.
+
+    The best is a bound on what has been looked at.  The iterate after the last look has not been.  While the noise is
+    still large, the loss may be above the best by 4 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
+    takes two steps.
     """
 
     recovers: ClassVar[bool] = True
@@ -59,47 +79,71 @@ class Safeguarded(UpdateRule):
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))
-        return Guard(self.rule.init(params), params, Losses.init(zero), zero + 1, zero)
+        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero, zero)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
         finite = torch.stack([u.detach().isfinite().flatten(1).all(1) for u in proposed.update.values()]).all(0)
-        losses = state.losses.take_in(torch.where(finite, loss.detach(), math.inf))
-        tries = torch.where(losses.is_best & ~losses.is_harm, 0.0, state.tries + losses.is_harm)
-        rho = torch.where(losses.is_harm, SHRINK ** tries.clamp_max(2), GROW) * state.shortening
-        guard = Guard(
-            proposed.state,
-            _where(losses.is_best, params, state.best_params),
-            losses,
-            torch.where(losses.is_high, state.shortening, rho.clamp(LEAST_SHORTENING, 1.0)),
-            tries,
-        )
+        guard, is_lost = _watch(state, params, loss.detach(), finite)
         if not bool((guard.shortening == 1).all()):  # a shortening of 1 changes nothing
             proposed = proposed._replace(
                 update=map_params(lambda u: per_problem(guard.shortening, u) * u, proposed.update)
             )
-        if bool(losses.is_high.any()):
-            back = map_params(torch.sub, guard.best_params, params)
-            back = _where(losses.is_lost, back, map_params(torch.zeros_like, back))
-            restarted = _where(losses.is_lost, self.rule.init(params), state.state)
-            proposed = proposed._replace(update=_where(losses.is_high, back, proposed.update))
-            guard = guard._replace(state=_where(losses.is_high, restarted, proposed.state))
-        return proposed._replace(state=guard)
+        if bool(is_lost.any()):
+            proposed = self._rescue(proposed, guard, params, is_lost)
+        shortening = torch.where(is_lost, SHRINK * guard.shortening, GROW * guard.shortening).clamp(
+            LEAST_SHORTENING, 1.0
+        )
+        return proposed._replace(state=guard._replace(state=proposed.state, shortening=shortening))
 
-    @staticmethod
-    def settled(guard: Guard, params: Params) -> Params:
-        """Where to end: ``params`` that were last looked at, or theta* where the loss there was high."""
-        return _where(guard.losses.is_high, guard.best_params, params)
+    def _rescue(self, proposed: Step, guard: Guard, params: Params, is_lost: Tensor) -> Step:
+        """``proposed`` with the way back and a fresh state where ``is_lost (L,)``."""
 
+        def choose(back: Tensor, on: Tensor) -> Tensor:
+            return torch.where(per_problem(is_lost, on), back, on)
 
-def _where(chosen: Tensor, one: State, other: State) -> State:
-    """``one`` for the problems that are ``chosen (L,)``, else ``other``."""
-    parts: list[Tensor] = []
-    map_state(parts.append, one)
-    those = iter(parts)
-    return map_state(lambda tensor: torch.where(per_problem(chosen, tensor), next(those), tensor), other)
+        update = map_params(lambda best, now, u: choose(best - now, u), guard.best_params, params, proposed.update)
+        fresh: list[Tensor] = []
+        map_state(fresh.append, self.rule.init(params))
+        parts = iter(fresh)
+        restarted = map_state(lambda tensor: choose(next(parts), tensor), proposed.state)
+        return proposed._replace(update=update, state=restarted)
 
 
 def bare(rule: UpdateRule) -> UpdateRule:
     """``rule`` without the safeguard, if it wears one."""
     return rule.rule if isinstance(rule, Safeguarded) else rule
+
+
+def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[Guard, Tensor]:
+    """The guard with the loss at ``params`` taken in, and which problems are lost, ``(L,)`` bool."""
+    first = guard.num_seen == 0
+    count = guard.num_seen + 1
+    change = torch.where(first, 0.0, loss - guard.mean)
+    deviation = torch.minimum(change, 2 * guard.noise).abs()
+    noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(deviation, NOISE_WEIGHT))
+    mean = torch.where(first, loss, guard.mean + change * (1 / count).clamp_min(MEAN_WEIGHT))
+    score = torch.maximum(loss, mean)
+    better = first | (score < guard.best)
+    best = torch.where(better, score, guard.best)
+    is_lost = (torch.minimum(loss, mean) > best + TOLERANCE * noise) | ~finite
+    rise = torch.where(finite, loss - best, math.inf)
+    is_new = is_lost & finite & (guard.rise > 0) & (rise > 0.5 * guard.rise)
+    better, is_lost = better | is_new, is_lost & ~is_new
+    best, mean = torch.where(is_new, loss, best), torch.where(is_new, loss, mean)
+    best_params = map_params(
+        lambda now, before: torch.where(per_problem(better, now), now, before), params, guard.best_params
+    )
+    calm = torch.where(better, noise, guard.calm)
+    calm = torch.where(is_lost, CALM * calm, calm)
+    mean, noise = torch.where(is_lost, best, mean), torch.where(is_lost, calm, noise)
+    taken_in = guard._replace(
+        best_params=best_params,
+        best=best,
+        calm=calm,
+        mean=mean,
+        noise=noise,
+        num_seen=count,
+        rise=torch.where(is_lost, rise, 0.0),
+    )
+    return taken_in, is_lost

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from probact.problems.base import Optimizee, value_and_grad
-from probact.rules.base import STAND_IN_LOSS, UpdateRule
+from probact.rules.base import UpdateRule
 from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
 from probact.unrolling import progress as progress_features
+
+STAND_IN_LOSS = 1e30
+"""What stands for a loss that is not finite, where a rule is to recover from it."""
 
 
 class Carry(NamedTuple):

@@ -96,6 +96,19 @@ def test_noise_of_minibatches_is_no_loss(noise: torch.distributions.Distribution
     assert float((state.shortening < 1).float().mean()) == 1
 
 
+@pytest.mark.parametrize("rise", [10.0, 1e3, 1e6])
+def test_another_task_is_learned(rise: float) -> None:
+    """From step 60 on the optimum is elsewhere, and where the old one was the loss is higher by ``rise``."""
+    rule, goal = Safeguarded(RULES["sgd"](lr=0.1)), rise**0.5
+    params = {"theta": torch.full((1, 1), 1.0)}
+    state = rule.init(params)
+    for step in range(240):
+        off = params["theta"] - goal * (step >= 60)
+        update, state, _ = rule.step({"theta": 2 * off}, state, params, off.square().sum(1) + 0.1)
+        params = {"theta": params["theta"] + update["theta"]}
+    assert float((params["theta"] - goal).square()) < 0.1 * rise
+
+
 @pytest.mark.parametrize(("family", "rate"), [("regression", 0.3), ("digits", 300.0)])
 def test_batched_is_one_by_one(family: str, rate: float, double: None) -> None:
     rule = Safeguarded(RULES["sgd"](rate))
