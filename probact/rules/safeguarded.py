@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -29,7 +28,6 @@ class Guard(NamedTuple):
     :ivar best_params: theta*, name -> ``(L, *shape)``.
     :ivar best, calm: the score of theta*, and the noise there, each ``(L,)``.
     :ivar mean, noise, shortening, num_seen: mean, noise, rho and t, each ``(L,)``.
-    :ivar rise: how far above the best the loss was from which it has just come back, ``(L,)``; else 0.
     """
 
     state: State
@@ -40,7 +38,6 @@ class Guard(NamedTuple):
     noise: Tensor
     shortening: Tensor
     num_seen: Tensor
-    rise: Tensor
 
 
 class Safeguarded(UpdateRule):
@@ -55,8 +52,6 @@ class Safeguarded(UpdateRule):
         min(f_t, mean_t) <= best + 4 noise_t:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
         else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- best;  noise <- calm <- 0.9 calm, calm the noise at
                     theta*;  the wrapped rule starts afresh
-        lost again, back at theta*, by more than half as much:  no step did it but noise or another task;  it goes on,
-                    and best <- mean <- f_t
 
     The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean
     must agree, so that neither a lucky minibatch makes a best iterate nor an unlucky one a loss.  Once a descent is
@@ -79,7 +74,7 @@ class Safeguarded(UpdateRule):
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))
-        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero, zero)
+        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
@@ -127,23 +122,11 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     better = first | (score < guard.best)
     best = torch.where(better, score, guard.best)
     is_lost = (torch.minimum(loss, mean) > best + TOLERANCE * noise) | ~finite
-    rise = torch.where(finite, loss - best, math.inf)
-    is_new = is_lost & finite & (guard.rise > 0) & (rise > 0.5 * guard.rise)
-    better, is_lost = better | is_new, is_lost & ~is_new
-    best, mean = torch.where(is_new, loss, best), torch.where(is_new, loss, mean)
     best_params = map_params(
         lambda now, before: torch.where(per_problem(better, now), now, before), params, guard.best_params
     )
     calm = torch.where(better, noise, guard.calm)
     calm = torch.where(is_lost, CALM * calm, calm)
     mean, noise = torch.where(is_lost, best, mean), torch.where(is_lost, calm, noise)
-    taken_in = guard._replace(
-        best_params=best_params,
-        best=best,
-        calm=calm,
-        mean=mean,
-        noise=noise,
-        num_seen=count,
-        rise=torch.where(is_lost, rise, 0.0),
-    )
+    taken_in = guard._replace(best_params=best_params, best=best, calm=calm, mean=mean, noise=noise, num_seen=count)
     return taken_in, is_lost

@@ -112,7 +112,7 @@ class Subspace(UpdateRule):
         weight = weight * unit
         weight = torch.cat([weight[..., :NUM_GRADIENTS] + of_length * relative, weight[..., NUM_GRADIENTS:]], -1)
         update = torch.cat([(weight[:, k, None] @ part).squeeze(1) for k, part in enumerate(basis)], 1)
-        update = memory.trust.guard(update, len(params), self.first_share)
+        update = memory.trust.guard(update, len(params))
         memory = memory.moved(update.detach())
         return Step(unflatten(update, params), SubspaceState(hidden, memory), hidden[-1][0].mean(1))
 
