@@ -11,7 +11,7 @@ from typing import Any, Self
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
-from probact.problems.base import FAMILIES
+from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
 from probact.runs.settings import Setting, schema_of, setting
@@ -147,6 +147,10 @@ class Experiment:
             raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
         if self.freeze_rule and not self.begin_with:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
+
+    def build_family(self) -> OptimizeeFamily:
+        """The family with its options; it reads its data when it is first sampled."""
+        return FAMILIES.build(self.family, self.family_options)
 
     @classmethod
     def create(cls, /, **given: Any) -> Self:
