@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from probact.support.extras import install, is_installed
 from probact.support.missing import MissingError, Thing
 from probact.support.plugins import imported_plugins
 
@@ -33,3 +34,10 @@ def command(*words: object) -> str:
 def how_to_make(missing: MissingError) -> str:
     """The command that makes what is missing."""
     return command(*(word.format(folder=missing.folder) for word in _MAKES[missing.thing]))
+
+
+def figures_in(folder: Path) -> str:
+    """How many figures were drawn to ``folder``, or how to get some."""
+    if not is_installed("plots"):
+        return f"no figures, for which: {install('plots')}"
+    return f"{len(list(folder.iterdir()))} figures"

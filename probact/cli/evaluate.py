@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from probact.cli.advice import command
+from probact.cli.advice import command, figures_in
 from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option
 from probact.problems.base import FAMILIES
 from probact.reports import text
@@ -133,8 +133,7 @@ def evaluate(
 def _show(result: Evaluation, best: Sequence[BestStop], folder: Path) -> None:
     click.echo(text.evaluation_table(result))
     click.echo(f"\n{text.stopping_table(result, best)}")
-    figures = len(list((folder / "figures").iterdir()))
-    click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures} figures")
+    click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures_in(folder / 'figures')}")
 
 
 def _export(source: Candidate, worn: BestStop) -> str:

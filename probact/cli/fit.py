@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from probact.cli.advice import command
+from probact.cli.advice import command, figures_in
 from probact.cli.options import Place, data_directory_option, experiment_options, option_text, read_config
 from probact.cli.progress import progress
 from probact.reports import text
@@ -78,7 +78,7 @@ def fit(
     summary = report(run)
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
-    click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
+    click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
     click.echo(f"next: {command('halt-stats', run.folder)}")
 
 

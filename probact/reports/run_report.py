@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from probact.judging.problem_sets import held_out_problems, reported_steps
 from probact.judging.trajectory import loss_curve, losses_at
 from probact.judging.tuning import tuned_rates
-from probact.reports import halting_figures, halting_statistics, posterior_file, posterior_tree
+from probact.reports import halting_statistics, posterior_file, posterior_tree
 from probact.reports.halting_statistics import HaltingStatistics
 from probact.rules.base import RULES
 from probact.runs.assembly import family_judged
 from probact.runs.run import Run
+from probact.support.extras import is_installed
 from probact.support.files import write_atomically
 
 
@@ -42,7 +43,10 @@ class Summary(HaltingStatistics):
 
 
 def report(run: Run) -> Summary:
-    """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary."""
+    """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary.
+
+    Without the extra ``plots`` there are no figures.
+    """
     begun = time.perf_counter()
     experiment = family_judged(run.experiment)
     problems = held_out_problems(experiment)
@@ -50,7 +54,10 @@ def report(run: Run) -> Summary:
     tree = posterior_tree.to_datatree(experiment, objectives, problems)
     statistics = halting_statistics.halting_statistics(tree)
     posterior_file.save(tree, run.posterior)
-    halting_figures.draw_all(tree, run.records(), run.figures)
+    if is_installed("plots"):
+        from probact.reports.halting_figures import draw_all
+
+        draw_all(tree, run.records(), run.figures)
     data = posterior_file.tables(tree)
     steps = reported_steps(experiment.horizon)
     finite = data.loss_path.where(abs(data.loss_path) != math.inf).mean(("chain", "optimizee"))
