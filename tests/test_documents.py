@@ -62,6 +62,12 @@ def test_the_map_is_short_and_whole() -> None:
     assert rooms <= set(re.findall(r"`(\w+)`", section))
 
 
+def test_the_table_of_faults_names_tests_that_are_there() -> None:
+    named = re.findall(r"`(\w+/test_\w+\.py)`", (ROOT / "tests" / "FAULTS.md").read_text())
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / "tests" / path).exists()] == []
+
+
 def test_the_parts_shown_keep_their_promises(tmp_path: Path) -> None:
     code = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     (tmp_path / "shown.py").write_text("\n".join(code))
