@@ -104,4 +104,4 @@ if not TYPE_CHECKING:  # a type checker knows the names above and no others
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = import_module(f"{__name__}.{_HOME[name]}")
-        return module if _HOME[name].endswith(f".{name}") else getattr(module, name)
+        return getattr(module, name, module)

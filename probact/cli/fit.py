@@ -76,8 +76,29 @@ def fit(
     summary = report(run)
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
+    if note := text.training_note(summary):
+        click.echo(f"\n{note}")
     click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
+    _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
+
+
+def _complain_of_failures(run: Run) -> None:
+    """End with exit code 1 if a training skipped most of its updates: what it reports is near the untrained rule."""
+    failed = False
+    for label, records in run.records().items():
+        end = records[-1] if records else {"step": 0, "skipped": 0}
+        updates = end.get("updates", end["step"])
+        if 2 * end["skipped"] > updates:
+            failed = True
+            click.echo(
+                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because no problem "
+                f"of their batches had a finite loss and gradient (rule {run.experiment.rule!r}, "
+                f"family {run.experiment.family!r})",
+                err=True,
+            )
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _continued(context: click.Context, folder: Path) -> Run:

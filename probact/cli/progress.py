@@ -26,11 +26,12 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
         def show(record: Record) -> None:
             shown.update(record.step - shown.n)
             halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
-            shown.set_postfix_str(f"loss {record.loss:.4g}{halting} |g| {record.grad_norm:.2g}")
+            lost = f"  {record.left_out} problems diverged, {record.skipped} updates skipped" if record.left_out else ""
+            shown.set_postfix_str(f"loss {record.loss:.4g}{halting} |g| {record.grad_norm:.2g}{lost}")
             if not terminal and record.validation is not None:
                 click.echo(
                     f"{label}: meta-step {record.step}/{experiment.meta_steps}"
-                    f"  validation {record.validation:.4g}{halting}  |g| {record.grad_norm:.2g}",
+                    f"  validation {record.validation:.4g}{halting}  |g| {record.grad_norm:.2g}{lost}",
                     err=True,
                 )
 

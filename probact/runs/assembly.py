@@ -17,6 +17,8 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
+from probact.unrolling.progress import NUM_FEATURES
+from probact.unrolling.rollout import Rollout
 from probact.unrolling.walk import Unrolling
 
 
@@ -100,10 +102,24 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
     if not any(weight.requires_grad for weight in objective.parameters()):
         why = "is frozen" if experiment.freeze_rule else "has no weights"
         raise ValueError(f"nothing to train: rule {experiment.rule!r} {why} and halting is {experiment.halting!r}")
+    if not any(weight.requires_grad for weight in objective.rule.parameters()) and not _teaches_halting(objective):
+        why = "is frozen" if experiment.freeze_rule else "has no weights"
+        raise ValueError(
+            f"nothing to train: rule {experiment.rule!r} {why} and objective {objective.name!r} "
+            f"does not depend on the halting posterior {experiment.halting!r}"
+        )
     if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
         raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
     if experiment.imitate:
         check_imitation(experiment)
+
+
+def _teaches_halting(objective: Objective) -> bool:
+    """Whether the objective has a gradient for the halting posterior, seen on two steps of one problem."""
+    device = next(objective.parameters()).device
+    features = torch.zeros(2, 1, objective.rule.num_features + NUM_FEATURES, device=device)
+    rollout = Rollout(torch.ones(3, 1, device=device), features, {})
+    return objective.capped(2).totals(rollout).requires_grad
 
 
 def check_imitation(experiment: Experiment) -> None:

@@ -44,6 +44,14 @@ def _all(kept: Tensor) -> bool:
     return not torch.compiler.is_compiling() and bool(kept.all())
 
 
+def _finite(loss: Tensor, grads: Params) -> Tensor:
+    """Whether a problem's loss and gradient are, ``(L,)``."""
+    finite = loss.isfinite()
+    for grad in grads.values():
+        finite = finite & grad.isfinite().flatten(1).all(1)
+    return finite
+
+
 class Proposed(NamedTuple):
     """A step that is worked out and not made: what the rule (``(L, F')``) and ``progress.measure`` tell of it."""
 
@@ -57,9 +65,7 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     A problem whose loss or gradient is not finite stops where it is, for good: divergence is data, never NaN in the
     rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``STAND_IN_LOSS`` and gradient 0 there.
     """
-    finite = loss.isfinite()
-    for grad in grads.values():
-        finite = finite & grad.isfinite().flatten(1).all(1)
+    finite = _finite(loss, grads)
     alive = carry.alive if rule.recovers else carry.alive & finite
     seen = alive & finite
     if not (all_seen := _all(seen)):
@@ -144,6 +150,8 @@ class Walk:
     :param carry, step: where to begin; by default at theta_0.
     :param known: nll and its gradient there, if they have been worked out.
     :param unrolling: of it ``truncate`` and ``through_path``.
+    :ivar teaches: whether a problem also counts as diverged where its gradient is not finite; by default in gradient
+        mode.
     """
 
     def __init__(
@@ -161,6 +169,7 @@ class Walk:
         self.step = step
         self.carry = carry or init(rule, optimizee.theta0)
         self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
+        self.teaches = self._learning
         self.known = known
         self._next: Carry | None = None
 
@@ -177,7 +186,7 @@ class Walk:
         else:
             with torch.no_grad():
                 nll, grads = self.optimizee.nll(params), {}
-        finite = alive & nll.isfinite()
+        finite = alive & _finite(nll, grads if self.teaches else {})
         if not _all(finite):
             nll, grads = torch.where(finite, nll, math.inf), _zero_unless(finite, grads)
         return _attach(nll, grads, params) if self._learning else nll
