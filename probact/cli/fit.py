@@ -92,9 +92,8 @@ def _complain_of_failures(run: Run) -> None:
         if 2 * end["skipped"] > updates:
             failed = True
             click.echo(
-                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because no problem "
-                f"of their batches had a finite loss and gradient (rule {run.experiment.rule!r}, "
-                f"family {run.experiment.family!r})",
+                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because every "
+                f"problem of their batches diverged (rule {run.experiment.rule!r}, family {run.experiment.family!r})",
                 err=True,
             )
     if failed:
@@ -120,12 +119,12 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     experiment, source = asked_for(given)
     check_device(experiment.device)
     ranks.use_device(experiment.device)
+    check(experiment, ranks.num_ranks)
     tuned = with_tuned_rate(experiment)
     if tuned.rule_options != experiment.rule_options:
         click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
-    check(tuned, ranks.num_ranks)
     return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
 
 

@@ -16,10 +16,12 @@ from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation,
 from probact.judging.stops import HINDSIGHT, shares, stopped_baselines, verdicts
 from probact.judging.trajectory import record
 from probact.problems.base import Optimizee
+from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
 from probact.support.statistics import rank_correlation
+from probact.unrolling.border import check_family
 
 SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Prices of the steps-against-loss curves, as multiples of the price asked for."""
@@ -43,6 +45,7 @@ def evaluate(
     :param cost: price of a step in nats; by default the experiment's.
     :param safeguard: let all but the baselines wear ``Safeguarded``.
     """
+    check_family(build_family(experiment))
     cost = experiment.step_cost if cost is None else cost
     test, tuning = held_out_problems(experiment, num, seed), tuning_problems(experiment)
     trained = trained_entries(sources, experiment.device, safeguard)

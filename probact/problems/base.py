@@ -127,6 +127,11 @@ class OptimizeeFamily(ABC):
     """Experiment settings (field -> value) that suit this family better than the general defaults."""
 
     @property
+    def label(self) -> str:
+        """For messages: ``family 'quadratic'``."""
+        return f"family {getattr(self, 'name', type(self).__name__)!r}"
+
+    @property
     def members(self) -> Sequence[OptimizeeFamily]:
         """Of a mixture the families that it mixes, which are validated on, tuned and judged one by one; else itself."""
         return (self,)
@@ -140,6 +145,8 @@ def value_and_grad(function: Any, params: Params) -> tuple[Tensor, Params]:
     """``function(params) (L,)`` and its gradient with respect to each problem's own parameters, both detached.
 
     Problems do not share parameters, so the gradient of the sum is each problem's gradient.
+
+    :raises ValueError: if what ``function`` returns has another shape, or no gradient.
     """
     if torch.compiler.is_compiling():  # which knows torch.func, not torch.autograd.grad
         grads, values = torch.func.grad(lambda at: ((found := function(at)).sum(), found), has_aux=True)(
@@ -149,5 +156,16 @@ def value_and_grad(function: Any, params: Params) -> tuple[Tensor, Params]:
     with torch.enable_grad():
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
         values = function(leaves)
+        _check_losses(function, values, len(next(iter(leaves.values()))))
         grads = torch.autograd.grad(values.sum(), list(leaves.values()), materialize_grads=True)
     return values.detach(), dict(zip(leaves, grads, strict=True))
+
+
+def _check_losses(function: Any, values: Any, num: int) -> None:
+    if isinstance(values, Tensor) and values.shape == (num,) and values.requires_grad:
+        return
+    name = getattr(getattr(function, "func", function), "__qualname__", "loss")
+    if not isinstance(values, Tensor) or values.shape != (num,):
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"{name}: expected a loss for each problem, shape (L,) = ({num},), got {got}")
+    raise ValueError(f"{name}: expected a gradient with respect to the parameters, got a loss without (detached?)")

@@ -27,8 +27,8 @@ class Summary(HaltingStatistics):
     :ivar initial_loss, optimum: means over the problems; the optimum is NaN where it is not known.
     :ivar loss_at, start_loss_at, adam_loss_at: step, as text -> mean loss of the trained rule (mean over chains), of
         the same rule before training, and of Adam at ``adam_lr``, which is tuned for step H on other problems.
-    :ivar updates, skipped, left_out: of all chains: updates, those skipped as nothing finite was left to learn from, and
-        training problems that diverged and were left out.
+    :ivar updates, skipped, left_out: of all chains: updates, those skipped as all problems diverged, and how many
+        training problems did and were left out.
     :ivar seconds: of training and report.
     """
 

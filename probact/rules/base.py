@@ -37,6 +37,11 @@ class UpdateRule(nn.Module, ABC):
     recovers: ClassVar[bool] = False
     """Whether the rule finds its own way back from where loss or gradient are not finite: see ``walk.advance``."""
 
+    @property
+    def label(self) -> str:
+        """For messages: ``rule 'adam'``."""
+        return f"rule {getattr(self, 'name', type(self).__name__)!r}"
+
     @abstractmethod
     def init(self, params: Params) -> State:
         """The memory before the first step."""

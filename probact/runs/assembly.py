@@ -24,7 +24,10 @@ from probact.unrolling.walk import Unrolling
 
 def build_family(experiment: Experiment) -> OptimizeeFamily:
     """The family with its options."""
-    family: OptimizeeFamily = FAMILIES.build(experiment.family, dict(experiment.family_options))
+    try:
+        family: OptimizeeFamily = FAMILIES.build(experiment.family, dict(experiment.family_options))
+    except TypeError as error:  # an abstract method that is not there, a constructor that wants more
+        raise ValueError(f"family {experiment.family!r}: {error}") from error
     return family
 
 

@@ -87,6 +87,22 @@ class StopRule(ABC):
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         """The score ``(L,)`` of this step and the next memory (nested tuples of ``(L,)`` tensors)."""
 
+    def checked_score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        """``score``.
+
+        :raises ValueError: if a user's own is not one for each problem.
+        """
+        found: Any = self.score(known, memory)
+        score, *rest = found if isinstance(found, tuple) else (found,)
+        if len(rest) != 1 or not isinstance(score, Tensor) or score.shape != known.loss.shape:
+            got = tuple(score.shape) if isinstance(score, Tensor) and rest else type(found).__name__
+            name = getattr(self, "name", type(self).__name__)
+            raise ValueError(
+                f"stop rule {name!r}: score: expected (score, memory), the score of shape (L,) = "
+                f"{tuple(known.loss.shape)}, got {got}"
+            )
+        return score, rest[0]
+
     def describe(self) -> str:
         """The rule with its threshold, for a table."""
         return f"{self.name} >= {self.threshold:.3g}"

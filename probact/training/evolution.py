@@ -54,8 +54,8 @@ def evolve(
     noise_{j+1}, ..., as long as the last one is the objective.
 
     The halting posterior is not perturbed: its gradient is that of the mean of V_last, by backpropagation through the
-    head alone.  A problem of which either copy is ``unsound`` is left out.  In the returned unroll of the first copies it
-    has diverged.
+    head alone.  A problem of which either copy is ``unsound`` is left out.  In the returned unroll of the first copies
+    it has diverged.
 
     :param sigma: standard deviation of a perturbation.
     :param segment: steps of a segment; None: one segment, which is antithetic evolution strategies on the whole unroll.

@@ -30,6 +30,7 @@ from probact.training.imitation import imitate, teacher_of
 from probact.training.schedule import horizon_at, weight_at
 from probact.training.soundness import as_if_unmoved, unsound
 from probact.training.tally import Tally, Validation, of_all_ranks, tally
+from probact.unrolling.border import check_parts
 from probact.unrolling.rollout import Rollout
 
 
@@ -70,6 +71,7 @@ class MetaTraining:
         if not self._has_begun:
             raise ValueError(f"expected start_from, the weights of {self.experiment.begin_with!r}, before training")
         if self.step == 0 and self.experiment.meta_steps:
+            check_parts(self.family, self.objective.rule)
             self._keep_best(self.validate())  # a training that only does harm leaves what it began with
         while self.step < self.experiment.meta_steps:
             yield self._meta_step()
@@ -134,11 +136,6 @@ class MetaTraining:
                 found = of_all_ranks(own, self.ranks, device, self._weights)
                 if found.spoilt:
                     break
-                if not updates and found.counted == 0 and found.unstarted == found.diverged:
-                    raise ValueError(
-                        f"family {self.experiment.family!r}: expected a finite loss at theta_0, "
-                        f"got none in {found.diverged} problems"
-                    )
                 updates.append((found, self._update(lr)))
             else:
                 return updates

@@ -34,7 +34,7 @@ class Tally(NamedTuple):
 
     :ivar loss: mean over those that count; NaN if none does.
     :ivar mean_halting: the same of E[t], or None without a posterior.
-    :ivar diverged, unstarted: problems that are ``unsound``, and those of them whose loss was not finite at theta_0.
+    :ivar diverged: problems that are ``unsound``.
     :ivar spoilt: whether some of the problems, not all, do not count and have yet been part of the unroll.
     """
 
@@ -42,7 +42,6 @@ class Tally(NamedTuple):
     mean_halting: float | None
     counted: int
     diverged: int
-    unstarted: int
     spoilt: bool
 
 
@@ -54,7 +53,6 @@ def tally(objective: Objective, loss: Tensor, rollout: Rollout, lost: Tensor, di
         mean_halting=_mean_halting(objective, rollout.select(~lost)),
         counted=counted,
         diverged=diverged,
-        unstarted=int((~rollout.nll[0].isfinite()).sum()),
         spoilt=0 < counted < len(lost),
     )
 
@@ -74,7 +72,7 @@ def of_all_ranks(own: Tally, ranks: Ranks, device: str, weights: Sequence[Tensor
     halting = math.nan if own.mean_halting is None else own.mean_halting
     grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
     means = torch.tensor([own.loss, halting], dtype=torch.float64, device=device)
-    mean, (counted, diverged, unstarted, spoilt, *held) = ranks.mean(
+    mean, (counted, diverged, spoilt, *held) = ranks.mean(
         torch.cat([means, *(grad.flatten().double() for grad in grads)]),
         own.counted,
         [*own[2:], *(weight.grad is not None for weight in weights)],
@@ -83,7 +81,7 @@ def of_all_ranks(own: Tally, ranks: Ranks, device: str, weights: Sequence[Tensor
     for weight, holders, part in zip(weights, held, parts, strict=True):
         weight.grad = part.reshape(weight.shape).to(weight.dtype) if holders else None
     loss, halting = mean[:2].tolist()
-    return Tally(loss, None if math.isnan(halting) else halting, counted, diverged, unstarted, spoilt > 0)
+    return Tally(loss, None if math.isnan(halting) else halting, counted, diverged, spoilt > 0)
 
 
 def _mean_halting(objective: Objective, rollout: Rollout) -> float | None:

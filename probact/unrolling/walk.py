@@ -52,6 +52,14 @@ def _finite(loss: Tensor, grads: Params) -> Tensor:
     return finite
 
 
+def _check_update(rule: UpdateRule, update: Params, params: Params) -> None:
+    """:raises ValueError: if a user's own rule moves something other than the parameters."""
+    for name, tensor in params.items():
+        if name not in update or update[name].shape != tensor.shape:
+            got = f"shape {tuple(update[name].shape)}" if name in update else f"names {', '.join(update) or 'none'}"
+            raise ValueError(f"{rule.label}: step: expected an update of {name!r} of {tuple(tensor.shape)}, got {got}")
+
+
 class Proposed(NamedTuple):
     """A step that is worked out and not made: what the rule (``(L, F')``) and ``progress.measure`` tell of it."""
 
@@ -71,6 +79,7 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     if not (all_seen := _all(seen)):
         loss, grads = torch.where(seen, loss, STAND_IN_LOSS if rule.recovers else 0.0), _zero_unless(seen, grads)
     step = rule.step(grads, carry.state, carry.params, loss)
+    _check_update(rule, step.update, carry.params)
     update = step.update if all_seen else _zero_unless(alive, step.update)
     proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
     return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed

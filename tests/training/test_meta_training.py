@@ -148,7 +148,7 @@ def test_loss_that_is_nan_from_the_start(monkeypatch: pytest.MonkeyPatch) -> Non
         return type(optimizee)(**{**vars(optimizee), "target": optimizee.target * math.nan})  # type: ignore[attr-defined]
 
     monkeypatch.setattr(training.family, "sample", broken)
-    with pytest.raises(ValueError, match="family 'quadratic': expected a finite loss at theta_0, got none in 4"):
+    with pytest.raises(ValueError, match="family 'quadratic': nll: expected a finite loss at theta_0, got none in 32"):
         next(iter(training))
 
 

@@ -1,0 +1,41 @@
+"""What a user gave, refused in one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def check_range(
+    what: str, *, at_least: float = -math.inf, above: float = -math.inf, below: float = math.inf, **options: float
+) -> None:
+    """Of ``what``, for example ``rule 'adam'``: each option has to be a finite number within the limits.
+
+    >>> check_range("rule 'adam'", at_least=0, below=1, beta1=0.9, beta2=1.0)
+    Traceback (most recent call last):
+    ValueError: rule 'adam': expected beta2 >= 0 and < 1, got 1.0
+    """
+    limits = (("> ", above), (">= ", at_least), ("< ", below))
+    for name, value in options.items():
+        if not (at_least <= value and above < value < below):
+            said = " and ".join(f"{sign}{limit:g}" for sign, limit in limits if math.isfinite(limit))
+            raise ValueError(f"{what}: expected {name} {said or 'finite'}, got {value}")
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Within, where a user's own code is called, any mistake becomes a ValueError that begins with ``what``.
+
+    What the system refuses, a missing file say, stays what it is.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(what.partition(":")[0]):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raised = "" if isinstance(error, ValueError) else f" raised {type(error).__name__}"
+        raise ValueError(f"{what}{raised}: {reason}") from error

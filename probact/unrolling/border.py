@@ -1,0 +1,143 @@
+"""Mistakes in a user's own family or rule, found once, before it is trained or judged, and named."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probact.problems.base import Optimizee, OptimizeeFamily, value_and_grad
+from probact.rules.base import UpdateRule
+from probact.support.refusals import naming
+
+NUM, MANY = 3, 32
+"""Problems that are drawn to look at, and to find one with a loss where those have none."""
+
+
+def check_parts(family: OptimizeeFamily, rule: UpdateRule) -> None:
+    """``check_family`` and ``check_rule`` for each member of ``family``.
+
+    :raises ValueError: as they do.
+    """
+    device = next((weight.device for weight in rule.parameters()), torch.device("cpu"))
+    for member in family.members:
+        check_rule(rule, check_family(member).to(device))
+
+
+def check_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
+    """Draw some problems and try all that training asks of them; returns them.
+
+    :raises ValueError: that names family and method, what was expected and what it did.
+    """
+    what = family.label
+    with naming(f"{what}: sample"):
+        problems, again = (family.sample(NUM, torch.Generator().manual_seed(seed)) for _ in range(2))
+    if not isinstance(problems, Optimizee):
+        raise ValueError(f"{what}: sample: expected an Optimizee, got {_said(problems)}")
+    _check_tensors(what, problems)
+    first, same = _losses(what, problems, "nll"), _losses(what, again, "nll")
+    if not bool(first.isfinite().any()):
+        more = family.sample(MANY, torch.Generator().manual_seed(seed))
+        if not bool(_losses(what, more, "nll").isfinite().any()):
+            raise ValueError(f"{what}: nll: expected a finite loss at theta_0, got none in {MANY} problems")
+    starts = [torch.equal(a, b) for a, b in zip(problems.theta0.values(), again.theta0.values(), strict=True)]
+    if not (all(starts) and torch.equal(first.nan_to_num(), same.nan_to_num())):
+        raise ValueError(
+            f"{what}: sample: expected the same problems from generators in the same state, got others: "
+            "all random numbers have to come from the generator"
+        )
+    with naming(f"{what}: select"):
+        one = problems.select(torch.tensor([1]))
+    for method in ("nll", "loss") if problems.stochastic else ("nll",):
+        together, alone = _losses(what, problems, method)[1:2], _losses(what, one, method)
+        if not torch.allclose(together, alone, rtol=1e-3, atol=1e-4, equal_nan=True):
+            raise ValueError(
+                f"{what}: {method}: expected the loss of a problem not to depend on the others of its batch, "
+                f"got {together.item():.6g} among {NUM} and {alone.item():.6g} alone"
+            )
+    optimum = problems.optimum()
+    if optimum is not None and optimum.shape != (NUM,):
+        raise ValueError(f"{what}: optimum: expected shape (L,) = ({NUM},) or None, got {_said(optimum)}")
+    return problems
+
+
+def check_rule(rule: UpdateRule, problems: Optimizee) -> None:
+    """Make one step of ``rule`` on ``problems``.
+
+    :raises ValueError: that names rule and method, what was expected and what it did.
+    """
+    what, theta, num = rule.label, problems.theta0, problems.num
+    with torch.no_grad():
+        loss, grads = value_and_grad(problems.nll, theta)
+        with naming(f"{what}: init"):
+            state = rule.init(theta)
+        _check_state(f"{what}: init", state, num)
+        with naming(f"{what}: step"):
+            step = rule.step(grads, state, theta, loss)
+    if not (isinstance(step, tuple) and len(step) == 3 and isinstance(step[0], dict)):
+        raise ValueError(f"{what}: step: expected Step(update, state, features), got {_said(step)}")
+    update, state, features = step
+    shapes, expected = ({key: (tuple(t.shape), t.dtype) for key, t in part.items()} for part in (update, theta))
+    if shapes != expected:
+        raise ValueError(f"{what}: step: expected an update with the names, shapes and types {expected}, got {shapes}")
+    _check_state(f"{what}: step: state", state, num)
+    if not isinstance(features, Tensor) or features.shape != (num, rule.num_features):
+        raise ValueError(
+            f"{what}: step: expected features of shape (L, num_features) = ({num}, {rule.num_features}), "
+            f"got {_said(features)}"
+        )
+    usable = torch.stack([loss.isfinite(), *(grad.isfinite().flatten(1).all(1) for grad in grads.values())]).all(0)
+    moved = torch.stack([part.isfinite().flatten(1).all(1) for part in update.values()]).all(0)
+    if bool(usable.any()) and not bool((usable & moved).any()):
+        raise ValueError(f"{what}: step: expected a finite update from a finite loss and gradient, got NaN or inf")
+
+
+def _losses(what: str, problems: Optimizee, method: str) -> Tensor:
+    """At theta_0, and checked to have a gradient."""
+
+    def losses(params: Any) -> Any:
+        return problems.nll(params) if method == "nll" else problems.loss(params, 0)
+
+    losses.__qualname__ = type(problems).__name__
+    with naming(f"{what}: {method}"):
+        return value_and_grad(losses, problems.theta0)[0]
+
+
+def _check_tensors(what: str, problems: Optimizee) -> None:
+    """Types, and L as the first dimension of all that is the problems' own."""
+    theta0 = problems.theta0
+    if not isinstance(theta0, dict) or not theta0:
+        raise ValueError(f"{what}: sample: expected theta0, a dict of parameters, got {_said(theta0)}")
+    for name, tensor in theta0.items():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            raise ValueError(f"{what}: sample: expected a floating-point parameter {name!r}, got {_said(tensor)}")
+    own = {entry.name: getattr(problems, entry.name) for entry in fields(problems)}
+    tensors = {key: value for key, value in own.items() if isinstance(value, Tensor)}
+    for key, value in own.items():
+        if isinstance(value, dict):
+            tensors |= {f"{key}[{name!r}]": tensor for name, tensor in value.items() if isinstance(tensor, Tensor)}
+    for name, tensor in tensors.items():
+        if tensor.dim() == 0 or len(tensor) != NUM:
+            raise ValueError(
+                f"{what}: sample: expected {name} to have a row for each of {NUM} problems, got shape "
+                f"{tuple(tensor.shape)} (what all share is wrapped in Shared)"
+            )
+
+
+def _check_state(what: str, state: Any, num: int) -> None:
+    if isinstance(state, tuple | dict):
+        for part in state.values() if isinstance(state, dict) else state:
+            _check_state(what, part, num)
+    elif not isinstance(state, Tensor) or state.dim() == 0 or len(state) != num:
+        raise ValueError(
+            f"{what}: expected nested tuples and dicts of tensors with L = {num} as first dimension, got {_said(state)}"
+        )
+
+
+def _said(value: Any) -> str:
+    """What a value is, for a message."""
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)} of {value.dtype}"
+    return f"{type(value).__name__} {value!r:.60}" if not isinstance(value, Optimizee) else type(value).__name__
