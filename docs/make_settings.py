@@ -25,7 +25,7 @@ def row(name: str) -> str:
     """The line of one setting."""
     setting = SETTINGS[name]
     options = setting.options_of(name)
-    values = ", ".join(f"`{choice}`" for choice in setting.choices()) if setting.choices else setting.expected
+    values = ", ".join(f"`{choice}`" for choice in setting.choices) if setting.choices else setting.expected
     cells = [
         ", ".join(f"`{option}`" for option in options),
         f"`{options[0].removeprefix('--')}`",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from probact.drop_in.learned_optimizer import LearnedOptimizer as LearnedOptimizer
     from probact.inference import exact as exact
-    from probact.inference.objectives.act import ACT as ACT, ESTIMATORS as ESTIMATORS
+    from probact.inference.objectives.act import ACT as ACT
     from probact.inference.objectives.base import OBJECTIVES as OBJECTIVES, Objective as Objective
+    from probact.inference.objectives.estimators import ESTIMATORS as ESTIMATORS, Estimator as Estimator
     from probact.inference.objectives.losses import LogLoss as LogLoss, SumOfLosses as SumOfLosses
     from probact.inference.objectives.ponder import PonderCost as PonderCost
     from probact.inference.posteriors.base import (
@@ -54,7 +55,8 @@ _HOME = {
     "Budget": "stopping.rules",
     "Conditioned": "inference.posteriors.conditioned",
     "Cumulative": "stopping.rules",
-    "ESTIMATORS": "inference.objectives.act",
+    "ESTIMATORS": "inference.objectives.estimators",
+    "Estimator": "inference.objectives.estimators",
     "Experiment": "runs.experiment",
     "FAMILIES": "problems.base",
     "GradientNorm": "stopping.rules",

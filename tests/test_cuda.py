@@ -92,7 +92,7 @@ def test_the_drop_in(name: str) -> None:
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 1)).to(device)
         inputs = torch.linspace(-1, 1, 60).reshape(10, 6).to(device)
-        optimizer = LearnedOptimizer.from_pretrained(net.parameters(), name)
+        optimizer = LearnedOptimizer.from_pretrained(net.parameters(), name, stop=None)
         losses = []
         for _ in range(8):
             optimizer.zero_grad()
@@ -100,9 +100,32 @@ def test_the_drop_in(name: str) -> None:
             loss.backward()
             optimizer.step(loss=loss)
             losses.append(loss.item())
-        again = LearnedOptimizer.from_pretrained(net.parameters(), name)
+        again = LearnedOptimizer.from_pretrained(net.parameters(), name, stop=None)
         again.load_state_dict(torch.load(_saved(optimizer), map_location="cpu", weights_only=True))
         assert again.num_steps == optimizer.num_steps
+        paths.append(losses)
+    assert paths[1] == pytest.approx(paths[0], rel=1e-2, abs=1e-4)
+
+
+@pytest.mark.parametrize("moves_first", [False, True])
+def test_the_drop_in_where_devices_mix(moves_first: bool) -> None:
+    """Two layers, of which the second, or at step 4 both, go to the GPU."""
+    paths = []
+    for there in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 1))
+        optimizer = LearnedOptimizer.from_pretrained(net.parameters(), "subspace-mlp", stop=None)
+        losses = []
+        for step in range(8):
+            net[2].to(there)
+            if moves_first and step == 4:
+                net[0].to(there)
+            inputs = torch.linspace(-1, 1, 60, device=net[0].weight.device).reshape(10, 6)
+            optimizer.zero_grad()
+            loss = (net[2](net[1](net[0](inputs)).to(there)) - 1).square().mean()
+            loss.backward()
+            optimizer.step(loss=loss)
+            losses.append(loss.item())
         paths.append(losses)
     assert paths[1] == pytest.approx(paths[0], rel=1e-2, abs=1e-4)
 

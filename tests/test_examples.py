@@ -14,10 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_own_optimizee(capsys: pytest.CaptureFixture[str]) -> None:
-    try:
+    with FAMILIES.temporarily():
         losses = runpy.run_path(str(ROOT / "examples" / "own_optimizee.py"))["main"](meta_steps=25)
-    finally:
-        FAMILIES._parts.pop("patients", None)
     assert "halting step" in capsys.readouterr().out
     assert losses["horizon"] < 0.9 * losses["start"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from probact.support.missing import MissingError, Thing
 
+PLUGIN_HINT = "a plug-in? name its module with --import"
 _MAKES: dict[Thing, tuple[str, ...]] = {
     "run": ("fit", "--prior-nu", "0.95"),
     "training": ("fit", "--resume", "{folder}"),

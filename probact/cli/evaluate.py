@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from probact.cli.options import Declared, check_device, data_directory_option, key_values, setting_option
+from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option
 from probact.problems.base import FAMILIES
 from probact.reports import text
 from probact.runs.assembly import family_judged
 from probact.runs.experiment import SETTINGS, Experiment
+from probact.support.devices import check_device
 
 ON_FAMILY = Declared(SETTINGS["family"])
 
@@ -61,9 +63,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 )
 @data_directory_option
 @setting_option("device", filled=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder.  [default: evaluation-<family> in the first run's]"
-)
+@click.option("--out", type=Place(), help="Folder.  [default: evaluation-<family> in the first run's]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the tables.")
 def evaluate(
     names: tuple[str, ...],
@@ -113,6 +113,7 @@ def evaluate(
         seed=seed,
         cost=cost,
         safeguard=safeguard,
+        tell=partial(click.echo, err=True),
     )
     write(result, data, folder)
     if as_json:
@@ -122,9 +123,8 @@ def evaluate(
     click.echo(f"family {experiment.family}{f' ({options})' if options else ''}, test problems of seed {seed}\n")
     click.echo(text.evaluation_table(result))
     click.echo(f"\n{text.stopping_table(result, best_stops(result))}")
-    click.echo(
-        f"\nwritten to {folder}: evaluation.json, evaluation.nc, {len(list((folder / 'figures').iterdir()))} figures"
-    )
+    figures = len(list((folder / "figures").iterdir()))
+    click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures} figures")
 
 
 def _judged_on(sources: Sequence[Candidate], family: str | None, family_options: Mapping[str, str]) -> Experiment:

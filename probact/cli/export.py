@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from probact.cli.fit import command_line
-from probact.cli.options import data_directory_option, run_argument
+from probact.cli.options import Place, data_directory_option, run_argument
 
 if TYPE_CHECKING:
     from probact.runs.experiment import Experiment
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @run_argument
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write, such as nag.pt."
-)
+@click.option("--out", type=Place(dir_okay=False), required=True, help="The file to write, such as nag.pt.")
 @click.option("--seed", type=int, help="Which training, of a run with several.")
 @click.option(
     "--stop",

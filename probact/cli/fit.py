@@ -12,10 +12,11 @@ import click
 from click.core import ParameterSource
 
 from probact.cli.advice import command
-from probact.cli.options import check_device, data_directory_option, experiment_options, option_text, read_config
+from probact.cli.options import Place, data_directory_option, experiment_options, option_text, read_config
 from probact.cli.progress import progress
 from probact.reports import text
 from probact.runs.experiment import Experiment
+from probact.support.devices import check_device
 from probact.support.interrupts import asked_to_stop
 from probact.support.ranks import ProcessLostError, Ranks
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=Place(exists=True, dir_okay=False),
     callback=read_config,
     is_eager=True,
     expose_value=False,
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
 @experiment_options
 @click.option("--chains", type=click.IntRange(min=1), help="This many chains, seeds counted up from --seed.")
 @data_directory_option
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/<names>-<time>]")
+@click.option("--out", type=Place(), help="The run's folder.  [default: runs/<names>-<time>]")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Chains trained at once, a process each."
 )
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run; takes no other option but --jobs.")
+@click.option("--resume", type=Place(), help="Continue this run; takes no other option but --jobs.")
 @click.pass_context
 def fit(
     context: click.Context,
@@ -73,6 +74,7 @@ def fit(
     )
     _train(run, min(jobs, len(run.chains)), ranks)
     ranks.dismiss()
+    click.echo("trained; writing the report", err=True)
     summary = report(run)
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
@@ -106,7 +108,7 @@ def _continued(context: click.Context, folder: Path) -> Run:
     given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
     if others := sorted({*given} - {"resume", "jobs"}):
         raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
-    run = Run.open(folder)
+    run = Run.open(folder, to_train=True)
     run.mark_latest()
     return run
 
@@ -114,7 +116,7 @@ def _continued(context: click.Context, folder: Path) -> Run:
 def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, out: Path | None, ranks: Ranks) -> Run:
     from probact.judging.tuning import with_tuned_rate
     from probact.runs.run import Run, new_folder
-    from probact.training.loop import check
+    from probact.training.loop import begin, check
 
     experiment, source = asked_for(given)
     check_device(experiment.device)
@@ -125,7 +127,9 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
         click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
-    return Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
+    run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
+    begin(run.chains[0])
+    return run
 
 
 def asked_for(given: dict[str, Any]) -> tuple[Experiment, TrainedOptimizer | None]:
@@ -182,7 +186,8 @@ def _train(run: Run, jobs: int, ranks: Ranks) -> None:
     """Train every chain; when that ends early, say how to continue."""
     again = f"continue with: {command('fit', '--resume', run.folder)}"
     try:
-        with asked_to_stop(patient=not ranks.alone) as asked:
+        once_more = "; once more: at once, and back to the last checkpoint" if ranks.alone else ""
+        with asked_to_stop(f"stopping after this meta-step{once_more}", patient=not ranks.alone) as asked:
             ranks.asked = asked
             finished = _train_chains(run.chains, jobs, ranks, asked)
     except ProcessLostError:

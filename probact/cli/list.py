@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from probact.inference.objectives.act import ESTIMATORS
 from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.problems.base import FAMILIES
 from probact.rules.base import RULES

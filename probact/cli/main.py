@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 import probact
-from probact.cli.advice import how_to_make, program
+from probact.cli.advice import PLUGIN_HINT, command, how_to_make, program
 from probact.cli.evaluate import evaluate
 from probact.cli.export import export
 from probact.cli.fit import fit
@@ -18,7 +18,9 @@ from probact.cli.plot import plot
 from probact.cli.prior import prior
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
-from probact.support.ranks import ProcessLostError, Ranks, join
+from probact.support.plugins import import_plugins
+from probact.support.ranks import MainLostError, ProcessLostError, Ranks, join
+from probact.support.registry import UnknownPartError
 
 
 def main() -> NoReturn:
@@ -36,12 +38,16 @@ def _run(ranks: Ranks) -> int:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
+        click.echo("interrupted", err=True)
         code = 130
     except click.ClickException as error:
         _complain(error.format_message())
         code = 2
     except OSError as error:
         _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        code = 2
+    except UnknownPartError as error:
+        _complain(f"{error}; {PLUGIN_HINT}")
         code = 2
     except MissingError as error:
         _complain(f"{error}; make it with: {how_to_make(error)}")
@@ -60,6 +66,11 @@ def _serve(ranks: Ranks) -> int:
     with asked_to_stop(patient=True) as ranks.asked:
         try:
             train_as_rank(ranks)
+        except MainLostError as lost:
+            if ranks.rank == 1:  # of those that are left one speaks
+                again = command("fit", "--resume", lost)
+                _complain(f"process 0 of this run was lost; continue from its last checkpoint with: {again}")
+            return 2
         except ValueError:
             with suppress(ProcessLostError):
                 ranks.broadcast()  # rank 0 has found the same mistake: it is to speak before any process ends
@@ -70,13 +81,23 @@ def _serve(ranks: Ranks) -> int:
 
 
 def _complain(message: str) -> None:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # the terminal is gone
+        click.echo(f"Error: {' '.join(message.split())}", err=True)
 
 
 @click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
 @click.version_option(probact.__version__, prog_name="probact")
+@click.option(
+    "--import",
+    "plugins",
+    metavar="MODULE",
+    multiple=True,
+    envvar="PROBACT_IMPORT",
+    show_envvar=True,
+    help="A module of yours, or a .py file, that registers a family, a rule or another part; before the command.",
+)
 @click.pass_context
-def cli(context: click.Context, /) -> None:
+def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
     """probact: learned optimizers that know when to stop.
 
     \b
@@ -91,7 +112,8 @@ def cli(context: click.Context, /) -> None:
     """
     if context.invoked_subcommand != "fit" and context.obj is not None and not context.obj.alone:
         raise click.UsageError(f"torchrun is for fit: start {context.invoked_subcommand} without it")
+    import_plugins(plugins)
 
 
-for command in (fit, halt_stats, evaluate, export, plot, prior, list_):
-    cli.add_command(command)
+for one in (fit, halt_stats, evaluate, export, plot, prior, list_):
+    cli.add_command(one)

@@ -9,9 +9,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from probact.cli.advice import PLUGIN_HINT
 from probact.problems.data.sets import data_directory_is
 from probact.runs.experiment import SETTINGS
 from probact.runs.settings import Setting
+from probact.support.files import expanded
+from probact.support.registry import UnknownPartError
 
 
 class Declared(click.ParamType):  # type: ignore[type-arg]
@@ -22,17 +25,30 @@ class Declared(click.ParamType):  # type: ignore[type-arg]
         self.name = setting.json_type
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
-        return f"[{'|'.join(self.setting.choices())}]" if self.setting.choices else None
+        return f"[{'|'.join(self.setting.choices)}]" if self.setting.choices else None
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return self.setting.read(value) if isinstance(value, str) else self.setting.check(value)
+        except UnknownPartError as error:
+            self.fail(f"{error}; {PLUGIN_HINT}", param, ctx)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        choices = self.setting.choices() if self.setting.choices else ()
-        return [CompletionItem(name) for name in choices if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in self.setting.choices if name.startswith(incomplete)]
+
+
+class Place(click.Path):
+    """A path; ``~`` is the home directory, also where no shell says so, and an empty text is none."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(path_type=Path, **given)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip():
+            self.fail("expected a path, got an empty text", param, ctx)
+        return super().convert(expanded(value), param, ctx)
 
 
 def setting_option(name: str, filled: bool = False) -> Any:
@@ -130,7 +146,7 @@ def _declaration(option: click.Parameter) -> Setting:
 
 def run_argument(function: Any) -> Any:
     """The argument [RUN] of a command, its ``folder``: None is the latest run."""
-    return click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))(function)
+    return click.argument("folder", metavar="[RUN]", required=False, type=Place())(function)
 
 
 def _use_data_directory(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
@@ -142,20 +158,10 @@ def data_directory_option(function: Any) -> Any:
     """``--data-dir``: where a command's data sets lie."""
     return click.option(
         "--data-dir",
-        type=click.Path(path_type=Path),
+        type=Place(),
         callback=_use_data_directory,
         is_eager=True,
         expose_value=False,
         help="Where MNIST, Fashion-MNIST and CIFAR-10 lie or are downloaded to.  "
         "[default: PROBACT_DATA_DIR, or else the user's cache]",
     )(function)
-
-
-def check_device(name: str) -> None:
-    """Refuse a device that this machine lacks."""
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise click.UsageError(f"device {name!r} cannot be used: {str(error).partition('.')[0]}") from None

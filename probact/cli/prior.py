@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from probact.cli.options import setting_option
+from probact.cli.options import Place, setting_option
 from probact.inference.priors import Prior
 from probact.reports import text
 
@@ -14,7 +14,7 @@ from probact.reports import text
 @click.command()
 @setting_option("prior_nu", filled=True)
 @setting_option("horizon", filled=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("prior.png"), show_default=True, help="Figure.")
+@click.option("--out", type=Place(), default=Path("prior.png"), show_default=True, help="Figure.")
 def prior(prior_nu: float, horizon: int, out: Path) -> None:
     """Print and draw the prior over horizon T and halting step t."""
     from matplotlib import rc_context

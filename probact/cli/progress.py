@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
 from probact.runs.experiment import Experiment
 
+SECONDS_OF_SILENCE = 10.0
+
 
 @contextmanager
 def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
-    """A progress bar on a terminal, a line a validation elsewhere and without ``bar``."""
+    """A progress bar on a terminal; elsewhere and without ``bar`` a line a validation or ten seconds."""
     from tqdm import tqdm
 
     from probact.runs.run import Record
@@ -22,16 +25,23 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
     terminal = bar and sys.stderr.isatty()
     label = f"seed {experiment.seed}"
     with tqdm(total=experiment.meta_steps, desc=label, unit="step", disable=not terminal, dynamic_ncols=True) as shown:
+        last = -SECONDS_OF_SILENCE
 
         def show(record: Record) -> None:
+            nonlocal last
             shown.update(record.step - shown.n)
             halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
             lost = f"  {record.left_out} problems diverged, {record.skipped} updates skipped" if record.left_out else ""
             shown.set_postfix_str(f"loss {record.loss:.4g}{halting} |g| {record.grad_norm:.2g}{lost}")
-            if not terminal and record.validation is not None:
+            now = time.monotonic()
+            if terminal or (record.validation is None and now - last < SECONDS_OF_SILENCE):
+                return
+            last = now
+            found = f"loss {record.loss:.4g}" if record.validation is None else f"validation {record.validation:.4g}"
+            with suppress(OSError):  # nobody looks any more: that is no reason to stop
                 click.echo(
                     f"{label}: meta-step {record.step}/{experiment.meta_steps}"
-                    f"  validation {record.validation:.4g}{halting}  |g| {record.grad_norm:.2g}{lost}",
+                    f"  {found}{halting}  |g| {record.grad_norm:.2g}{lost}",
                     err=True,
                 )
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from probact.drop_in import groups, stop as stops
+from probact.drop_in.cohorts import Cohort, look
+from probact.drop_in.loss import mean_over_ranks, not_finite, read_loss
+from probact.drop_in.parameters import fitted, read_gradient, working_zero, write
+from probact.drop_in.state import Standing
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import UpdateRule
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
-from probact.stopping.base import Known, StopRule
 from probact.stopping.online import OnlineBelief
-from probact.stopping.rules import Hazard
-from probact.support.trees import Params, State, map_state
-from probact.unrolling.walk import Carry, advance, init, see
-
-HAZARD_SHARE = 0.5
-"""The default stop: the hazard of q(t|x) reaches this share of the prior's, 1 - nu."""
+from probact.support.trees import Params
 
 
 class LearnedOptimizer(torch.optim.Optimizer):
@@ -32,17 +32,34 @@ class LearnedOptimizer(torch.optim.Optimizer):
             loss = optimizer.step(closure)
 
     ``step`` is what an unroll does, on one problem: it looks at theta_t (loss, gradient, the rule's next step), takes
-    that in for q(t|x), and only then decides.  Where the stop rule says so it leaves the parameters alone: after the
-    loop they are theta_t, the loss is the one there, and further steps evaluate it and change nothing.  As in training,
-    theta_0 is looked at but is no place to stop.
+    that in for q(t|x), and only then decides.  The step at which the stop rule fires makes no move: after the loop the
+    parameters are theta_t, the loss is the one there.  As in training, theta_0 is looked at but is no place to stop.
+    The stop is advice: a loop that goes on is warned once, and optimizes on.
 
-    :param params: parameters in one group, of one type and on one device, as the rule's weights.  Those without a
-        gradient at the first step are left alone.
+    Parameters may be of any shape, of several types (complex ones too) and on several devices.  The rule is worked out
+    in double precision if any of them has it, else in single, on the device of the first.  Parameters that have their
+    first gradient at the same step are one problem of the rule; those that come later are another beside it, with a
+    memory of their own.  What has no gradient is left alone, and so are coordinates whose gradient has always been 0.
+
+    A look at which the loss or a gradient is not finite is passed over; from the second in a row on a rule in the
+    safeguard goes back to where the loss was best, other rules wait.
+
+    Options of a parameter group: ``lr`` multiplies the steps of the rule, which has its own length of step, so that 1
+    is its own; schedulers set it.  ``weight_decay`` takes ``lr * weight_decay`` of the parameters off at each step.
+
+    With several processes (``torch.distributed``) all ranks have to step together, as replicas do: the loss is the
+    mean over the ranks, and ``DistributedDataParallel`` synchronises the gradients.
+
+    :param params: as for any ``torch.optim.Optimizer``.
     :param rule: any ``UpdateRule``; it sees the parameters under the names "0", "1", ... of their places.
     :param posterior: a halting posterior trained with the rule, of a kind that can be followed online.
-    :param stop: when to stop; by default, with a posterior, ``Hazard`` at ``HAZARD_SHARE`` of its 1 - nu, else never.
+    :param stop: when to stop: a stop rule, its ``NAME`` or ``NAME=THRESHOLD``, None for never, or "own": with a
+        posterior, ``Hazard`` at ``HAZARD_SHARE`` of its 1 - nu, else never.
     :param safeguard: let the rule wear ``Safeguarded``.
-    :raises ValueError: on several parameter groups, types or devices, or if posterior and stop rule do not fit.
+    :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
+    :param patience_for_nan: after so many looks in a row at a loss or gradient that is not finite ``step`` raises;
+        None: never.
+    :raises ValueError: if ``rule`` or ``stop`` is none, or posterior and stop rule do not fit.
     """
 
     def __init__(
@@ -51,189 +68,239 @@ class LearnedOptimizer(torch.optim.Optimizer):
         rule: UpdateRule,
         posterior: HaltingPosterior | None = None,
         *,
-        stop: StopRule | None = None,
+        stop: stops.Asked = stops.OWN,
         safeguard: bool = True,
+        freeze_when_stopped: bool = False,
+        patience_for_nan: int | None = 100,
     ) -> None:
-        super().__init__(params, {})
+        if not isinstance(rule, UpdateRule):
+            raise ValueError(
+                f"expected a rule such as RULES.build('adam'), a probact.UpdateRule, got {type(rule).__name__}"
+            )
+        if patience_for_nan is not None and not patience_for_nan >= 1:
+            raise ValueError(f"patience_for_nan: expected a number >= 1 of steps, or None, got {patience_for_nan!r}")
+        self.stop = stops.asked_for(stop, posterior)
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
-        if stop is None and posterior is not None:
-            stop = Hazard(HAZARD_SHARE * (1 - posterior.nu))
-        if stop is not None and stop.needs_posterior and posterior is None:
-            raise ValueError(f"stop rule {stop.name!r}: expected a halting posterior to follow, got none")
-        self.stop = stop
-        self._belief = OnlineBelief(posterior)
-        self._steps = 0
-        self._stopped = False
-        self._names: list[str] = []
-        self._carry: Carry | None = None
-        self._memory: Any = ()
-        self._hazard: Tensor | None = None
+        self.freeze_when_stopped = freeze_when_stopped
+        self.patience_for_nan = patience_for_nan
+        self._standing = Standing(OnlineBelief(posterior))
+        self._zero: Tensor | None = None
+        self._said: set[str] = set()
+        super().__init__(params, dict(groups.OPTIONS))
 
     @classmethod
     def from_pretrained(
-        cls, params: Iterable[Any], source: str | Path, *, stop: StopRule | None = None, safeguard: bool = True
+        cls,
+        params: Iterable[Any],
+        source: str | Path,
+        *,
+        stop: stops.Asked = stops.OWN,
+        safeguard: bool = True,
+        freeze_when_stopped: bool = False,
+        patience_for_nan: int | None = 100,
     ) -> Self:
         """With rule and halting posterior by the name of a shipped optimizer (``probact list``), or from a file.
 
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
-        :param stop: in place of the file's; where there is neither, the default.
+        :param stop: "own" is the file's; where it has none, as above.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
-        params = list(params)
-        loaded = TrainedOptimizer.find(source)
-        worn, stop = safeguard or loaded.safeguard, loaded.stop if stop is None else stop
-        made = cls(params, loaded.rule, loaded.posterior, stop=stop, safeguard=worn)
-        for module in (loaded.rule, loaded.posterior):
-            if module is not None:
-                module.to(made._all[0])
-        return made
+        with torch.random.fork_rng(devices=[]):  # rules draw first weights, which the file's replace
+            loaded = TrainedOptimizer.find(source)
+        return cls(
+            params,
+            loaded.rule,
+            loaded.posterior,
+            stop=loaded.stop if stop == stops.OWN and loaded.stop is not None else stop,
+            safeguard=safeguard or loaded.safeguard,
+            freeze_when_stopped=freeze_when_stopped,
+            patience_for_nan=patience_for_nan,
+        )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """:raises ValueError: if there is a group already, or types or devices are mixed."""
-        if self.param_groups:
-            raise ValueError("expected one parameter group, got several: the rule sees all parameters as one problem")
-        super().add_param_group(param_group)
-        kinds = sorted({f"{param.dtype} on {param.device}" for param in self._all})
-        if len(kinds) > 1:
-            raise ValueError(f"expected parameters of one type on one device, got {', '.join(kinds)}")
+        """Before or between steps; a parameter given twice counts once.
 
-    @property
-    def _all(self) -> list[nn.Parameter]:
-        params: list[nn.Parameter] = self.param_groups[0]["params"]
-        return params
+        :raises ValueError: on an option other than ``lr`` and ``weight_decay``, or one that is no number >= 0.
+        """
+        super().add_param_group(groups.checked(param_group) if isinstance(param_group, dict) else param_group)
 
-    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None, *, loss: Any = None) -> Any:
         """Look at the current parameters, and make the rule's step unless this is where to stop.
 
-        :param closure: zeroes the gradients, computes the loss, calls ``backward`` and returns the loss.
-        :param loss: in place of ``closure``, when ``backward`` has been called: the loss.
-        :returns: the loss at the parameters looked at.
-        :raises ValueError: if neither or both are given, or a parameter has its first gradient after the first step.
+        :param closure: zeroes the gradients, computes the loss, calls ``backward`` and returns the loss (or a dict with
+            "loss").
+        :param loss: in place of ``closure``, when ``backward`` has been called: the loss.  ``step(loss)`` does as well.
+        :returns: what the closure returned, or the loss: that at the parameters looked at.
+        :raises ValueError: if neither or both are given, if there is no loss in it, or never was a gradient.
+        :raises FloatingPointError: see ``patience_for_nan``.
         """
+        if closure is not None and not callable(closure) and loss is None:
+            closure, loss = None, closure
         if (closure is None) == (loss is None):
-            raise ValueError("step: expected either a closure that returns the loss, or loss=")
+            if closure is None and self._is_dry():
+                return None
+            raise ValueError(
+                "step: expected either a closure that returns the loss, or loss=, as the rule looks at the loss "
+                "(with a GradScaler: scaler.step(optimizer, loss=loss))"
+            )
         if closure is not None:
             with torch.enable_grad():
-                loss = closure()
-        value = torch.as_tensor(loss).detach()
-        if value.numel() != 1:
-            raise ValueError(f"step: expected a loss of one number, got shape {tuple(value.shape)}")
-        if not self._stopped:
-            with torch.no_grad():
-                self._step(value.reshape(1).to(self._all[0]))
-        return loss
+                returned = closure()
+        else:
+            returned = loss
+        value = read_loss(returned, "step(loss=...)" if closure is None else "the closure's loss")
+        if not (self.should_stop() and self.freeze_when_stopped):
+            zero = self._fit()
+            with torch.no_grad(), torch.autocast(zero.device.type, enabled=False):
+                self._look(mean_over_ranks(value.to(zero)))
+        return returned
 
-    def _step(self, loss: Tensor) -> None:
-        params = {name: self._all[int(name)] for name in self._named()}
-        theta: Params = {name: param.unsqueeze(0).clone() for name, param in params.items()}
+    def _look(self, loss: Tensor) -> None:
+        standing, params = self._standing, self._params()
         grads = {
-            name: torch.zeros_like(theta[name]) if param.grad is None else param.grad.unsqueeze(0).clone()
+            name: read_gradient(name, param, loss)
             for name, param in params.items()
+            if param.grad is not None and param.numel()
         }
-        carry = init(self.rule, theta) if self._carry is None else self._carry._replace(params=theta)
-        ahead, proposed = advance(self.rule, carry, loss, grads)
-        seen, ahead = see(loss, grads, proposed, ahead)
-        if self._steps:
-            known = self._belief.take_in(self._steps, seen)
-            self._hazard, self._stopped = known.hazard, self._decide(known)
-        if self._stopped:
-            return
-        for name, param in params.items():
-            if param.grad is not None:
-                param.copy_(ahead.params[name][0])
-        self._carry = ahead
-        self._steps += 1
-
-    def _named(self) -> list[str]:
-        """Places of the parameters that are optimized: those with a gradient at the first step."""
-        found = [str(place) for place, param in enumerate(self._all) if param.grad is not None]
-        if self._carry is None:
-            if not found:
+        if not grads:
+            if not standing.cohorts:
                 raise ValueError("step: expected a gradient, got none: call backward before, or in the closure")
-            self._names = found
-        for name in found:
-            if name not in self._names:
-                raise ValueError(f"parameter {name}: expected its first gradient at the first step, not later")
-        return self._names
+            self._say_once("no parameter has a gradient, so nothing was done: call backward before, or in the closure")
+            return
+        if self._waits(loss, grads):
+            return
+        self._admit(grads)
+        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, groups.paces(self.param_groups, grads))
+        if self.should_stop():
+            fired = "" if self.stop is None else f" ({self.stop.describe()})"
+            self._say_once(
+                f"the stop rule{fired} fired at step {standing.stopped_at}, and steps go on: leave the loop where "
+                "should_stop() is true, or say stop=None, or freeze_when_stopped=True"
+            )
+        elif standing.steps and standing.decides(self.stop, seen):
+            return
+        for place, carry in ahead.items():
+            for name in carry.params.keys() & grads.keys():
+                write(params[name], carry.params[name])
+            standing.cohorts[place] = standing.cohorts[place]._replace(carry=carry._replace(params={}))
+        standing.steps += 1
 
-    def _decide(self, known: Known) -> bool:
-        if self.stop is None:
+    def _admit(self, grads: Params) -> None:
+        """Parameters with their first gradient become a cohort."""
+        standing = self._standing
+        known = {name for cohort in standing.cohorts for name in cohort.names}
+        if new := [name for name in grads if name not in known]:
+            standing.cohorts.append(Cohort.begin(self.rule, self._params(), new, self._fit()))
+            self._list_cohorts()
+
+    def _waits(self, loss: Tensor, grads: Params) -> bool:
+        """Whether this look is passed over, as something in it is not finite.
+
+        :raises FloatingPointError: if that has lasted.
+        """
+        standing, bad = self._standing, not_finite(loss, grads)
+        standing.num_lost = standing.num_lost + 1 if bad else 0
+        if bad and self.patience_for_nan is not None and standing.num_lost >= self.patience_for_nan:
+            raise FloatingPointError(
+                f"after step {standing.steps}: {bad} was not finite {standing.num_lost} times in a row "
+                f"(patience_for_nan={self.patience_for_nan}; None to go on for ever)"
+            )
+        return bad is not None and (standing.num_lost == 1 or not self.rule.recovers)
+
+    def _params(self) -> dict[str, Tensor]:
+        return groups.by_place(self.param_groups)
+
+    def _fit(self) -> Tensor:
+        """Bring rule, posterior and memory to where and what the parameters are now; a zero ``(1,)`` of that type."""
+        zero = working_zero(self._params().values())
+        if self._zero is None or (self._zero.dtype, self._zero.device) != (zero.dtype, zero.device):
+            self._zero, belief = zero, self._standing.belief
+            self.rule = fitted(self.rule, zero)
+            belief.posterior = None if belief.posterior is None else fitted(belief.posterior, zero)
+            self._standing.to(zero)
+        return self._zero
+
+    def _is_dry(self) -> bool:
+        """Whether ``torch.distributed.checkpoint`` asks for the memory that a step would make: all is 0 then."""
+        params = {name: param for name, param in self._params().items() if param.grad is not None and param.numel()}
+        if self._standing.cohorts or not params or any(float(group["lr"]) for group in self.param_groups):
             return False
-        if self._steps == 1:
-            self._memory = self.stop.init(known.loss)
-        score, self._memory = self.stop.score(known, self._memory)
-        return bool(score >= self.stop.threshold)
+        grads = {name: read_gradient(name, param, self._fit()) for name, param in params.items()}
+        if any(bool(grad.any()) for grad in grads.values()):
+            return False
+        self._admit(grads)
+        return True
+
+    def _list_cohorts(self) -> None:
+        """``state`` says, as torch has it, to which cohort each parameter belongs; the memory itself is shared."""
+        params = self._params()
+        self.state.clear()
+        for place, cohort in enumerate(self._standing.cohorts):
+            self.state.update({params[name]: {"cohort": place} for name in cohort.names})
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            warnings.warn(f"LearnedOptimizer: {text}", stacklevel=5)
 
     def should_stop(self) -> bool:
-        """Whether the last ``step`` decided to stop: the parameters are then those that it looked at."""
-        return self._stopped
+        """Whether a ``step`` decided to stop; right after it the parameters are those that it looked at."""
+        return self._standing.stopped_at is not None
 
     @property
     def num_steps(self) -> int:
         """t: how many steps have been made."""
-        return self._steps
+        return self._standing.steps
 
     @property
     def halting_probability(self) -> float | None:
-        """Mass of q(t|x) spent at the steps looked at so far; None without a posterior, or before step 1."""
-        return None if self._belief.halted is None else float(self._belief.halted)
+        """Mass of q(t|x) spent at the steps looked at until the stop; None without a posterior, or before step 1."""
+        halted = self._standing.belief.halted
+        return None if halted is None else float(halted)
 
     @property
     def hazard(self) -> float | None:
-        """q(t|x) / q(>= t|x) at the last step looked at; None where ``halting_probability`` is."""
-        return None if self._hazard is None else float(self._hazard)
+        """q(t|x) / q(>= t|x) at the last step looked at until the stop; None where ``halting_probability`` is."""
+        return None if self._standing.hazard is None else float(self._standing.hazard)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the optimization stands, without the weights of rule and posterior; loads with ``weights_only``."""
-        carry, belief = self._carry, self._belief
-        state = {
-            "steps": self._steps,
-            "stopped": self._stopped,
-            "names": list(self._names),
-            "carry": [] if carry is None else _leaves(carry._replace(params={})),
-            "stop": _leaves(self._memory),
-            "belief": [] if self._hazard is None else [belief.halted, belief.hidden, self._hazard],
-        }
-        return {"state": state, "param_groups": [{"params": list(range(len(self._all)))}]}
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        packed = groups.packed(self.param_groups)
+        packed[0]["standing"] = self._standing.to_state(self.rule, self.stop, self._fit())
+        cohorts = (self.state.get(param, {"cohort": -1}) for param in self._params().values())
+        state_dict: dict[str, Any] = {"state": dict(enumerate(cohorts)), "param_groups": packed}
+        for post_hook in self._optimizer_state_dict_post_hooks.values():
+            state_dict = state_dict if (changed := post_hook(self, state_dict)) is None else changed
+        return state_dict
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where another optimizer with the same rule, posterior, stop and parameters stood, bit for bit.
+        """Continue where another optimizer with the same rule, posterior and parameters stood, bit for bit.
+
+        If it had stopped and ``stop`` is another, or has another threshold, this one has not.
 
         :raises ValueError: if ``state_dict`` is not one of such an optimizer; nothing is changed then.
         """
+        state_dict = dict(state_dict)
+        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+            state_dict = state_dict if (changed := pre_hook(self, state_dict)) is None else changed
+        zero, posterior = self._fit(), self._standing.belief.posterior
         try:
-            state = state_dict["state"]
-            theta = {name: self._all[int(name)].detach().unsqueeze(0) for name in state["names"]}
-            zero = self._all[0].new_zeros(1)
-            carry = _filled(init(self.rule, theta)._replace(params={}), state["carry"]) if theta else None
-            memory = _filled(self.stop.init(zero), state["stop"]) if state["stop"] and self.stop else ()
-            belief = _filled(self._belief_before(zero), state["belief"]) if state["belief"] else (None, None, None)
-            self._steps, self._stopped, self._names = state["steps"], state["stopped"], list(theta)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            packed = [dict(group) for group in state_dict["param_groups"]]
+            if (expected := groups.sizes(self.param_groups)) != (got := groups.sizes(packed)):
+                raise ValueError(f"expected groups of {expected} parameters, got {got}")
+            saved = packed[0].pop("standing")
+            standing = Standing.of_state(saved, self.rule, posterior, self.stop, self._params(), zero)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a LearnedOptimizer like this one ({error})") from None
-        self._carry, self._memory = carry, memory
-        self._belief.halted, self._belief.hidden, self._hazard = belief
+        self._standing = standing
+        for group, options in zip(self.param_groups, packed, strict=True):
+            group.update({name: value for name, value in options.items() if name != "params"})
+        self._list_cohorts()
+        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
+            post_hook(self)
 
-    def _belief_before(self, zero: Tensor) -> State:
-        """The shapes of halted, hidden and hazard."""
-        posterior = self._belief.posterior
-        return () if posterior is None else (zero, zero.new_zeros(1, posterior.memory.hidden_size), zero)
-
-
-def _leaves(state: State) -> list[Tensor]:
-    """Every tensor of ``state``, in order."""
-    leaves: list[Tensor] = []
-    map_state(leaves.append, state)
-    return leaves
-
-
-def _filled(like: State, leaves: list[Tensor]) -> State:
-    """A state of the form of ``like`` with the tensors ``leaves``.
-
-    :raises ValueError: if number or shapes differ.
-    """
-    expected = [tuple(tensor.shape) for tensor in _leaves(like)]
-    if expected != (got := [tuple(tensor.shape) for tensor in leaves]):
-        raise ValueError(f"expected {len(expected)} tensors of the shapes of this rule and problem, got {len(got)}")
-    parts = iter(leaves)
-    return map_state(lambda tensor: next(parts).to(tensor), like)
+    def __getstate__(self) -> dict[str, Any]:
+        """For ``copy`` and ``pickle``: without hooks, as in ``torch.optim``, and a scheduler's wrapper of ``step``."""
+        return {name: value for name, value in vars(self).items() if name != "step" and not name.endswith("_hooks")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from probact.judging.trajectory import Trajectory, record
 from probact.judging.tuning import tuned_rates
 from probact.problems.base import Optimizee, OptimizeeFamily, Score
 from probact.rules.base import RULES, UpdateRule
-from probact.rules.hand_designed import HandDesigned
+from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
@@ -56,7 +56,7 @@ LIMIT = Entry("cg (limit)", "limit")
 
 def references(family: type[OptimizeeFamily]) -> dict[str, Entry]:
     """What trained optimizers are judged against, by name: hand-designed rules, and ``cg``, the limit of quadratics."""
-    baselines = {name: Entry(name, "baseline") for name in RULES if issubclass(RULES[name], HandDesigned)}
+    baselines = {name: Entry(name, "baseline") for name in hand_designed()}
     return {**baselines, "cg": LIMIT} if family.quadratic else baselines
 
 
@@ -76,9 +76,24 @@ def trained_entries(sources: Sequence[Candidate], device: str, safeguard: bool =
     return found
 
 
-def compare(experiment: Experiment, entries: Sequence[Entry], at: Sequence[int], optimizee: Optimizee) -> xr.Dataset:
+def announced(entries: Sequence[Entry], what: str, tell: Callable[[str], None]) -> Iterator[Entry]:
+    """``entries``, after a line about each, for they take a while."""
+    for number, entry in enumerate(entries, 1):
+        seed = "" if entry.seed is None else f", seed {entry.seed}"
+        tell(f"{what}: {entry.label}{seed} ({number} of {len(entries)})")
+        yield entry
+
+
+def compare(
+    experiment: Experiment,
+    entries: Sequence[Entry],
+    at: Sequence[int],
+    optimizee: Optimizee,
+    tell: Callable[[str], None] = lambda line: None,
+) -> xr.Dataset:
     """Losses of all on the same problems; a baseline is tuned for each step of ``at`` by itself.
 
+    :param tell: is given a line about what is under way.
     :returns: ``loss (entry, at, optimizee)`` in nats, inf where diverged; ``test_loss`` and ``accuracy (entry, at,
         optimizee)`` on the whole test set, where there is one; ``curve_mean``, ``curve_sem (entry, step)`` over the
         problems that did not diverge (the standard error of the loss above the optimum, where it is known), of
@@ -88,7 +103,7 @@ def compare(experiment: Experiment, entries: Sequence[Entry], at: Sequence[int],
     at = sorted(at)
     optimum = optimizee.optimum()
     floor = torch.zeros(optimizee.num, dtype=torch.float64) if optimum is None else optimum.cpu().double()
-    rows = [_losses(*_paths(entry, experiment, at, optimizee), floor) for entry in entries]
+    rows = [_losses(*_paths(entry, experiment, at, optimizee), floor) for entry in announced(entries, "losses", tell)]
     coords = {
         "optimizer": ("entry", [entry.label for entry in entries]),
         "kind": ("entry", [entry.kind for entry in entries]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from probact.judging.calibration import calibration, frontier
-from probact.judging.comparison import Entry, against_baselines, compare, loss_rows, trained_entries
+from probact.judging.comparison import Entry, against_baselines, announced, compare, loss_rows, trained_entries
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation, StopRow
 from probact.judging.stops import HINDSIGHT, shares, stopped_baselines, verdicts
@@ -21,7 +21,7 @@ from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
 from probact.support.statistics import rank_correlation
-from probact.unrolling.border import check_family
+from probact.unrolling.border import try_family
 
 SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Prices of the steps-against-loss curves, as multiples of the price asked for."""
@@ -37,6 +37,7 @@ def evaluate(
     seed: int = 0,
     cost: float | None = None,
     safeguard: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[Evaluation, xr.Dataset]:
     """Losses and stops of all on the same held-out problems: the results, and the losses problem by problem.
 
@@ -44,17 +45,21 @@ def evaluate(
     :param references: baselines, and the limit, from ``comparison.references``.
     :param cost: price of a step in nats; by default the experiment's.
     :param safeguard: let all but the baselines wear ``Safeguarded``.
+    :param tell: is given a line about what is under way.
     """
-    check_family(build_family(experiment))
+    try_family(build_family(experiment))
     cost = experiment.step_cost if cost is None else cost
     test, tuning = held_out_problems(experiment, num, seed), tuning_problems(experiment)
     trained = trained_entries(sources, experiment.device, safeguard)
-    data = compare(experiment, [*trained, *references], at, test)
-    ways = [_ways_to_stop(entry, experiment.horizon, test, tuning, cost) for entry in trained]
+    data = compare(experiment, [*trained, *references], at, test, tell)
+    ways = [
+        _ways_to_stop(entry, experiment.horizon, test, tuning, cost)
+        for entry in announced(trained, "ways to stop", tell)
+    ]
+    stoppable = [entry for entry in references if entry.kind == "baseline"]
     baselines = [
         row
-        for entry in references
-        if entry.kind == "baseline"
+        for entry in announced(stoppable, "ways to stop", tell)
         for row in stopped_baselines(entry.label, experiment, tuning, test, cost)
     ]
     result = Evaluation(

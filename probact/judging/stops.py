@@ -21,6 +21,7 @@ from probact.judging.trajectory import Trajectory, record
 from probact.judging.tuning import tuned_rates
 from probact.problems.base import Optimizee
 from probact.rules.base import RULES
+from probact.rules.hand_designed import hand_designed
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import STOP_RULES, Known, StopRule
@@ -173,7 +174,7 @@ def stopped_baselines(
     targets = [step for step in TARGETS if step <= horizon] or [horizon]
     best: dict[str, tuple[Choice, float, StopRule]] = {}
     tuned = set(tuned_rates(name, experiment, targets).values())
-    below = [lr for lr in RULES[name].learning_rates if lr < min(tuned)][-3:]
+    below = [lr for lr in hand_designed()[name].learning_rates if lr < min(tuned)][-3:]
     for lr in sorted({*tuned, *below}):
         path = record(RULES.build(name, {"lr": lr}), tuning, horizon)
         for kind in stop_rules(followed=False):

@@ -19,7 +19,7 @@ from probact.judging.problem_sets import tuning_problems
 from probact.judging.trajectory import losses_after
 from probact.problems.base import Optimizee
 from probact.rules.base import RULES
-from probact.rules.hand_designed import HandDesigned
+from probact.rules.hand_designed import hand_designed
 from probact.runs.assembly import check_imitation, family_judged
 from probact.runs.experiment import Experiment
 
@@ -52,7 +52,7 @@ def sweep(
 
     :param steps: the target steps, ascending.
     """
-    if not issubclass(RULES[name], HandDesigned):
+    if name not in hand_designed():
         raise ValueError(f"rule {name!r} has no learning rate to tune: expected a hand-designed rule")
 
     def score(rates: Iterable[float], problems: Optimizee) -> dict[int, list[float]]:
@@ -69,7 +69,7 @@ def sweep(
     problems = tuning_problems(experiment)
     if problems.stochastic:
         problems = problems.select(torch.arange(experiment.validation_problems, device=experiment.device))
-    best = score(RULES[name].learning_rates, problems)
+    best = score(hand_designed()[name].learning_rates, problems)
     if not problems.stochastic:
         finalists = {lr for rates in best.values() for lr in rates[:2]}
         allowed = {step: set(rates[:2]) for step, rates in best.items()}
@@ -98,7 +98,7 @@ def _cached() -> dict[str, dict[str, dict[str, float]]]:
 def with_tuned_rate(experiment: Experiment) -> Experiment:
     """A hand-designed rule and a teacher whose rates were not given get those tuned for step H; else unchanged."""
     tuned: dict[str, Any] = {}
-    if issubclass(RULES[experiment.rule], HandDesigned) and "lr" not in experiment.rule_options:
+    if experiment.rule in hand_designed() and "lr" not in experiment.rule_options:
         lr = tuned_rates(experiment.rule, family_judged(experiment), [experiment.horizon], experiment.rule_options)
         tuned["rule_options"] = {**experiment.rule_options, "lr": lr[experiment.horizon]}
     if experiment.imitate and not experiment.imitation_lr:

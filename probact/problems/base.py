@@ -13,7 +13,7 @@ from torch import Tensor
 from probact.support.registry import Registry
 from probact.support.trees import Params, map_params
 
-FAMILIES = Registry("family")
+FAMILIES: Registry[OptimizeeFamily] = Registry("family", "probact.families")
 
 
 class Score(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 from probact.reports.run_report import Summary
 from probact.runs.run import Chain, Run
 from probact.runs.trained import TrainedOptimizer
-from probact.support.files import write_atomically
+from probact.support.files import expanded, write_atomically
 from probact.support.missing import MissingError
 
 TO_BE_WRITTEN = "To be written: what it was not tried on, and where it fails."
@@ -32,7 +32,8 @@ def summary_of(run: Run) -> Summary:
 def trainings_of(chain: Chain) -> list[Chain]:
     """``chain`` behind the trainings that it began with, as far as their runs are there."""
     source = chain.experiment.begin_with
-    before = trainings_of(Run.open(Path(source)).best()) if source and Path(source).is_dir() else []
+    run = expanded(source)
+    before = trainings_of(Run.open(run).best()) if source and run.is_dir() else []
     return [*before, chain]
 
 

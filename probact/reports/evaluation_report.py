@@ -16,6 +16,7 @@ def write(result: Evaluation, data: xr.Dataset, out: Path) -> None:
     """``evaluation.nc``, ``evaluation.json`` and ``figures`` to the folder ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     data.attrs = {"family": result.family, "seed": result.seed, "settings": json.dumps(result.runs)}
-    write_atomically(out / "evaluation.nc", bytes(data.to_netcdf(engine="h5netcdf")))
+    checked = {name: {"fletcher32": True} for name in data.data_vars}
+    write_atomically(out / "evaluation.nc", bytes(data.to_netcdf(engine="h5netcdf", encoding=checked)))
     write_atomically(out / "evaluation.json", result.to_json(indent=1) + "\n")
     evaluation_figures.draw_all(data, result, out / "figures")

@@ -17,10 +17,12 @@ exist so that ArviZ can be used.  Nothing here needs torch.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import xarray as xr
 
+from probact.support.checksums import sealed, unsealed
 from probact.support.files import write_atomically
 from probact.support.missing import MissingError
 
@@ -39,24 +41,26 @@ CHAIN_TABLES: dict[str, tuple[str, ...]] = {
 
 
 def save(tree: xr.DataTree, path: Path) -> None:
-    """Write netCDF, compressed, atomically."""
+    """Write netCDF, compressed, atomically, with a checksum of the whole, and of each variable for other readers."""
     encoding = {
-        f"/{name}": {variable: {"zlib": True, "complevel": 4} for variable in group.data_vars}
+        f"/{name}": {variable: {"zlib": True, "complevel": 4, "fletcher32": True} for variable in group.data_vars}
         for name, group in tree.children.items()
     }
-    write_atomically(path, bytes(tree.to_netcdf(engine="h5netcdf", encoding=encoding)))
+    write_atomically(path, sealed(bytes(tree.to_netcdf(engine="h5netcdf", encoding=encoding))))
 
 
 def load(path: Path) -> xr.DataTree:
     """:raises ValueError: if ``path`` is not a readable posterior file."""
     try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file", "report", path.parent) from None
+    try:
+        with xr.open_datatree(io.BytesIO(unsealed(content)), engine="h5netcdf") as tree:
             loaded = tree.load()
             loaded["constant_data/halt_pmf"]
             return loaded
-    except (OSError, KeyError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise MissingError(f"{path}: no such file", "report", path.parent) from None
+    except (OSError, KeyError, ValueError):
         raise ValueError(f"{path}: not a posterior file, or a damaged one") from None
 
 

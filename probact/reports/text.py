@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,22 @@ if TYPE_CHECKING:
     from probact.reports.run_report import Summary
 
 
+WIDTH = 100
+"""Columns of a terminal that every table keeps to."""
+LABEL_WIDTH, LOSS_WIDTH = 40, 18
+
+
 def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
     def text(cell: Any) -> str:
         if cell is None or cell != cell:
             return "-"
         return cell if isinstance(cell, str) else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
 
-    return f"{label:40}" + "".join(f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True))
+    if len(label) > LABEL_WIDTH:
+        label = f"{label[: LABEL_WIDTH // 2 - 2]}…{label[-LABEL_WIDTH // 2 :]}"
+    return f"{label:{LABEL_WIDTH}}" + "".join(
+        f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True)
+    )
 
 
 def loss_table(summary: Summary) -> str:
@@ -107,35 +117,31 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
 
 def evaluation_table(result: Evaluation) -> str:
     """Losses of every optimizer at every step, and each trained one against the best baseline."""
-    steps = list(result.losses[0].loss)
-    widths = [18] * len(steps)
-
-    def cell(mean: float, sem: float) -> str:
-        if not math.isfinite(mean):
-            return "diverged"
-        if not sem > 0:
-            return f"{mean:.4g}"
-        digits = 1 - math.floor(math.log10(sem))
-        if not 0 <= digits <= 5:
-            return f"{mean:.2g} ±{sem:.0e}"
-        return f"{mean:.{digits}f} ±{sem:.{digits}f}"
-
     known = "" if math.isnan(result.optimum) else f", at the optimum {result.optimum:.4g}"
     head = f"held-out loss, mean ± standard error over {result.num_optimizees} problems (at the start "
     head += f"{result.start_loss:.4g}{known})"
-    lines = [head, _row("after step", steps, widths)]
+    steps, columns = list(result.losses[0].loss), (WIDTH - LABEL_WIDTH) // LOSS_WIDTH
+    blocks = [_loss_block(result, steps[first : first + columns]) for first in range(0, len(steps), columns)]
+    text = textwrap.fill(head, WIDTH) + "\n" + "\n\n".join(blocks)
+    if len({row.kind == "trained" for row in result.losses}) == 2:
+        text += "\nbaselines: learning rate tuned for each step by itself, on other problems"
+    return text
+
+
+def _loss_block(result: Evaluation, steps: Sequence[str]) -> str:
+    """What ``evaluation_table`` says of ``steps``."""
+    widths = [LOSS_WIDTH] * len(steps)
+    lines = [_row("after step", steps, widths)]
     for row in result.losses:
         many = f" ({len(row.seeds)} seeds)" if len(row.seeds) > 1 else ""
-        lines.append(_row(row.optimizer + many, [cell(row.loss[s], row.sem[s]) for s in steps], widths))
+        lines.append(_row(row.optimizer + many, [_loss(row.loss[s], row.sem[s]) for s in steps], widths))
         if any(row.diverged.values()):
             lines.append(_row("  problems diverged, left out", [row.diverged[s] for s in steps], widths))
     if any(row.test_loss for row in result.losses):
         lines += ["", _row("test loss and accuracy, whole test set", steps, widths)]
         lines += [_row(row.optimizer, [_score(row, step) for step in steps], widths) for row in result.losses]
-    if len({row.kind == "trained" for row in result.losses}) == 2:
-        lines.append("baselines: learning rate tuned for each step by itself, on other problems")
     for against in result.against_baselines:
-        differences = [cell(against.difference[s], against.sem[s]) for s in steps]
+        differences = [_loss(against.difference[s], against.sem[s]) for s in steps]
         lines += [
             "",
             f"{against.optimizer} against the best baseline at each step",
@@ -144,6 +150,18 @@ def evaluation_table(result: Evaluation) -> str:
             _row("problems won", [f"{against.wins[s]:.0%}" for s in steps], widths),
         ]
     return "\n".join(lines)
+
+
+def _loss(mean: float, sem: float) -> str:
+    """A mean with its standard error, to the digits that this one leaves, but not to fewer than four."""
+    if not math.isfinite(mean):
+        return "diverged"
+    if not sem > 0:
+        return f"{mean:.4g}"
+    digits = 1 - math.floor(math.log10(sem))
+    if not 0 <= digits <= 5:
+        return f"{mean:.5g} ±{sem:.0e}"
+    return f"{mean:.{digits}f} ±{sem:.{digits}f}"
 
 
 def _score(row: LossRow, step: str) -> str:

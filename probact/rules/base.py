@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from probact.support.registry import Registry
 from probact.support.trees import Params, State
 
-RULES = Registry("rule")
+RULES: Registry[UpdateRule] = Registry("rule", "probact.rules")
 
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""
@@ -55,3 +55,7 @@ class UpdateRule(nn.Module, ABC):
         :param params: theta_t, name -> ``(L, *shape)``.
         :param loss: loss at ``params``, ``(L,)``, without graph.
         """
+
+    def after_foreign_step(self, state: State, update: Params) -> State:
+        """``state`` after ``step`` as it is if ``update`` was made in place of the step proposed."""
+        return state

@@ -41,9 +41,10 @@ class HandDesigned(UpdateRule):
     def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
         """The update and the next state."""
 
-    def after_foreign_step(self, state: State, update: Params) -> State:
-        """``state`` as it is if another rule's ``update`` was made in place of its own."""
-        return state
+
+def hand_designed() -> dict[str, type[HandDesigned]]:
+    """Name -> class of all rules that have a learning rate and no weights."""
+    return {name: rule for name in RULES if issubclass(rule := RULES[name], HandDesigned)}
 
 
 @RULES.register("sgd")

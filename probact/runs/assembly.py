@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -12,7 +11,7 @@ from probact.inference.posteriors.base import NO_HALTING, POSTERIORS, HaltingPos
 from probact.inference.priors import Prior
 from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
-from probact.rules.hand_designed import HandDesigned
+from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
@@ -25,10 +24,9 @@ from probact.unrolling.walk import Unrolling
 def build_family(experiment: Experiment) -> OptimizeeFamily:
     """The family with its options."""
     try:
-        family: OptimizeeFamily = FAMILIES.build(experiment.family, dict(experiment.family_options))
+        return FAMILIES.build(experiment.family, experiment.family_options)
     except TypeError as error:  # an abstract method that is not there, a constructor that wants more
         raise ValueError(f"family {experiment.family!r}: {error}") from error
-    return family
 
 
 def family_judged(experiment: Experiment) -> Experiment:
@@ -57,18 +55,9 @@ def build_objective(experiment: Experiment) -> Objective:
         else:
             name = experiment.objective or POSTERIORS[experiment.halting].objective
             posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu)
-        options: dict[str, Any] = {}
-        if name == "elbo":
-            options = {
-                "estimator": experiment.estimator,
-                "kl_scale": experiment.kl_scale,
-                "infer_horizon": experiment.infer_horizon,
-                "halting_first": experiment.halting_first,
-            }
-        elif name == "ponder-cost":
-            options = {"ponder_cost": experiment.ponder_cost}
-        objective: Objective = OBJECTIVES[name](rule, posterior, prior, unrolling, **options)
-        objective.log_loss_weight = experiment.log_loss_weight
+        parts = {"rule": rule, "posterior": posterior, "horizon": prior, "unrolling": unrolling}
+        settings = {key: value for key, value in vars(experiment).items() if key in OBJECTIVES.keywords(name)}
+        objective = OBJECTIVES.build(name, experiment.objective_options, **{**settings, **parts})
     return objective.to(experiment.device)
 
 
@@ -127,7 +116,7 @@ def _teaches_halting(objective: Objective) -> bool:
 
 def check_imitation(experiment: Experiment) -> None:
     """:raises ValueError: if the teacher is not a hand-designed rule, or if the student is."""
-    if not issubclass(RULES[experiment.imitate], HandDesigned):
+    if experiment.imitate not in hand_designed():
         raise ValueError(f"imitate: expected a hand-designed rule, got {experiment.imitate!r}")
-    if issubclass(RULES[experiment.rule], HandDesigned):
+    if experiment.rule in hand_designed():
         raise ValueError(f"imitate: expected a rule with weights that learns, got {experiment.rule!r}")

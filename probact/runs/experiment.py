@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from probact.inference.objectives.act import ESTIMATORS
 from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.problems.base import FAMILIES
 from probact.rules.base import RULES
@@ -27,12 +27,12 @@ class Experiment:
     :raises ValueError: on a value of the wrong type or out of range, or settings that exclude each other.
     """
 
-    family: str = setting("regression", "What the optimizer is trained on; see `list`.", choices=lambda: FAMILIES)
+    family: str = setting("regression", "What the optimizer is trained on; see `list`.", parts=FAMILIES)
     family_options: Mapping[str, Any] = setting({}, "Option of the family.", options=("--family-option",))
     rule: str = setting(
         "lstm",
         "The optimizer, learned or hand-designed (then only its halting is trained).",
-        choices=lambda: RULES,
+        parts=RULES,
     )
     rule_options: Mapping[str, Any] = setting({}, "Option of the rule.", options=("--rule-option",))
     safeguard: bool = setting(
@@ -52,11 +52,13 @@ class Experiment:
     halting: str = setting(
         "stick-breaking",
         "Halting posterior q(t|x,T); `none` learns to optimize only.",
-        choices=lambda: [*POSTERIORS, NO_HALTING],
+        parts=POSTERIORS,
+        names=(NO_HALTING,),
     )
     objective: str = setting(
-        "", "What training minimises; if not given, the halting posterior's own.", choices=lambda: OBJECTIVES
+        "", "What training minimises; if not given, the halting posterior's own.", parts=OBJECTIVES
     )
+    objective_options: Mapping[str, Any] = setting({}, "Option of the objective.", options=("--objective-option",))
     log_loss_weight: float = setting(
         0.0, "Weight of the mean log loss added to it, which teaches every step alike.", at_least=0
     )
@@ -64,7 +66,7 @@ class Experiment:
         0.95, "Probability to continue: the halting step has prior mean 1 / (1 - nu).", above=0, below=1
     )
     horizon: int = setting(100, "H: steps of an unroll, the cap on T and t.", at_least=1)
-    estimator: str = setting("collapse", "How the ELBO sums over T and t.", choices=lambda: ESTIMATORS)
+    estimator: str = setting("collapse", "How the ELBO sums over T and t.", parts=ESTIMATORS)
     kl_scale: float = setting(1.0, "Weight of the KL to the prior; 1 makes the bound a bound.", above=0)
     kl_warmup: int = setting(0, "Meta-steps over which that weight, or the ponder cost, rises from 0.", at_least=0)
     infer_horizon: bool = setting(
@@ -78,7 +80,7 @@ class Experiment:
         options=("--halting-first", "--horizon-first"),
     )
     ponder_cost: float = setting(0.5, "tau of Graves' objective, in nats.", above=0)
-    imitate: str = setting("", "Hand-designed rule that the learned one imitates at first.", choices=lambda: RULES)
+    imitate: str = setting("", "Hand-designed rule that the learned one imitates at first.", parts=RULES)
     imitation_weight: float = setting(1.0, "What imitation counts at the first meta-step, falling to 0.", at_least=0)
     imitation_steps: int = setting(300, "Meta-steps until then.", at_least=0)
     imitation_lr: float = setting(0.0, "The teacher's learning rate; 0: the one tuned for step H.", at_least=0)
@@ -88,7 +90,7 @@ class Experiment:
     gradient: str = setting(
         "backprop",
         "Of the rule's weights: by backpropagation, or by evolution strategies.",
-        choices=lambda: GRADIENTS,
+        names=GRADIENTS,
     )
     pes_sigma: float = setting(
         0.01, "Standard deviation of their perturbations; --batch is the number of pairs.", above=0
@@ -201,7 +203,7 @@ def checked(name: str, value: Any) -> Any:
     try:
         return SETTINGS[name].check(value)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {error}") from None
 
 
 def settings_in(text: str) -> dict[str, Any]:

@@ -5,15 +5,16 @@
     RUN/experiment.json   settings and seeds          RUN/posterior.nc    DataTree for ArviZ
     RUN/checkpoint.pt     weights and training state  RUN/summary.json    losses, halting statistics
     RUN/metrics.jsonl     one record a meta-step      RUN/figures/*.png
+    RUN/lock              held while it is trained
 
 A run that began with a trained optimizer keeps a copy of it, ``RUN/begin.pt``, so that it does not need it again.
-With several seeds, checkpoint and metrics lie in ``RUN/seed-<s>/`` and each seed is a chain of ``posterior.nc``.
+With several seeds, checkpoint, metrics and lock lie in ``RUN/seed-<s>/`` and each seed is a chain of ``posterior.nc``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -22,16 +23,22 @@ from typing import Any, NamedTuple
 
 from probact.inference.objectives.base import Objective
 from probact.rules.safeguarded import bare
+from probact.runs import metrics
 from probact.runs.assembly import build_objective, start_from
 from probact.runs.experiment import Experiment, checked, settings_in
 from probact.runs.trained import TrainedOptimizer
+from probact.support.devices import check_device
 from probact.support.files import write_atomically
+from probact.support.locks import held
 from probact.support.missing import MissingError
+from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
 
 FORMAT = "probact checkpoint 1"
 RUNS = Path("runs")
 LATEST = RUNS / "latest"
+_WRITTEN = ("checkpoint.pt", "metrics.jsonl", "posterior.nc", "summary.json", "seed-*/*.*")
+"""What a run leaves in its folder, apart from ``experiment.json``."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,19 @@ class Chain:
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
 
+    @property
+    def lock(self) -> Path:
+        """What the process that trains it holds."""
+        return self.folder / "lock"
+
+    @property
+    def run_folder(self) -> Path:
+        """Of the run that it belongs to."""
+        return self.folder if (self.folder / "experiment.json").exists() else self.folder.parent
+
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the checkpoint of a training whose ``state_dict`` is ``state``."""
+        """Write the checkpoint of a training whose ``state_dict`` is ``state``, after the metrics that it counts on."""
+        metrics.sync(self.metrics)
         save_tensors(self.checkpoint, {"format": FORMAT, "experiment": self.experiment.to_json(), **state})
 
     def state(self) -> dict[str, Any]:
@@ -63,7 +81,7 @@ class Chain:
         :raises ValueError: if there is no checkpoint or it is damaged.
         """
         if not self.checkpoint.exists():
-            raise MissingError(f"{self.folder}: no checkpoint.pt", "training", self.folder)
+            raise MissingError(f"{self.folder}: no checkpoint.pt", "training", self.run_folder)
         content = load_tensors(self.checkpoint, "probact checkpoint")
         if content.get("format") != FORMAT:
             raise ValueError(f"{self.checkpoint}: expected format {FORMAT!r}, got {content.get('format')!r}")
@@ -83,9 +101,7 @@ class Chain:
 
     def cut_metrics(self, step: int) -> None:
         """Drop the records after meta-step ``step``."""
-        kept = [line for line in self._metric_lines() if json.loads(line)["step"] <= step]
-        if self.metrics.exists():
-            write_atomically(self.metrics, "".join(kept))
+        metrics.cut(self.metrics, step, _NEEDED)
 
     def untrained(self) -> Objective:
         """The objective as it was before the first meta-step."""
@@ -126,18 +142,14 @@ class Chain:
 
     def log(self, record: Record) -> None:
         """Append one line to the metrics."""
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(record._asdict()) + "\n")
+        metrics.append(self.metrics, record._asdict())
 
     def records(self) -> list[dict[str, Any]]:
-        """The metrics, one dict a meta-step."""
-        return [json.loads(line) for line in self._metric_lines()]
+        """The metrics, one dict a meta-step.
 
-    def _metric_lines(self) -> Iterable[str]:
-        """Whole lines: a kill can leave half a line at the end."""
-        if not self.metrics.exists():
-            return []
-        return [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        :raises ValueError: if a line is damaged; names it.
+        """
+        return metrics.read(self.metrics, _NEEDED)
 
 
 @dataclass(frozen=True)
@@ -155,25 +167,33 @@ class Run:
         """Make the folder and write ``experiment.json``.
 
         :param source: what ``experiment.begin_with`` names.
-        :raises ValueError: if the folder already holds a run.
+        :raises ValueError: if the folder already holds a run, or what is left of one.
         """
         run = cls(folder, replace(experiment, seed=seeds[0]), tuple(seeds))
-        if (folder / "experiment.json").exists():
-            raise ValueError(
-                f"{folder} already holds a run: continue it with --resume {folder}, or choose another --out"
-            )
-        for chain in run.chains:
-            chain.folder.mkdir(parents=True, exist_ok=True)
-        if source is not None:
-            source.save(run.begun)
-        settings = {**asdict(run.experiment), "seed": list(run.seeds)}
-        write_atomically(folder / "experiment.json", json.dumps(settings, indent=2) + "\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / "lock"):
+            if (folder / "experiment.json").exists():
+                raise ValueError(
+                    f"{folder} already holds a run: continue it with --resume {folder}, or choose another --out"
+                )
+            if left := sorted(str(path.relative_to(folder)) for pattern in _WRITTEN for path in folder.glob(pattern)):
+                raise ValueError(f"{folder} holds {', '.join(left)} of another run: choose another --out")
+            for chain in run.chains:
+                chain.folder.mkdir(exist_ok=True)
+            if source is not None:
+                source.save(run.begun)
+            settings = {**asdict(run.experiment), "seed": list(run.seeds)}
+            write_atomically(folder / "experiment.json", json.dumps(settings, indent=2) + "\n")
         run.mark_latest()
         return run
 
     @classmethod
-    def open(cls, folder: Path) -> Run:
-        """:raises ValueError: if there is no readable run."""
+    def open(cls, folder: Path, to_train: bool = False) -> Run:
+        """The run in ``folder``; on the CPU if this machine lacks the device that it was made on.
+
+        :param to_train: refuse that instead.
+        :raises ValueError: if there is no readable run.
+        """
         path = folder / "experiment.json"
         if not path.is_file():
             raise ValueError(f"{folder}: no run there (expected a folder with experiment.json)")
@@ -184,8 +204,16 @@ class Run:
                 raise ValueError(f"seed: expected a list of seeds, got {seeds!r}")
             seeds = tuple(checked("seed", seed) for seed in seeds)
             experiment = Experiment.create(**{**settings, "seed": seeds[0]})
+        except UnknownPartError as error:
+            raise UnknownPartError(f"{path}: {error}") from None
         except ValueError as error:
             raise ValueError(f"{path}: not an experiment ({error})") from None
+        try:
+            check_device(experiment.device)
+        except ValueError as error:
+            if to_train:
+                raise ValueError(f'{path}: {error}; to go on without it, set "device": "cpu" there') from None
+            experiment = replace(experiment, device="cpu")
         return cls(folder, experiment, seeds)
 
     @classmethod
@@ -200,7 +228,7 @@ class Run:
         try:
             RUNS.mkdir(exist_ok=True)
             write_atomically(LATEST, f"{self.folder.resolve()}\n")
-        except OSError:
+        except (OSError, UnicodeError):
             pass  # the working directory cannot be written: the run then has to be named
 
     @property
@@ -269,3 +297,7 @@ class Record(NamedTuple):
     validation_halting: float | None = None
     updates: int = 0
     left_out: int = 0
+
+
+_NEEDED = [name for name in Record._fields if name not in Record._field_defaults]
+"""What every line of the metrics has."""

@@ -6,10 +6,12 @@ import math
 import operator
 import reprlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from probact.support.registry import Registry, UnknownPartError
 
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a table of options"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
@@ -28,7 +30,7 @@ class Setting:
     :ivar default: its type is the type of all values; ``""`` stands for none.
     :ivar help: for ``--help``, the table and the schema.
     :ivar above, at_least, below: limits of a number.
-    :ivar choices: gives the names that it may be, when they are asked for: a plug-in may register more.
+    :ivar parts, names: what a text may be: the names of a registry's parts, those of plug-ins included, or of these.
     :ivar options: the command-line options, where they are not the setting's name: for true and for false.
     :ivar several: whether ``fit`` takes several, one for each training.
     """
@@ -38,13 +40,19 @@ class Setting:
     above: float | None = None
     at_least: float | None = None
     below: float | None = None
-    choices: Callable[[], Iterable[str]] | None = None
+    parts: Registry[Any] | None = None
+    names: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     several: bool = False
 
     @property
     def kind(self) -> type:
         return type(self.default)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All that a text may be; empty if that is any."""
+        return (*(self.parts or ()), *self.names)
 
     @property
     def json_type(self) -> str:
@@ -60,7 +68,7 @@ class Setting:
     def expected(self) -> str:
         """What a value has to be, in words."""
         if self.choices:
-            return f"one of {', '.join(self.choices())}"
+            return f"one of {', '.join(self.choices)}"
         return f"{_EXPECTED[self.kind]} {self.limits}".rstrip()
 
     def options_of(self, name: str) -> tuple[str, ...]:
@@ -85,7 +93,10 @@ class Setting:
             value = dict(value)
         right_type = isinstance(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
         if not right_type or not self._allows(value):
-            raise ValueError(f"expected {self.expected}, got {reprlib.repr(value)}")
+            message = f"expected {self.expected}, got {reprlib.repr(value)}"
+            if right_type and self.parts is not None:
+                raise UnknownPartError(message + self.parts.why_not(value))
+            raise ValueError(message)
         return value
 
     def read(self, text: str) -> Any:
@@ -102,7 +113,8 @@ class Setting:
         if self.kind is dict:
             return all(isinstance(key, str) and _is_option(entry) for key, entry in value.items())
         if self.kind is str:
-            return value == self.default or (value in self.choices() if self.choices else value != "")
+            known = value == self.default or value in self.names or (self.parts is not None and value in self.parts)
+            return known or (value != "" and not self.choices)
         limits = ((holds, getattr(self, name)) for name, _, holds, _ in _LIMITS)
         beyond = 2**63 if self.kind is int else math.inf
         return abs(value) < beyond and all(holds(value, limit) for holds, limit in limits if limit is not None)
@@ -112,7 +124,7 @@ class Setting:
         limits = {key: getattr(self, name) for name, _, _, key in _LIMITS if getattr(self, name) is not None}
         described: dict[str, Any] = {"type": self.json_type, **limits}
         if self.choices:
-            described["enum"] = sorted({*self.choices(), self.default})
+            described["enum"] = sorted({*self.choices, self.default})
         elif self.kind is str and self.default:
             described["minLength"] = 1
         elif self.kind is dict:

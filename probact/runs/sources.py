@@ -11,6 +11,7 @@ from probact.inference.posteriors.base import NO_HALTING
 from probact.runs.experiment import Experiment
 from probact.runs.run import RUNS, Run
 from probact.runs.trained import TrainedOptimizer, shipped
+from probact.support.files import expanded
 
 
 def is_run(source: str) -> bool:
@@ -20,15 +21,15 @@ def is_run(source: str) -> bool:
     """
     if source in shipped():
         return False
-    if not Path(source).exists():
+    if not expanded(source).exists():
         choices = ", ".join(shipped()) or "none is shipped"
         raise ValueError(f"{source}: no run there, no file, and no shipped optimizer ({choices})")
-    return Path(source).is_dir()
+    return expanded(source).is_dir()
 
 
 def best_of(source: str) -> TrainedOptimizer:
     """The optimizer at ``source``; of a run the weights, of all its seeds, that validated best."""
-    return Run.open(Path(source)).best().trained() if is_run(source) else TrainedOptimizer.find(source)
+    return Run.open(expanded(source)).best().trained() if is_run(source) else TrainedOptimizer.find(source)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Candidate:
     def open(cls, source: str, family: str | None) -> Self:
         """:raises ValueError: if there is none, or it is no run, which knows its family, and ``family`` is None."""
         if is_run(source):
-            return cls.of_run(Run.open(Path(source)))
+            return cls.of_run(Run.open(expanded(source)))
         if family is None:
             raise ValueError(f"{source}: expected --family, what to judge it on, as it is not a run")
         one = TrainedOptimizer.find(source)

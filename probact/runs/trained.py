@@ -11,7 +11,9 @@ from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES, UpdateRule
 from probact.rules.safeguarded import Safeguarded
 from probact.stopping.base import StopRule
+from probact.support.files import expanded
 from probact.support.missing import MissingError
+from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
 
 FORMAT = "probact optimizer 1"
@@ -97,7 +99,7 @@ class TrainedOptimizer:
             raise ValueError(f"{path}: expected a {what} of format {FORMAT!r}, got {content.get('format')!r}")
         try:
             saved, halting, nu = content["rule"], content["halting"], content["nu"]
-            rule: UpdateRule = RULES.build(saved["name"], saved["options"])
+            rule = RULES.build(saved["name"], saved["options"])
             rule.load_state_dict(saved["weights"])
             posterior = None
             if halting is not None:
@@ -107,6 +109,8 @@ class TrainedOptimizer:
             if content.get("stop") is not None:
                 later["stop"] = StopRule.from_json(content["stop"])
             return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)
+        except UnknownPartError as error:
+            raise UnknownPartError(f"{path}: {error}") from None
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{path}: not a {what} that this version can read ({reason})") from None
@@ -125,6 +129,6 @@ class TrainedOptimizer:
     @classmethod
     def find(cls, source: str | Path) -> Self:
         """By the name of a shipped one, or else from a file."""
-        if str(source) in shipped() or not Path(source).exists():
+        if str(source) in shipped() or not expanded(source).exists():
             return cls.load_named(str(source))
-        return cls.load(Path(source))
+        return cls.load(expanded(source))

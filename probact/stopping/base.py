@@ -12,7 +12,7 @@ from torch import Tensor
 
 from probact.support.registry import Registry
 
-STOP_RULES = Registry("stop rule")
+STOP_RULES: Registry[StopRule] = Registry("stop rule", "probact.stop_rules")
 
 
 class Known(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from probact.inference.posteriors.base import HaltingPosterior
+from probact.inference.posteriors.base import POSTERIORS, HaltingPosterior
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.stopping.base import Known, StopRule
@@ -26,9 +26,9 @@ class OnlineBelief:
 
     def __init__(self, posterior: HaltingPosterior | None) -> None:
         if posterior is not None and not posterior.distribution.online:
+            online = " or ".join(name for name in POSTERIORS if POSTERIORS[name].online)
             raise ValueError(
-                f"halting posterior {posterior.distribution.name!r} needs the whole unroll: "
-                "expected stick-breaking or graves"
+                f"halting posterior {posterior.distribution.name!r} needs the whole unroll: expected {online}"
             )
         self.posterior = posterior
         self.halted: Tensor | None = None

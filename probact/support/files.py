@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typing import Any
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace ``path`` by ``content``; on any error the file that was there stays as it was.
 
-    :raises OSError: if the folder cannot be written or the disk is full.
+    :raises OSError: if the folder cannot be written or the disk is full; names ``path``.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
@@ -21,9 +22,24 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)
         temporary.unlink(missing_ok=True)
         raise
+
+
+def expanded(path: str | Path) -> Path:
+    """``path`` with the home directory in place of ``~``; as it is where there is none of that name."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
+
+
+def remove_halves(path: Path) -> None:
+    """Remove what ``write_atomically`` of ``path`` left beside it when it was killed; nobody else may be writing it."""
+    for half in path.parent.glob(f".{path.name}-*"):
+        half.unlink(missing_ok=True)
 
 
 def finite_numbers(value: Any) -> Any:

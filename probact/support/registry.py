@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-Part = TypeVar("Part", bound=type)
+Part = TypeVar("Part")
+Own = TypeVar("Own", bound=type)
 
 
-class Registry:
-    """Name -> class, in the order of registration.
+class UnknownPartError(ValueError):
+    """A name that no part has: a plug-in's, perhaps, whose module was not imported."""
+
+
+class Registry(Generic[Part]):
+    """Name -> class of ``Part``, in the order of registration; those of installed plug-ins come last.
+
+    A plug-in is an entry point of ``group``: the part's name, and its class or the module that registers it.  Plug-ins
+    are loaded when a name is asked for that is not yet known, or all names.  One that fails is named in a warning.
+
+    :param kind: what a part is, for messages.
+    :param group: the group of entry points; empty: none.
 
     >>> shapes = Registry("shape")
     >>> @shapes.register("circle")
@@ -22,38 +36,87 @@ class Registry:
     (True, 'A round one.')
     >>> shapes["square"]
     Traceback (most recent call last):
-    ValueError: unknown shape 'square': choose from circle
+    probact.support.registry.UnknownPartError: unknown shape 'square': choose from circle
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, group: str = "") -> None:
         self.kind = kind
-        self._parts: dict[str, Any] = {}
+        self._parts: dict[str, type[Part]] = {}
+        self._group = group
+        self._failures: dict[str, str] | None = None  # of plug-ins, by name; None before they are loaded
 
-    def register(self, name: str) -> Callable[[Part], Part]:
-        """Class decorator: makes the class known as ``name`` and sets its ``name`` attribute."""
+    def register(self, name: str) -> Callable[[Own], Own]:
+        """Class decorator: makes the class known as ``name`` and sets its ``name`` attribute.
 
-        def add(part: Part) -> Part:
+        :raises ValueError: if another class has that name.
+        """
+
+        def add(part: Own) -> Own:
             if name in self._parts:
-                raise ValueError(f"{self.kind} {name!r} is already registered")
+                modules = f"{self._parts[name].__module__} and {part.__module__}"
+                raise ValueError(f"{self.kind} {name!r}: expected one class of that name, got those of {modules}")
+            if part in self._parts.values():
+                raise ValueError(f"{self.kind} {name!r}: its class is already registered as {part.name!r}")  # type: ignore[attr-defined]
             self._parts[name] = part
             part.name = name  # type: ignore[attr-defined]
             return part
 
         return add
 
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._parts:
-            raise ValueError(f"unknown {self.kind} {name!r}: choose from {', '.join(self._parts)}")
+    def __getitem__(self, name: str) -> type[Part]:
+        if name not in self:
+            raise UnknownPartError(f"unknown {self.kind} {name!r}: choose from {', '.join(self)}{self.why_not(name)}")
         return self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parts)
+        self._load_plugins()
+        return iter(tuple(self._parts))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in tuple(self)
+
+    def why_not(self, name: str) -> str:
+        """For the end of a message on an unknown ``name``: how the plug-in failed that has it, if there is one."""
+        return f" ({self._failures[name]})" if self._failures and name in self._failures else ""
+
+    @contextmanager
+    def temporarily(self) -> Iterator[None]:
+        """What is registered within is gone afterwards: for tests."""
+        before = {name: self[name] for name in self}
+        try:
+            yield
+        finally:
+            self._parts = before
+
+    def _load_plugins(self) -> None:
+        if self._failures is not None:
+            return
+        self._failures = {}
+        for point in entry_points(group=self._group) if self._group else ():
+            try:
+                self._load(point)
+            except Exception as error:  # whatever a stranger's module does, the package goes on without it
+                reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+                self._failures[point.name] = f"plug-in {point.name} = {point.value} failed: {reason}"
+                logging.getLogger(__name__).warning("%s %s", self.kind, self._failures[point.name])
+
+    def _load(self, point: EntryPoint) -> None:
+        part = point.load()
+        if inspect.isclass(part) and self._parts.get(point.name) is not part:
+            self.register(point.name)(part)
+        elif point.name not in self._parts:
+            raise ValueError(f"expected the module to register a {self.kind} of that name")
 
     def describe(self, name: str) -> str:
         """First line of the class's docstring."""
         return (inspect.getdoc(self[name]) or "").partition("\n")[0]
 
-    def build(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> Any:
+    def keywords(self, name: str) -> dict[str, Any]:
+        """The keyword parameters of the class that have a default, with it."""
+        parameters = inspect.signature(self[name]).parameters.items()
+        return {key: entry.default for key, entry in parameters if entry.default is not inspect.Parameter.empty}
+
+    def build(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> Part:
         """Construct ``name`` with user-given ``options`` (str -> str or number) beside ``given``.
 
         Options are the keyword parameters of the class that have a default; a string is read as
@@ -61,19 +124,14 @@ class Registry:
 
         :raises ValueError: on an option that the class does not have or cannot read.
         """
-        part = self[name]
-        known = {
-            key: parameter.default
-            for key, parameter in inspect.signature(part).parameters.items()
-            if parameter.default is not inspect.Parameter.empty and key not in given
-        }
+        known = {key: default for key, default in self.keywords(name).items() if key not in given}
         read = {}
         for key, value in (options or {}).items():
             if key not in known:
                 choices = ", ".join(known) or "none"
                 raise ValueError(f"{self.kind} {name!r} has no option {key!r}: choose from {choices}")
             read[key] = _convert(value, known[key], f"option {key!r} of {self.kind} {name!r}")
-        return part(**given, **read)
+        return self[name](**given, **read)
 
 
 def _convert(value: Any, default: Any, what: str) -> Any:

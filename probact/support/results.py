@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
+from probact.support.checksums import sealed_object, unsealed_object
 from probact.support.files import finite_numbers
 
 
@@ -23,8 +24,8 @@ class Result:
         return vars(self)[name]
 
     def to_json(self, indent: int | None = None) -> str:
-        """All fields and the number of the format; NaN and infinities become null."""
-        return json.dumps(finite_numbers({"format": self.FORMAT, **asdict(self)}), indent=indent)
+        """All fields, the number of the format and a checksum; NaN and infinities become null."""
+        return json.dumps(sealed_object(finite_numbers({"format": self.FORMAT, **asdict(self)})), indent=indent)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -33,7 +34,7 @@ class Result:
         :raises ValueError: if it is something else, or of another format.
         """
         try:
-            content = json.loads(text)
+            content = unsealed_object(json.loads(text))
             number = content.pop("format", None)
             if number not in (None, cls.FORMAT):
                 raise ValueError(f"got format {number!r}")

@@ -1,4 +1,4 @@
-"""Tensors on disk: whole or not there, and read without running code."""
+"""Tensors on disk: whole or not there, with a checksum, and read without running code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from probact.support.checksums import sealed, unsealed
 from probact.support.files import write_atomically
 
 
@@ -15,7 +16,7 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """``content`` (tensors, strings, numbers, nested) to ``path``, atomically."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, sealed(buffer.getvalue()))
 
 
 def load_tensors(path: Path, what: str) -> dict[str, Any]:
@@ -24,9 +25,9 @@ def load_tensors(path: Path, what: str) -> dict[str, Any]:
     :param what: the kind of file, for the message.
     :raises ValueError: if the file is damaged or is something else.
     """
-    data = io.BytesIO(path.read_bytes())
+    data = path.read_bytes()
     try:
-        content = torch.load(data, map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(unsealed(data)), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no common error for damaged files
         reason = str(error).partition("\n")[0][:80] or type(error).__name__
         raise ValueError(f"{path}: not a {what}, or a damaged one ({reason})") from None

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee
-from probact.rules.base import RULES, Step, UpdateRule
-from probact.rules.hand_designed import HandDesigned
+from probact.rules.base import Step, UpdateRule
+from probact.rules.hand_designed import HandDesigned, hand_designed
 from probact.runs.experiment import Experiment
 from probact.support.trees import Params, State, flatten, map_params
 from probact.unrolling.rollout import Rollout
@@ -27,8 +27,7 @@ def teacher_of(experiment: Experiment) -> HandDesigned:
     """
     if not experiment.imitation_lr:
         raise ValueError("imitate: expected imitation-lr, the teacher's learning rate, got none")
-    teacher: HandDesigned = RULES[experiment.imitate](lr=experiment.imitation_lr)
-    return teacher
+    return hand_designed()[experiment.imitate](lr=experiment.imitation_lr)
 
 
 def imitate(

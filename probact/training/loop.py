@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from probact.problems.data.sets import VARIABLE, data_directory, data_directory_is
 from probact.runs.assembly import build_family, build_objective, check_trainable
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.runs.trained import TrainedOptimizer
-from probact.support.ranks import ProcessLostError, Ranks
+from probact.support.files import remove_halves
+from probact.support.locks import held, is_held
+from probact.support.plugins import import_plugins, imported_plugins
+from probact.support.ranks import MainLostError, ProcessLostError, Ranks
 from probact.training.meta_training import MetaTraining
 from probact.unrolling.border import check_parts
 
@@ -25,16 +29,35 @@ def train(
 ) -> bool:
     """Train ``chain`` to its end from wherever its checkpoint is; True if it got there.
 
-    The checkpoint is written every few seconds, when ``should_stop`` says so, when a rank is lost, and at the end.
+    The checkpoint is written before the first meta-step, every few seconds, when ``should_stop`` says so, when a rank
+    is lost, and at the end.
+
+    :raises ValueError: if another process trains it.
     """
-    ranks = ranks or Ranks()
+    with held(chain.lock):
+        return _train(chain, on_record, should_stop, ranks or Ranks())
+
+
+def begin(chain: Chain) -> None:
+    """Write the checkpoint from before the first meta-step, so that there is one however early a kill comes."""
+    with held(chain.lock):
+        training = MetaTraining(chain.experiment)
+        restore(chain, training)
+        chain.save(training.state_dict())
+
+
+def _train(chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool], ranks: Ranks) -> bool:
     training = MetaTraining(chain.experiment, ranks)
     restore(chain, training)
+    chain.save(training.state_dict())
     last_save = time.monotonic()
     try:
         if not ranks.alone:
             order = {"experiment": chain.experiment.to_json(), "state": training.state_dict()}
-            ranks.broadcast({**order, "data": str(data_directory())})
+            places = {"data": data_directory(), "run": chain.run_folder, "lock": chain.lock.absolute()}
+            ranks.broadcast(
+                {**order, **{name: str(path) for name, path in places.items()}, "plugins": imported_plugins()}
+            )
         for record in training:
             chain.log(record)
             on_record(record)
@@ -60,7 +83,12 @@ def check(experiment: Experiment, num_ranks: int = 1) -> None:
 
 
 def restore(chain: Chain, training: MetaTraining) -> None:
-    """Continue ``training`` from the checkpoint, or start it if there is none; cut the metrics back to it."""
+    """Continue ``training`` from the checkpoint, or start it if there is none; cut the metrics back to it.
+
+    Removes what a kill left half written.
+    """
+    for path in (chain.checkpoint, chain.metrics):
+        remove_halves(path)
     if chain.checkpoint.exists():
         state = chain.state()
         with chain.fitting():
@@ -74,14 +102,26 @@ def train_as_rank(ranks: Ranks) -> None:
     """What the ranks beside rank 0 do: train in step with its ``train``, chain after chain, until it dismisses them.
 
     :raises ProcessLostError: if rank 0 ended without that, as it does after an error.
+    :raises MainLostError: if it did so in the midst of a training.
     """
     while (order := ranks.broadcast()) is not None:
-        experiment, theirs = Experiment.from_json(order["experiment"]), Path(order["data"])
-        ranks.use_device(experiment.device)
-        training = MetaTraining(experiment, ranks)
-        training.load_state_dict(order["state"])
-        with data_directory_is(theirs) if theirs.is_dir() and VARIABLE not in os.environ else nullcontext():
-            for _ in training:
-                if ranks.should_stop():
-                    break
+        try:
+            _follow(ranks, order)
+        except ProcessLostError:
+            if not is_held(Path(order["lock"])):  # rank 0 is gone and cannot say so
+                raise MainLostError(order["run"]) from None
+            raise
     ranks.leave()
+
+
+def _follow(ranks: Ranks, order: dict[str, Any]) -> None:
+    """Train as rank 0 does that sent ``order``."""
+    import_plugins(order["plugins"])
+    experiment, theirs = Experiment.from_json(order["experiment"]), Path(order["data"])
+    ranks.use_device(experiment.device)
+    training = MetaTraining(experiment, ranks)
+    training.load_state_dict(order["state"])
+    with data_directory_is(theirs) if theirs.is_dir() and VARIABLE not in os.environ else nullcontext():
+        for _ in training:
+            if ranks.should_stop():
+                break

@@ -16,6 +16,7 @@ from probact.problems.data.sets import data_directory, data_directory_is
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.support.interrupts import asked_to_stop
+from probact.support.plugins import import_plugins, imported_plugins
 from probact.support.ranks import ProcessLostError
 from probact.training.loop import train
 
@@ -40,7 +41,8 @@ def train_side_by_side(chains: Sequence[Chain], jobs: int, show: Show, asked: Se
         while running or (todo and not stop.is_set()):
             while todo and len(running) < jobs and not stop.is_set():
                 outcome, told = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(todo.pop(0), threads, data_directory(), show, stop, told))
+                given = (todo.pop(0), threads, data_directory(), imported_plugins(), show, stop, told)
+                process = context.Process(target=_work, args=given)
                 with _interrupts_held():
                     process.start()
                 told.close()  # so that its end is seen when the process is gone
@@ -69,21 +71,24 @@ def train_side_by_side(chains: Sequence[Chain], jobs: int, show: Show, asked: Se
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A process started here never hears Ctrl-C, which is for this one to pass on, not even while it still imports."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """A process started here never hears the terminal, which is for this one to pass on, not even while it imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(chain: Chain, threads: int, data: Path, show: Show, stop: Any, told: Connection) -> None:
+def _work(
+    chain: Chain, threads: int, data: Path, plugins: Sequence[str], show: Show, stop: Any, told: Connection
+) -> None:
     """Train one chain and tell how it went: whether it got to its end, or what was raised."""
     torch.set_num_threads(threads)
     parent = parent_process()
     assert parent is not None
     outcome: bool | Exception
     try:
+        import_plugins(plugins)
         with (
             data_directory_is(data) if data.is_dir() else nullcontext(),
             asked_to_stop(patient=True) as asked,

@@ -17,16 +17,16 @@ NUM, MANY = 3, 32
 
 
 def check_parts(family: OptimizeeFamily, rule: UpdateRule) -> None:
-    """``check_family`` and ``check_rule`` for each member of ``family``.
+    """``try_family`` and ``try_rule`` for each member of ``family``.
 
     :raises ValueError: as they do.
     """
     device = next((weight.device for weight in rule.parameters()), torch.device("cpu"))
     for member in family.members:
-        check_rule(rule, check_family(member).to(device))
+        try_rule(rule, try_family(member).to(device))
 
 
-def check_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
+def try_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
     """Draw some problems and try all that training asks of them; returns them.
 
     :raises ValueError: that names family and method, what was expected and what it did.
@@ -63,7 +63,7 @@ def check_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
     return problems
 
 
-def check_rule(rule: UpdateRule, problems: Optimizee) -> None:
+def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
     """Make one step of ``rule`` on ``problems``.
 
     :raises ValueError: that names rule and method, what was expected and what it did.

@@ -12,8 +12,8 @@ import pytest
 import torch
 import xarray as xr
 
-from probact.inference.objectives.act import ESTIMATORS
 from probact.inference.objectives.base import OBJECTIVES
+from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import POSTERIORS
 from probact.problems.base import FAMILIES
 from probact.problems.data.sets import VARIABLE
@@ -47,6 +47,7 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     assert summary["seconds"] > 0
     assert set(summary["halting"]) == {"min", "max", "mean", "sd", "median"}
     assert "adam, tuned" in out
+    assert "trained; writing the report" in err
     assert "E[t] = 1/(1 - nu) = 10" in out
 
     code, out, _ = run("halt-stats", "--num-optimizees", "20")  # the latest run
@@ -274,6 +275,10 @@ def test_evaluate(elsewhere: Path, run: Any) -> None:
     for words in ("held-out loss", "(2 seeds)", "cg (limit)", "best baseline", "problems won", "hazard >=", "oracle",
                   "every optimizer, its best stop", "calibration of", "written to verdict"):  # fmt: skip
         assert words in out, out
+    for line in ("losses: lstm, stick-breaking, seed 1 (2 of 5)", "losses: cg (limit) (5 of 5)",
+                 "ways to stop: lstm, stick-breaking, seed 0 (1 of 3)", "ways to stop: adam (1 of 1)"):  # fmt: skip
+        assert line in err.splitlines(), err
+    assert max(map(len, out.splitlines())) <= 100
     folder = elsewhere / "verdict"
     figures = {path.name for path in (folder / "figures").iterdir()}
     assert figures == {"learning_curves.png", "steps_against_loss.png", "calibration.png"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ TAKES: dict[str, set[str]] = {
 
 @pytest.fixture(autouse=True)
 def _no_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "use_data_directory", lambda path: None)
+    monkeypatch.setattr(options, "data_directory_is", lambda path: nullcontext())
 
 
 def read(*arguments: str) -> dict[str, Any]:
@@ -121,4 +122,4 @@ def test_help_is_made_from_the_settings() -> None:
         if setting.default_text:
             assert f"default: {setting.default_text}]".replace("- ", "-") in shown.replace("- ", "-"), name
         if setting.choices:
-            assert f"[{'|'.join(setting.choices())}]" in shown
+            assert f"[{'|'.join(setting.choices)}]" in shown

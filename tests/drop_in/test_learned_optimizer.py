@@ -40,7 +40,7 @@ def test_it_stops_where_a_batch_would(stop: StopRule) -> None:
     for problem in range(3):
         alone = problems("regression", 3).select(torch.tensor([problem]))
         expected = run_until_stopped(trained.rule, alone, 200, stop, trained.posterior)
-        loop = Loop(alone, rule=trained.rule, posterior=trained.posterior, stop=stop)
+        loop = Loop(alone, rule=trained.rule, posterior=trained.posterior, stop=stop, freeze_when_stopped=True)
         loss = assert_stops_for_good(loop)
         assert loop.optimizer.num_steps == int(expected.step)
         assert loss == pytest.approx(float(expected.nll), rel=1e-5)
@@ -114,7 +114,7 @@ def test_the_safeguard_is_worn_unless_declined() -> None:
     alone = problems("regression", 1)
     rule = built("sgd").rule
     rule.lr = 10.0
-    safe, plain = Loop(alone, rule=rule), Loop(alone, rule=rule, safeguard=False)
+    safe, plain = Loop(alone, rule=rule), Loop(alone, rule=rule, safeguard=False, patience_for_nan=None)
     safe_path, plain_path = safe.run(200), plain.run(200)
     assert not plain_path[-1][0] < 1e6
     assert safe_path[-1][0] < 0.5 * safe_path[0][0]
@@ -129,15 +129,6 @@ def test_refusals() -> None:
         optimizer.step(loss=1.0)
     with pytest.raises(ValueError, match=r"expected a loss of one number, got shape \(2,\)"):
         optimizer.step(loss=torch.ones(2))
-    weight.square().sum().backward()
-    optimizer.step(loss=1.0)
-    optimizer.param_groups[0]["params"][1].grad = torch.ones(2)
-    with pytest.raises(ValueError, match="parameter 1: expected its first gradient at the first step"):
-        optimizer.step(loss=1.0)
-    with pytest.raises(ValueError, match="expected one parameter group, got several"):
-        LearnedOptimizer([{"params": [weight]}, {"params": [nn.Parameter(torch.ones(1))]}], trained.rule)
-    with pytest.raises(ValueError, match=r"expected parameters of one type on one device, got torch.float32 on cpu, t"):
-        LearnedOptimizer([weight, nn.Parameter(torch.ones(1, dtype=torch.float64))], trained.rule)
     with pytest.raises(ValueError, match="stop rule 'hazard': expected a halting posterior to follow, got none"):
         LearnedOptimizer([weight], trained.rule, stop=Hazard())
     truncated = built("adam", "truncated")

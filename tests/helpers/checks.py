@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from probact.inference import exact
 from probact.inference.objectives.act import ACT
 from probact.inference.objectives.base import Objective
-from probact.inference.posteriors.base import HaltingDistribution
 from probact.inference.priors import Prior
-from probact.problems.base import FAMILIES, Optimizee
-from probact.runs.assembly import build_objective
-from probact.runs.experiment import Experiment
+from probact.problems.base import Optimizee
 from probact.support.trees import map_params
+from probact.testing import assert_causal, assert_no_leak
+from probact.testing.small import HORIZON, NUM, objective, problems
 from probact.unrolling.rollout import Rollout, unroll
-
-HORIZON = 7
-NUM = 5
-
-
-def problems(family: str, num: int = NUM, seed: int = 0, **options: Any) -> Optimizee:
-    sampled = FAMILIES[family](**options).sample(num, torch.Generator().manual_seed(seed))
-    return sampled.to(torch.get_default_dtype())
-
-
-def objective(**settings: Any) -> Objective:
-    """A small objective whose head is far from its start, so that nothing is near uniform by chance."""
-    built = build_objective(Experiment.create(**{"horizon": HORIZON, "prior_nu": 0.8, "truncate": 0, **settings}))
-    built.to(torch.get_default_dtype())
-    if built.posterior is not None:
-        with torch.no_grad():
-            built.posterior.output.weight.mul_(10.0)
-            built.posterior.output.bias.fill_(-1.0)
-    return built
-
-
-def assert_causal(distribution: Callable[[Tensor], HaltingDistribution], features: Tensor) -> None:
-    """Changing the features of step s + 1 changes no row T <= s."""
-    before = distribution(features).log_prob().exp()
-    for s in range(1, len(features)):
-        changed = features.clone()
-        changed[s:] += torch.randn_like(changed[s:])
-        torch.testing.assert_close(distribution(changed).log_prob().exp()[:s], before[:s], rtol=0, atol=0)
-
-
-def assert_no_leak(run: Callable[[Optimizee], Rollout], optimizee: Optimizee) -> None:
-    """Each problem's path is the same alone as among others."""
-    together = run(optimizee)
-    for index in range(optimizee.num):
-        alone = run(optimizee.select(torch.tensor([index])))
-        torch.testing.assert_close(alone.nll[:, 0], together.nll[:, index])
-        torch.testing.assert_close(alone.features[:, 0], together.features[:, index])
 
 
 def brute_force_elbo(q: Tensor, log_likelihood: Tensor, nu: float, kl_scale: float = 1.0) -> Tensor:
@@ -125,4 +85,17 @@ def prior_of(nu: float, horizon: int) -> Prior:
     return Prior(torch.tensor(nu, dtype=torch.float64), horizon)
 
 
-__all__ = [name for name in dir() if not name.startswith("_")] + ["exact"]
+__all__ = [
+    "HORIZON",
+    "NUM",
+    "assert_causal",
+    "assert_matches_closed_form",
+    "assert_no_leak",
+    "brute_force_elbo",
+    "gradients",
+    "objective",
+    "plain_unroll",
+    "prior_of",
+    "problems",
+    "rollout_of",
+]

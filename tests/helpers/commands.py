@@ -53,9 +53,8 @@ def plain(experiment: Experiment) -> Experiment:
     def texts(options: Mapping[str, Any]) -> dict[str, str]:
         return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in options.items()}
 
-    return replace(
-        experiment, family_options=texts(experiment.family_options), rule_options=texts(experiment.rule_options)
-    )
+    names = ("family_options", "rule_options", "objective_options")
+    return replace(experiment, **{name: texts(getattr(experiment, name)) for name in names})
 
 
 def assert_reproduced(experiment: Experiment) -> None:

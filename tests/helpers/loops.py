@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -75,3 +76,36 @@ def assert_stops_for_good(loop: Loop) -> float:
     assert torch.equal(loop.params[0], theta)
     assert loop.optimizer.num_steps == looks - 1
     return loss
+
+
+def descend(optimizer: torch.optim.Optimizer, loss_of: Callable[[], Tensor], num_steps: int) -> list[float]:
+    """The loop that most people write; the losses that it saw."""
+    losses = []
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        optimizer.step(loss=loss)  # type: ignore[call-arg]
+        losses.append(loss.item())
+    return losses
+
+
+class Regression:
+    """A linear layer on data of its own, the same each time."""
+
+    def __init__(self, name: str = "subspace-mlp", **settings: Any) -> None:
+        draws = torch.Generator().manual_seed(3)
+        self.inputs = torch.randn(64, 5, generator=draws)
+        self.model = nn.Linear(5, 1)
+        with torch.no_grad():
+            for param in self.model.parameters():
+                param.copy_(0.3 * torch.randn(param.shape, generator=draws))
+        self.optimizer = LearnedOptimizer.from_pretrained(self.model.parameters(), name, **{"stop": None, **settings})
+
+    def loss(self) -> Tensor:
+        inputs = self.inputs.to(self.model.weight)
+        loss: Tensor = (self.model(inputs) - inputs.sum(1, keepdim=True)).square().mean()
+        return loss
+
+    def run(self, num_steps: int) -> list[float]:
+        return descend(self.optimizer, self.loss, num_steps)

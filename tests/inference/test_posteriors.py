@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.inference.posteriors.base import POSTERIORS, HaltingDistribution, HaltingPosterior
+from probact.inference.posteriors.base import POSTERIORS, HaltingPosterior
 from probact.inference.posteriors.sequential import Graves
 from probact.inference.priors import Prior
-from tests.helpers.checks import assert_causal
+from probact.testing import assert_causal, check_posterior
 
 NAMES = list(POSTERIORS)
 K, L, F = 9, 4, 3
@@ -54,44 +54,8 @@ def test_rows_follow_the_formula(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("scale", [0.1, 3.0, 150.0])
-def test_each_row_is_a_distribution_up_to_its_horizon(name: str, scale: float) -> None:
-    table = POSTERIORS[name](random_logits(scale)).log_prob().exp()
-    torch.testing.assert_close(table.sum(-1), torch.ones(K, L, dtype=torch.float64))
-    above = torch.ones(K, K, dtype=torch.bool).triu(1)
-    assert float(table.transpose(0, 1)[:, above].abs().max()) == 0.0
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_cheap_forms_equal_the_table(name: str) -> None:
-    q = POSTERIORS[name](random_logits())
-    values = torch.randn(K, L, dtype=torch.float64)
-    log_horizon = torch.log_softmax(torch.randn(K, L, dtype=torch.float64), 0)
-    for horizon in (log_horizon, log_horizon[:, 0]):
-        torch.testing.assert_close(q.log_marginal(horizon).exp(), HaltingDistribution.log_marginal(q, horizon).exp())
-    torch.testing.assert_close(q.expect(values), HaltingDistribution.expect(q, values))
-    torch.testing.assert_close(q.entropy(), HaltingDistribution.entropy(q))
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("scale", [1.0, 40.0, 150.0])
-def test_gradients_stay_finite_and_agree(name: str, scale: float) -> None:
-    """At logit spreads where prefix sums of e^logit would underflow."""
-    logits = random_logits(scale)
-    values = torch.randn(K, L, dtype=torch.float64)
-    grads = []
-    for form in (POSTERIORS[name], None):
-        leaf = logits.clone().requires_grad_()
-        q = POSTERIORS[name](leaf)
-        if form is None:
-            total = (HaltingDistribution.expect(q, values)).sum()
-        else:
-            total = q.expect(values).sum()
-            assert bool(torch.autograd.grad(q.entropy().sum(), leaf, retain_graph=True)[0].isfinite().all())
-        (grad,) = torch.autograd.grad(total, leaf)
-        assert bool(grad.isfinite().all())
-        grads.append(grad)
-    torch.testing.assert_close(grads[0], grads[1], rtol=1e-6, atol=1e-9)
+def test_conformance(name: str) -> None:
+    check_posterior(POSTERIORS[name])
 
 
 @pytest.mark.parametrize("name", NAMES)

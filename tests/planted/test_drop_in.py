@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import torch
 from torch import Tensor
 
 from probact import LearnedOptimizer
@@ -14,42 +17,37 @@ pytestmark = pytest.mark.usefixtures("double")
 
 
 class Restless(LearnedOptimizer):
-    """Makes the step that it decided not to make."""
+    """Makes a step where it decided not to make one."""
 
-    def _step(self, loss: Tensor) -> None:
-        super()._step(loss)
-        if self._stopped:
-            self._all[0].sub_(0.01 * self._all[0].grad)
+    def _look(self, loss: Tensor) -> None:
+        super()._look(loss)
+        if self.should_stop():
+            self.param_groups[0]["params"][0].sub_(0.01)
 
 
-class Undecided(LearnedOptimizer):
-    """Decides again at every step, after the stop too, and differently."""
+class Deaf(LearnedOptimizer):
+    """Freezes nothing, though it was asked for."""
 
-    decisions = 0
-
-    def _decide(self, known: object) -> bool:
-        self.decisions += 1
-        return self.decisions == 3
-
-    def step(self, closure: object = None, *, loss: object = None) -> object:
-        self._stopped = False
-        return super().step(closure, loss=loss)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{**settings, "freeze_when_stopped": False})
 
 
 class Curious(LearnedOptimizer):
     """Takes parameters without a gradient for a part of the problem."""
 
-    def _named(self) -> list[str]:
-        super()._named()
-        return [str(place) for place in range(len(self._all))]
+    def _look(self, loss: Tensor) -> None:
+        for param in self.param_groups[0]["params"]:
+            param.grad = torch.zeros_like(param) if param.grad is None else param.grad
+        super()._look(loss)
 
 
-@pytest.mark.parametrize("faulty", [Restless, Undecided])
+@pytest.mark.filterwarnings("ignore:LearnedOptimizer")
+@pytest.mark.parametrize("faulty", [Restless, Deaf])
 def test_it_steps_after_it_stopped(faulty: type[LearnedOptimizer]) -> None:
     rule, alone = objective(rule="adam").rule, problems("regression", 1)
-    assert_stops_for_good(Loop(alone, rule=rule, stop=Budget(3.0)))
+    assert_stops_for_good(Loop(alone, rule=rule, stop=Budget(3.0), freeze_when_stopped=True))
     with pytest.raises(AssertionError):
-        assert_stops_for_good(Loop(alone, faulty, rule=rule, stop=Budget(3.0)))
+        assert_stops_for_good(Loop(alone, faulty, rule=rule, stop=Budget(3.0), freeze_when_stopped=True))
 
 
 def test_it_looks_at_another_parameter() -> None:

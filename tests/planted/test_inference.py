@@ -93,19 +93,18 @@ def test_two_unrelated_nus(monkeypatch: pytest.MonkeyPatch) -> None:
     """The prior code's .945 for T and .9 for t."""
     monkeypatch.setattr(Prior, "horizon_distribution", lambda self: Steps(Prior(0.945, self.horizon).log_horizon()))
     faulty = act()
-    faulty.estimator = type("Both", (), {"draws_horizon": False, "collapses_halting": False})
     with pytest.raises(AssertionError):
         assert_matches_closed_form(faulty, problems("regression"))
 
 
 def test_posterior_without_gradient_from_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """The prior code's V1: the loss at the halting step teaches q nothing."""
-    original = ACT._belief
+    original = ACT.q
 
     def deaf(self: ACT, rollout: Rollout) -> HaltingDistribution:
         q = original(self, rollout)
         return type(q)(q.logits.detach())
 
-    monkeypatch.setattr(ACT, "_belief", deaf)
+    monkeypatch.setattr(ACT, "q", deaf)
     with pytest.raises(AssertionError):
         assert_matches_closed_form(act(), problems("regression"))

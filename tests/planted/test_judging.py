@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from probact.judging import problem_sets, tuning
-from probact.judging.comparison import compare
+from probact.judging.comparison import Entry, compare
 from probact.judging.problem_sets import held_out_problems
 from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
@@ -31,7 +31,7 @@ def test_one_of_the_other_sets_is_the_test_set(seen: str, monkeypatch: pytest.Mo
 
 
 def against_sgd(experiment: Experiment) -> Any:
-    return compare(experiment, [], ["sgd"], [1, 6], held_out_problems(experiment))
+    return compare(experiment, [Entry("sgd", "baseline")], [1, 6], held_out_problems(experiment))
 
 
 @pytest.fixture

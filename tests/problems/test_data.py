@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from probact.problems.data import sets
-from probact.problems.data.sets import SOURCES, VARIABLE, data_directory, data_directory_is, load
+from probact.problems.data.sets import ITSELF, SOURCES, VARIABLE, data_directory, data_directory_is, load
 from tests.helpers.small_images import TEST, TRAIN, cifar, idx, images, write, write_cifar_set, write_idx_set
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = (
@@ -29,7 +29,7 @@ IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = (
     "t10k-labels-idx1-ubyte",
 )
 SHAPES = {"mnist": (1, 28, 28), "fashion-mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
-LAYOUTS = [(name, folder) for name, source in SOURCES.items() for folder in (*source.folders, ".")]
+LAYOUTS = [(name, folder) for name, source in SOURCES.items() for folder in (*source.folders, *ITSELF)]
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def refused(name: str, *words: str) -> None:
 
 def test_every_layout_that_people_have_is_listed() -> None:
     assert set(SHAPES) == set(SOURCES)
-    assert {"MNIST/raw", "mnist"} <= set(SOURCES["mnist"].folders)
-    assert {"FashionMNIST/raw", "fashion-mnist"} <= set(SOURCES["fashion-mnist"].folders)
+    assert {"MNIST", "MNIST/raw", "mnist"} <= set(SOURCES["mnist"].folders)
+    assert {"FashionMNIST", "FashionMNIST/raw", "fashion-mnist"} <= set(SOURCES["fashion-mnist"].folders)
     assert {"cifar-10-batches-bin", "cifar-10", "cifar10"} <= set(SOURCES["cifar10"].folders)
 
 
@@ -73,6 +73,23 @@ def test_layouts(name: str, folder: str, suffix: str, directory: Path) -> None:
         assert torch.equal(found, expected.reshape(num, *shape))
         assert torch.equal(labels, classes)
         assert (found.dtype, labels.dtype) == (torch.uint8, torch.int64)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_files_named_with_a_dot(suffix: str, directory: Path) -> None:
+    write_idx_set(directory / "MNIST", suffix)
+    for path in list((directory / "MNIST").iterdir()):
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    assert torch.equal(load("mnist").train[0].squeeze(1), images(TRAIN, 28, 28, seed=1)[0])
+
+
+@pytest.mark.parametrize("ending", ["bin.part", "bin.crdownload", "bin.gz.part", "bin.tmp"])
+def test_a_download_on_its_way_is_left_alone(ending: str, directory: Path) -> None:
+    write_cifar_set(directory)
+    write(directory / f"data_batch_3.{ending}", bytes(40 * 3073))
+    write_idx_set(directory / "mnist")
+    write(directory / "mnist" / f"{IMAGES}.{ending}", b"half")
+    assert len(load("cifar10").train[0]) == len(load("mnist").train[0]) == TRAIN
 
 
 def test_the_set_of_a_named_folder_goes_before_a_flat_one(directory: Path) -> None:
@@ -198,6 +215,25 @@ def test_what_is_absent_is_downloaded(
     monkeypatch.setitem(SOURCES, name, dataclasses.replace(SOURCES[name], url="http://127.0.0.1:1/"))  # type: ignore[type-var]
     sets._load.cache_clear()
     assert torch.equal(load(name).train[0], images)  # from the folder, the second time
+
+
+def test_an_interrupted_unpacking_is_done_again(
+    directory: Path, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full before the last file is there; the next time it is not."""
+    monkeypatch.setitem(SOURCES, "cifar10", served("cifar10", *server))
+    replace = Path.replace
+
+    def full(path: Path, target: Path) -> Path:
+        if path.name == "test_batch.bin":
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    refused("cifar10", "No space left")
+    monkeypatch.setattr(Path, "replace", replace)
+    assert [len(split[0]) for split in load("cifar10")] == [TRAIN, TEST]
+    assert not list((directory / "cifar10").glob(".*"))
 
 
 def test_files_that_are_there_stay_as_they_are(

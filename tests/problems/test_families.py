@@ -19,49 +19,15 @@ from probact.problems.digits import _digits
 from probact.problems.network import NetworkFamily, minibatch_indices
 from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
-from probact.support.trees import map_params
+from probact.testing import check_family
 from tests.helpers.checks import problems
 
 NAMES = list(FAMILIES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shapes_and_determinism(name: str) -> None:
-    first, again, other = problems(name, 6, seed=1), problems(name, 6, seed=1), problems(name, 6, seed=2)
-    assert first.num == 6
-    nll = first.nll(first.theta0)
-    assert nll.shape == first.loss(first.theta0, 3).shape == (6,)
-    torch.testing.assert_close(nll, again.nll(again.theta0), rtol=0, atol=0)
-    assert not torch.equal(nll, other.nll(other.theta0))
-    assert bool(nll.isfinite().all())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_problem_l_reads_row_l_only(name: str, double: None) -> None:
-    optimizee = problems(name, 5)
-    params = map_params(lambda tensor: tensor + 0.1 * torch.randn_like(tensor), optimizee.theta0)
-    index = torch.tensor([3, 1])
-    chosen = optimizee.select(index)
-    some = map_params(lambda tensor: tensor[index], params)
-    torch.testing.assert_close(chosen.nll(some), optimizee.nll(params)[index])
-    torch.testing.assert_close(chosen.loss(some, 7), optimizee.loss(params, 7)[index])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gradient_is_each_problems_own(name: str, double: None) -> None:
-    optimizee = problems(name, 3)
-    values, grads = value_and_grad(optimizee.nll, optimizee.theta0)
-    torch.testing.assert_close(values, optimizee.nll(optimizee.theta0))
-    direction = map_params(torch.randn_like, optimizee.theta0)
-    for problem in range(3):
-        only = {n: torch.zeros_like(d) for n, d in direction.items()}
-        for n in only:
-            only[n][problem] = 1e-7 * direction[n][problem]
-        moved = optimizee.nll(map_params(torch.add, optimizee.theta0, only))
-        slope = (moved - optimizee.nll(map_params(torch.sub, optimizee.theta0, only))) / 2e-7
-        expected = torch.zeros(3)
-        expected[problem] = sum((grads[n][problem] * direction[n][problem]).sum() for n in grads)
-        torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-5)
+def test_conformance(name: str) -> None:
+    check_family(FAMILIES[name])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if problems(name, 2).optimum() is not None])

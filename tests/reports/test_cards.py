@@ -21,6 +21,7 @@ OF_A_SOURCE = ("begin_with", "freeze_rule")
 CHANGED: dict[str, Any] = {
     "family_options": {"dim": 3},
     "rule_options": {"hidden_size": 4, "scale": 0.5},
+    "objective_options": {"power": 2},
     "prior_nu": 0.123,
     "kl_scale": 1e-05,
     "device": "cuda",
@@ -32,7 +33,7 @@ def away_from(default: Any, setting: str) -> Any:
     if setting in CHANGED:
         return CHANGED[setting]
     if choices := SETTINGS[setting].choices:
-        return next(name for name in choices() if name != default)
+        return next(name for name in choices if name != default)
     return not default if isinstance(default, bool) else 2 * default + 4
 
 

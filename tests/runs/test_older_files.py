@@ -59,7 +59,7 @@ def test_commands(run: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["lstm.pt", "nag.pt"])
 def test_an_exported_file_is_worn(name: str) -> None:
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = LearnedOptimizer.from_pretrained([weight], OLD / name)
+    optimizer = LearnedOptimizer.from_pretrained([weight], OLD / name, stop=None)
     assert isinstance(optimizer.rule, Safeguarded)
     for _ in range(3):
         optimizer.zero_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from probact import LearnedOptimizer
-from probact.drop_in.learned_optimizer import HAZARD_SHARE
+from probact.drop_in.stop import HAZARD_SHARE
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import STOP_RULES
 from probact.stopping.rules import Budget, Hazard, Patience

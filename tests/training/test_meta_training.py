@@ -207,12 +207,17 @@ def test_sigkill_then_resume_is_bitwise(uninterrupted: dict[str, Any], tmp_path:
     assert steps == list(range(1, 301))
 
 
-def test_ctrl_c_saves_and_says_how_to_resume(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("request_", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_saves_and_says_how_to_resume(
+    request_: signal.Signals, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    """Also the end of a job, or of the terminal."""
     process = start(tmp_path, [*FIT, "--out", "run"])
     wait_for(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 30, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(request_)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "stopping after this meta-step" in errors
     assert "python cli.py fit --resume run" in errors
     assert "Traceback" not in errors
     saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"]

@@ -191,6 +191,32 @@ def test_a_lost_process_is_one_line_and_the_run_goes_on_with_any_number(tmp_path
     assert [record["step"] for record in chain.records()] == list(range(1, 301))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
+def test_when_rank_0_is_lost_another_says_so(tmp_path: Path) -> None:
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    process = torchrun(tmp_path, *FIT, "--out", "run")
+    wait_for(lambda: lines(metrics) >= 3, process)
+    os.kill(ranks_of(process)["0"], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    (line,) = complaints(errors)
+    assert line == (
+        "Error: process 0 of this run was lost; continue from its last checkpoint with: python cli.py fit --resume run"
+    )
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_when_torchrun_is_killed_no_rank_goes_on(number: int, tmp_path: Path) -> None:
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    process = torchrun(tmp_path, *FIT, "--meta-steps", "100000", "--out", "run")
+    wait_for(lambda: lines(metrics) >= 3, process)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=60)  # returns when no rank is left that could write
+    assert "interrupted and saved; continue with: python cli.py fit --resume run" in errors.splitlines()
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == lines(metrics)
+
+
 def test_a_mistake_under_torchrun_is_said_once(tmp_path: Path) -> None:
     process = torchrun(tmp_path, *FIT, "--batch", "1", "--out", "run")
     _, errors = process.communicate(timeout=60)

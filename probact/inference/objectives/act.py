@@ -25,53 +25,21 @@ log p(x) - KL(q(t|x) || p(t|x)), and each hazard of q(t|x) is identified, so tha
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import pyro
-import pyro.poutine as poutine
 import torch
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
 from probact.inference import exact
 from probact.inference.objectives.base import OBJECTIVES, Objective
+from probact.inference.objectives.estimators import ESTIMATORS, Estimator
 from probact.inference.posteriors.base import HaltingDistribution, HaltingPosterior
 from probact.inference.posteriors.conditioned import Scores
 from probact.inference.priors import Drawn, Prior, Steps
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.support.registry import Registry
 from probact.unrolling.rollout import Rollout, unroll
 from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
-
-ESTIMATORS = Registry("estimator")
-
-
-class Estimator:
-    """How ``TraceEnum_ELBO`` treats the two latent sites."""
-
-    name: ClassVar[str]
-    draws_horizon: ClassVar[bool] = False
-    collapses_halting: ClassVar[bool] = False
-
-
-@ESTIMATORS.register("enumerate")
-class Enumerate(Estimator):
-    """T and t enumerated in the guide: exact, O(H^2) memory a problem; the reference for small H."""
-
-
-@ESTIMATORS.register("collapse")
-class Collapse(Estimator):
-    """T enumerated, t summed in closed form: exact, O(H) a problem (the default)."""
-
-    collapses_halting = True
-
-
-@ESTIMATORS.register("sample")
-class Sample(Estimator):
-    """T ~ p(T) drawn for each problem, t enumerated: unbiased, unrolls only to the largest T (the thesis)."""
-
-    draws_horizon = True
 
 
 @OBJECTIVES.register("elbo")
@@ -96,9 +64,10 @@ class ACT(Objective):
         kl_scale: float = 1.0,
         infer_horizon: bool = False,
         halting_first: bool = False,
+        log_loss_weight: float = 0.0,
     ) -> None:
-        super().__init__(rule, posterior, horizon, unrolling)
-        self.estimator: type[Estimator] = ESTIMATORS[estimator]
+        super().__init__(rule, posterior, horizon, unrolling, log_loss_weight)
+        self.estimator: Estimator = ESTIMATORS[estimator]()
         if posterior is None:
             raise ValueError("objective 'elbo': expected a halting posterior, got none")
         if not kl_scale > 0:
@@ -116,58 +85,21 @@ class ACT(Objective):
     def unroll(
         self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
     ) -> Rollout:
-        """H steps; with T drawn per problem by the ``sample`` estimator, max T steps."""
+        """H steps; in training, where the estimator draws T for each problem, max T steps."""
         if not (self.estimator.draws_horizon and self.training):
             return super().unroll(optimizee, generator, rule)
-        T = self.prior.horizon_distribution().draw((optimizee.num,), generator)
+        T = self.estimator.draw_horizon(self.prior, optimizee.num, generator)
         return unroll(rule or self.rule, optimizee, T, self.unrolling)
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) p(t|T) p(x|t)."""
         self._register()
-        log_likelihood = rollout.log_likelihood
-        num_steps, num = log_likelihood.shape
-        problem = torch.arange(num, device=log_likelihood.device)
-        kl_scale = self.kl_scale * anneal
-        with pyro.plate("optimizees", num, dim=-1), poutine.scale(scale=1 / num):
-            if self.halting_first and self.estimator.collapses_halting:
-                with poutine.scale(scale=kl_scale):
-                    t = pyro.sample("t", self.prior.marginal())
-                pyro.factor("x", log_likelihood[t - 1, problem])
-                return
-            with poutine.scale(scale=kl_scale):
-                T = pyro.sample("T", self.prior.horizon_distribution())
-            if self.estimator.collapses_halting:
-                bound = self._bound(self._belief(rollout), rollout, kl_scale)
-                pyro.factor("x", bound[T - 1, problem])
-                return
-            with poutine.scale(scale=kl_scale):
-                t = pyro.sample("t", self.prior.halting_distribution(T, num_steps))
-            pyro.factor("x", log_likelihood[t - 1, problem])
+        self.estimator.model(self, rollout, anneal)
 
     def guide(self, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) or q(T|x), and q(t|x,T)."""
         self._register()
-        num = rollout.nll.shape[1]
-        problem = torch.arange(num, device=rollout.nll.device)
-        kl_scale = self.kl_scale * anneal
-        infer: Any = {"enumerate": "parallel"}
-        with (
-            pyro.plate("optimizees", num, dim=-1),
-            poutine.scale(scale=1 / num),
-            poutine.scale(scale=kl_scale),
-        ):
-            if self.halting_first:
-                last_row = self._belief(rollout).log_last_row()
-                t = pyro.sample("t", Steps(last_row.T, validate_args=False), infer=infer)
-                if not self.estimator.collapses_halting:
-                    pyro.sample("T", self.prior.horizon_given_halting(t), infer=infer)
-                return
-            q = self._belief(rollout)
-            horizon = self._horizon(q, rollout, kl_scale)
-            T = pyro.sample("T", horizon, infer={} if self.estimator.draws_horizon else infer)
-            if not self.estimator.collapses_halting:
-                pyro.sample("t", Steps(q.log_prob()[T - 1, problem], validate_args=False), infer=infer)
+        self.estimator.guide(self, rollout, anneal)
 
     def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """-ELBO of each problem by the closed form, which no estimator's draws disturb."""
@@ -188,7 +120,7 @@ class ACT(Objective):
         """
         if not self.training:
             return super().loss(rollout, anneal)
-        self._shared = self._belief(rollout)
+        self._shared = self.q(rollout)
         try:
             with pyro.get_param_store().scope():
                 loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
@@ -212,22 +144,25 @@ class ACT(Objective):
 
     def belief(self, rollout: Rollout) -> HaltingDistribution:
         """q(t | x, T)."""
-        q = self._belief(rollout)
+        q = self.q(rollout)
         return exact.halting_first(q, self.prior.truncate(len(rollout.features))) if self.halting_first else q
 
-    def _belief(self, rollout: Rollout) -> HaltingDistribution:
+    def q(self, rollout: Rollout) -> HaltingDistribution:
+        """What the head says; within ``loss`` worked out once, for model and guide."""
         if self._shared is not None:
             return self._shared
         assert self.posterior is not None
         q: HaltingDistribution = self.posterior(rollout.features)
         return q
 
-    def _bound(self, q: HaltingDistribution, rollout: Rollout, kl_scale: float) -> Tensor:
+    def bound(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        """L_T with the sum over t in closed form, ``(T, L)``."""
         prior = self.prior.truncate(len(rollout.features))
-        return exact.elbo_given_horizon(q, prior, rollout.log_likelihood, kl_scale)
+        return exact.elbo_given_horizon(self.q(rollout), prior, rollout.log_likelihood, self.kl_scale * anneal)
 
-    def _horizon(self, q: HaltingDistribution, rollout: Rollout, kl_scale: float) -> Steps:
+    def horizon_guide(self, rollout: Rollout, anneal: float = 1.0) -> Steps:
+        """p(T) or q(T|x); all its mass on the T that was drawn before the unroll, if so."""
         if rollout.horizon is not None:
             return Drawn(self.prior.log_horizon(), rollout.horizon)
-        log_horizon = self.log_horizon(q, self.prior, rollout.log_likelihood, kl_scale)
+        log_horizon = self.log_horizon(self.q(rollout), self.prior, rollout.log_likelihood, self.kl_scale * anneal)
         return Steps(log_horizon.T, validate_args=False)

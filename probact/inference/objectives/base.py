@@ -22,7 +22,7 @@ from probact.support.registry import Registry
 from probact.unrolling.rollout import Rollout, segments, unroll
 from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
-OBJECTIVES = Registry("objective")
+OBJECTIVES: Registry[Objective] = Registry("objective", "probact.objectives")
 
 RESOLUTION = 1e-3
 """eps of ``log_loss``, in nats: losses nearer to the floor than this are told apart no more."""
@@ -47,13 +47,15 @@ class Objective(nn.Module, ABC):
     :param posterior: q(t | x, T) from the unroll's features, or None for an optimizer that does not halt.
     :param horizon: H, the steps of an unroll, under the prior p(T) p(t|T) with the posterior's nu; or a prior that has
         an H of its own.
-    :ivar log_loss_weight: how much of ``log_loss`` is added: unlike the ELBO it also teaches the steps after halting.
+    :param log_loss_weight: how much of ``log_loss`` is added: unlike the ELBO it also teaches the steps after halting.
+
+    Subclasses register a name in ``OBJECTIVES``.  Of their keyword parameters with defaults those named as a setting of
+    ``Experiment`` get its value, the others become ``--objective-option KEY=VALUE``.
     """
 
     name: ClassVar[str]
     adds_up: ClassVar[bool] = False
     """Whether the loss of an unroll is a sum or mean over its steps, so that a part of it has a loss of its own."""
-    log_loss_weight: float = 0.0
 
     def __init__(
         self,
@@ -61,12 +63,14 @@ class Objective(nn.Module, ABC):
         posterior: HaltingPosterior | None,
         horizon: int | Prior,
         unrolling: Unrolling = DEFAULT_UNROLLING,
+        log_loss_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.rule = rule
         self.posterior = posterior
         self.prior = _prior(horizon, posterior)
         self.unrolling = unrolling
+        self.log_loss_weight = log_loss_weight
         if unrolling.by_segment and not self.adds_up:
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
             raise ValueError(f"by-segment: expected an objective that adds up over steps ({adding}), got {self.name!r}")

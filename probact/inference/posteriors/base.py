@@ -19,7 +19,7 @@ from probact.unrolling.progress import NUM_FEATURES
 
 NO_HALTING = "none"
 """The name of an optimizer without a halting posterior; the exact one stands in the tables then."""
-POSTERIORS = Registry("halting posterior")
+POSTERIORS: Registry[HaltingDistribution] = Registry("halting posterior", "probact.posteriors")
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,18 @@ class HaltingDistribution(ABC):
     online: ClassVar[bool] = False
     """Whether ``hazard`` exists: q(t|x,T) for t < T does not depend on T, so that halting can be followed online."""
 
+    has_ponder: ClassVar[bool] = False
+    """Whether ``ponder`` exists: N and R of Graves' ponder cost."""
+
     logits: Tensor
 
     @staticmethod
     def hazard(logit: Tensor, halted: Tensor) -> Tensor:
         """lambda_s = q(s|x) / q(t >= s|x) from the logit of step s and the mass before it, each ``(L,)``."""
+        raise NotImplementedError
+
+    def ponder(self) -> tuple[Tensor, Tensor]:
+        """N, the steps until halting is certain, and R, the mass left there, at T = K; each ``(L,)``."""
         raise NotImplementedError
 
     @staticmethod

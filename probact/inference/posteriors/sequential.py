@@ -89,6 +89,7 @@ class Graves(Sequential):
     """
 
     objective: ClassVar[str] = "ponder-cost"
+    has_ponder: ClassVar[bool] = True
     epsilon: ClassVar[float] = 0.01
 
     @staticmethod

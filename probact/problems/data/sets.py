@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,8 @@ from torch import Tensor
 from probact.problems.data.image_files import read_cifar, read_idx_pair
 
 VARIABLE = "PROBACT_DATA_DIR"
+ITSELF = (".", "raw")
+"""Where files lie in a data directory that is a data set's own."""
 TIMEOUT = 30
 """Seconds without an answer after which a download has failed."""
 
@@ -62,8 +66,8 @@ def data_directory_is(directory: Path) -> Iterator[None]:
 def load(name: str) -> DataSet:
     """The data set ``name`` from the data directory, downloaded to ``<directory>/<name>`` if it is not there.
 
-    It is looked for in the folders that other libraries make (``SOURCES[name].folders``), then flat in the directory
-    itself.  MNIST and Fashion-MNIST name their files alike: a flat directory is taken for the one that is asked for.
+    It is looked for in the folders that other libraries make (``SOURCES[name].folders``), then in the directory itself
+    (``ITSELF``).  MNIST and Fashion-MNIST name their files alike: such a directory is taken for the one asked for.
     Read once per process and directory.
 
     :raises ValueError: if a file is damaged, or the download fails.
@@ -74,7 +78,7 @@ def load(name: str) -> DataSet:
 @cache
 def _load(name: str, directory: Path) -> DataSet:
     source = SOURCES[name]
-    for folder in (*source.folders, "."):
+    for folder in (*source.folders, *ITSELF):
         if not source.missing(directory / folder):
             return source.read(directory / folder)
     try:
@@ -114,7 +118,7 @@ class DataFiles(ABC):
 
 @dataclass(frozen=True)
 class IdxFiles(DataFiles):
-    """Four idx files, gzipped or not.
+    """Four idx files, gzipped or not, named ``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``.
 
     :ivar md5: of each gzipped file, images and labels of the training split, then of the test split.
     """
@@ -124,17 +128,15 @@ class IdxFiles(DataFiles):
     md5: Mapping[str, str]
 
     def missing(self, folder: Path) -> list[str]:
-        return [f"{name}[.gz]" for name in self.md5 if _plain_or_gzipped(folder / name) is None]
+        return [f"{name}[.gz]" for name in self.md5 if _idx_file(folder, name) is None]
 
     def read(self, folder: Path) -> DataSet:
-        images, labels, test_images, test_labels = (
-            _plain_or_gzipped(folder / name) or folder / name for name in self.md5
-        )
+        images, labels, test_images, test_labels = (_idx_file(folder, name) or folder / name for name in self.md5)
         return DataSet(read_idx_pair(images, labels, 28, 28), read_idx_pair(test_images, test_labels, 28, 28))
 
     def download(self, folder: Path) -> Path:
         for name, md5 in self.md5.items():
-            if _plain_or_gzipped(folder / name) is None:
+            if _idx_file(folder, name) is None:
                 _retrieve(f"{self.url}{name}.gz", md5, folder)
         return folder
 
@@ -158,33 +160,50 @@ class CifarFiles(DataFiles):
         return DataSet(*splits)
 
     def download(self, folder: Path) -> Path:
-        _retrieve(self.url, self.md5, folder, untar=True)
-        return folder / "cifar-10-batches-bin"
+        """Unpacks beside, then moves file by file, the test images last: where they are, the rest is whole."""
+        archive, unpacked = _retrieve(self.url, self.md5, folder), folder / "cifar-10-batches-bin"
+        with TemporaryDirectory(dir=folder, prefix=".unpacking-") as beside:
+            try:
+                with tarfile.open(archive) as files:
+                    files.extractall(beside, filter="data")
+                unpacked.mkdir(exist_ok=True)
+                for path in sorted(Path(beside, unpacked.name).iterdir()):
+                    path.replace(unpacked / path.name)
+            except (OSError, tarfile.TarError) as error:
+                raise _NoDownloadError(f"{archive}: {error}") from None
+        return unpacked
 
     @staticmethod
     def _files(folder: Path, kind: str) -> list[Path]:
-        names = {path.name.removesuffix(".gz") for path in folder.glob(f"{kind}*.bin*")}
-        return [path for name in sorted(names) if (path := _plain_or_gzipped(folder / name)) is not None]
+        found = [path for ending in ("bin", "bin.gz") for path in folder.glob(f"{kind}*.{ending}")]
+        names = {path.name.removesuffix(".gz") for path in found}
+        return [path for name in sorted(names) if (path := _first_file(folder / name, folder / f"{name}.gz"))]
 
 
-def _plain_or_gzipped(path: Path) -> Path | None:
-    return next((found for found in (path, path.with_name(f"{path.name}.gz")) if found.is_file()), None)
+def _idx_file(folder: Path, name: str) -> Path | None:
+    names = [name, name.replace("-idx", ".idx")]
+    return _first_file(*(folder / f"{one}{ending}" for ending in ("", ".gz") for one in names))
 
 
-def _retrieve(url: str, md5: str, folder: Path, untar: bool = False) -> None:
+def _first_file(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _retrieve(url: str, md5: str, folder: Path) -> str:
+    """Where the file lies that ``url`` is of."""
     import pooch
 
     try:
-        pooch.retrieve(
+        found: str = pooch.retrieve(
             url,
             known_hash=f"md5:{md5}",
             fname=url.rpartition("/")[2],
             path=folder,
-            processor=pooch.Untar(extract_dir=".") if untar else None,
             downloader=pooch.HTTPDownloader(timeout=TIMEOUT),
         )
     except (OSError, ValueError) as error:  # the network or the disk; another checksum
         raise _NoDownloadError(f"{url}: {' '.join(str(error).split())}") from None
+    return found
 
 
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -203,17 +222,24 @@ _FASHION_MNIST_MD5 = (
 
 SOURCES: dict[str, DataFiles] = {
     "mnist": IdxFiles(
-        ("mnist", "MNIST/raw"),
+        ("mnist", "mnist/raw", "mnist/MNIST/raw", "MNIST/raw", "MNIST"),
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         dict(zip(_IDX, _MNIST_MD5, strict=True)),
     ),
     "fashion-mnist": IdxFiles(
-        ("fashion-mnist", "FashionMNIST/raw"),
+        ("fashion-mnist", "fashion-mnist/raw", "fashion-mnist/FashionMNIST/raw", "FashionMNIST/raw", "FashionMNIST"),
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         dict(zip(_IDX, _FASHION_MNIST_MD5, strict=True)),
     ),
     "cifar10": CifarFiles(
-        ("cifar10", "cifar-10", "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"),
+        (
+            "cifar10",
+            "cifar-10",
+            "cifar-10-batches-bin",
+            "cifar10/cifar-10-batches-bin",
+            "cifar-10/cifar-10-batches-bin",
+            "CIFAR10/cifar-10-batches-bin",
+        ),
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         "c32a1d4ab5d03f1284b67883e8d87530",
     ),

@@ -66,3 +66,12 @@ class DirectionMemory(NamedTuple):
         decays = update.new_tensor(PATHS).view(1, -1, 1)
         to_means = (self.to_means - update.unsqueeze(1)) * decays
         return self._replace(update=update, to_means=to_means, trust=self.trust.moved(update))
+
+    def moved_otherwise(self, update: Tensor) -> DirectionMemory:
+        """If ``update (L, d)`` was made in place of the last step."""
+        decays = update.new_tensor(PATHS).view(1, -1, 1)
+        left = self.update - update
+        to_means = self.to_means + left.unsqueeze(1) * decays
+        return self._replace(
+            update=update, to_means=to_means, trust=self.trust._replace(to_best=self.trust.to_best + left)
+        )

@@ -115,6 +115,9 @@ class Subspace(UpdateRule):
         memory = memory.moved(update.detach())
         return Step(unflatten(update, params), SubspaceState(hidden, memory), hidden[-1][0].mean(1))
 
+    def after_foreign_step(self, state: State, update: Params) -> State:
+        return state._replace(memory=state.memory.moved_otherwise(flatten(update)))
+
     def _weigh(self, inputs: Tensor, hidden: Any) -> tuple[Tensor, Tensor, Any]:
         """Weights of the directions in both units, and the LSTM's next state, from ``inputs (L, M, I)``."""
         shape = inputs.shape[:2]

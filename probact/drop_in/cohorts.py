@@ -1,0 +1,65 @@
+"""Parameters that have been optimized since the same step: each such cohort is one problem of the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.drop_in.paced import Pace, paced
+from probact.drop_in.parameters import read
+from probact.rules.base import UpdateRule
+from probact.support.trees import Params
+from probact.unrolling.walk import Carry, Proposed, Seen, advance, init, see
+
+
+class Cohort(NamedTuple):
+    """:ivar names: of the parameters; :ivar carry: without the parameters themselves."""
+
+    names: tuple[str, ...]
+    carry: Carry
+
+    @classmethod
+    def begin(cls, rule: UpdateRule, params: Mapping[str, Tensor], names: Sequence[str], like: Tensor) -> Cohort:
+        theta = {name: read(params[name], like) for name in names}
+        return cls(tuple(names), init(paced(rule, {}), theta)._replace(params={}))
+
+
+def look(
+    rule: UpdateRule,
+    cohorts: Sequence[Cohort],
+    params: Mapping[str, Tensor],
+    loss: Tensor,
+    grads: Params,
+    paces: Mapping[str, Pace],
+) -> tuple[Seen, dict[int, Carry]]:
+    """What is seen at the parameters, and where the cohorts (by their places) are after the step that it leads to.
+
+    A cohort without any gradient waits; single parameters without are seen with gradient 0.  The memory of what
+    halting sees is the first cohort's.
+
+    :param loss: ``(1,)``; :param grads: name -> ``(1, *shape)``, of those that have one.
+    """
+    ahead, proposals, everywhere = {}, [], {}
+    for place, cohort in enumerate(cohorts):
+        if not any(name in grads for name in cohort.names):
+            continue
+        theta = {name: read(params[name], loss) for name in cohort.names}
+        seen = {name: grads[name] if name in grads else torch.zeros_like(theta[name]) for name in cohort.names}
+        ahead[place], proposed = advance(paced(rule, paces), cohort.carry._replace(params=theta), loss, seen)
+        proposals.append((sum(tensor.numel() for tensor in theta.values()), proposed))
+        everywhere.update(seen)
+    seen_there, ahead[0] = see(loss, everywhere, _joined(proposals), ahead.get(0, cohorts[0].carry))
+    return seen_there, ahead
+
+
+def _joined(proposals: Sequence[tuple[int, Proposed]]) -> Proposed:
+    """What all steps together look like; the rule's features are averaged by numbers of coordinates."""
+    if len(proposals) == 1:
+        return proposals[0][1]
+    total = sum(size for size, _ in proposals)
+    features = torch.stack([proposed.features * (size / total) for size, proposed in proposals]).sum(0)
+    signals = torch.stack([proposed.signals for _, proposed in proposals])
+    return Proposed(features, torch.cat([signals[0, :1], signals[:, 1:].sum(0)]))

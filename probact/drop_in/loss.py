@@ -1,0 +1,46 @@
+"""The loss that a user's loop hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from probact.support.trees import Params
+
+
+def read_loss(returned: Any, what: str) -> Tensor:
+    """The loss ``(1,)`` in what a closure returned or ``step`` was given: a number, a tensor, or a dict with ``loss``.
+
+    :raises ValueError: if there is no loss of one real number in it.
+    """
+    loss = returned.get("loss") if isinstance(returned, Mapping) else returned
+    if not isinstance(loss, Tensor | Real):
+        got = f"a {type(returned).__name__} without one" if isinstance(returned, Mapping) else type(loss).__name__
+        raise ValueError(f"{what}: expected the loss (a tensor or a number), or a dict with 'loss', got {got}")
+    value = torch.as_tensor(loss).detach()
+    if value.numel() != 1 or value.is_complex():
+        raise ValueError(f"{what}: expected a loss of one number, got shape {tuple(value.shape)}, {value.dtype}")
+    return value.reshape(1)
+
+
+def mean_over_ranks(loss: Tensor) -> Tensor:
+    """The same loss on every rank, so that replicas whose gradients are synchronised stay equal bit for bit."""
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        total = loss.clone()
+        distributed.all_reduce(total)
+        return total / distributed.get_world_size()
+    return loss
+
+
+def not_finite(loss: Tensor, grads: Params) -> str | None:
+    """What is infinite or no number: the loss, or the gradient of which parameter; None if nothing is."""
+    if not bool(loss.isfinite()):
+        return f"the loss ({loss.item()})"
+    finite = torch.stack([grad.isfinite().all() for grad in grads.values()])
+    if bool(finite.all()):
+        return None
+    return next(f"the gradient of parameter {name}" for name, fine in zip(grads, finite, strict=True) if not fine)

@@ -1,0 +1,76 @@
+"""A rule at the pace that its user asks for: ``lr`` and ``weight_decay`` of parameter groups, and what stays put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.rules.base import Step, UpdateRule
+from probact.rules.safeguarded import Safeguarded, bare
+from probact.support.trees import Params, State, map_params
+
+
+class Pace(NamedTuple):
+    """Of one parameter: its group's options, and whether it has a gradient now."""
+
+    lr: float
+    weight_decay: float
+    has_gradient: bool
+
+
+class PacedState(NamedTuple):
+    """:ivar state: the wrapped rule's; :ivar reached: which coordinates have had a gradient other than 0."""
+
+    state: State
+    reached: Params
+
+
+class Paced(UpdateRule):
+    """``rule`` with its step u on the parameter theta made as::
+
+        lr (u - weight_decay theta)    with u = 0 for coordinates whose gradient has always been 0
+        0                              where there is no gradient now
+
+    The rule is told which step was made.  With lr 1 and no weight decay nothing is changed.
+    """
+
+    def __init__(self, rule: UpdateRule, paces: Mapping[str, Pace]) -> None:
+        super().__init__()
+        self.rule = rule
+        self.paces = paces
+        self.num_features = rule.num_features
+        self.recovers = rule.recovers  # type: ignore[misc]
+
+    def init(self, params: Params) -> State:
+        return PacedState(self.rule.init(params), map_params(lambda theta: torch.zeros_like(theta).bool(), params))
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        reached = map_params(lambda before, grad: before | (grad != 0), state.reached, grads)
+        proposed = self.rule.step(grads, state.state, params, loss)
+        if self._is_own and bool(torch.stack([every.all() for every in reached.values()]).all()):
+            return proposed._replace(state=PacedState(proposed.state, reached))
+        update = {
+            name: self._made(name, torch.where(reached[name], u, 0.0), params[name])
+            for name, u in proposed.update.items()
+        }
+        state = self.rule.after_foreign_step(proposed.state, update)
+        return proposed._replace(update=update, state=PacedState(state, reached))
+
+    @property
+    def _is_own(self) -> bool:
+        return all(pace == Pace(1.0, 0.0, True) for pace in self.paces.values())
+
+    def _made(self, name: str, update: Tensor, theta: Tensor) -> Tensor:
+        pace = self.paces[name]
+        if not pace.has_gradient:
+            return torch.zeros_like(update)
+        return pace.lr * (update - pace.weight_decay * theta if pace.weight_decay else update)
+
+
+def paced(rule: UpdateRule, paces: Mapping[str, Pace]) -> UpdateRule:
+    """``rule`` at these paces; a safeguard that it wears stays outside, so that the way back is gone at full length."""
+    at_pace = Paced(bare(rule), paces)
+    return Safeguarded(at_pace) if isinstance(rule, Safeguarded) else at_pace

@@ -1,0 +1,63 @@
+"""Parameters of any type, shape and device: read as one problem of a rule, and written back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from probact.support.trees import State, map_state
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def working_zero(params: Iterable[Tensor]) -> Tensor:
+    """A zero ``(1,)`` of the type in which a rule is worked out for ``params``, on the first one's device.
+
+    That is double precision if any of them has it, else single: half a number's digits are too few for its square.
+    """
+    found = [param for param in params if param.is_floating_point() or param.is_complex()]
+    double = any(param.dtype in (torch.float64, torch.complex128) for param in found)
+    device = found[0].device if found else None
+    return torch.zeros(1, dtype=torch.float64 if double else torch.float32, device=device)
+
+
+def read(tensor: Tensor, like: Tensor) -> Tensor:
+    """``(*shape)`` -> ``(1, *shape)`` of the type of ``like``; a number is ``(1, 1)``, complex has a last axis of 2."""
+    tensor = tensor.detach()
+    real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    return real.reshape(1, *(real.shape or (1,))).to(like, copy=True)
+
+
+def write(param: Tensor, values: Tensor) -> None:
+    """The inverse of ``read``, in place."""
+    real = torch.view_as_real(param) if param.is_complex() else param
+    real.copy_(values.reshape(real.shape))
+
+
+def read_gradient(name: str, param: Tensor, like: Tensor) -> Tensor:
+    """:raises ValueError: if the gradient of parameter ``name`` is sparse, or is one rank's shard."""
+    grad = param.grad
+    assert grad is not None
+    if hasattr(param, "device_mesh"):
+        raise ValueError(f"parameter {name}: expected all of it on each rank, got a shard (DTensor)")
+    if grad.layout is not torch.strided:
+        raise ValueError(
+            f"parameter {name}: expected a dense gradient (nn.Embedding has sparse=False for it), got {grad.layout}"
+        )
+    return read(grad, like)
+
+
+def moved(state: State, like: Tensor) -> State:
+    """``state`` on the device of ``like``, and all that is not whole numbers or yes and no of its type."""
+    return map_state(lambda part: part.to(like if part.is_floating_point() else like.device), state)
+
+
+def fitted(module: Module, like: Tensor) -> Module:
+    """``module`` if its weights are of the type and on the device of ``like``, else a copy that is."""
+    if all(weight.dtype == like.dtype and weight.device == like.device for weight in module.parameters()):
+        return module
+    return copy.deepcopy(module).to(like)

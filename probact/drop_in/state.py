@@ -1,0 +1,155 @@
+"""Where an optimization stands, as tensors, numbers and text that load with ``weights_only``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from torch import Tensor
+
+from probact.drop_in.cohorts import Cohort
+from probact.drop_in.parameters import moved
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.rules.base import UpdateRule
+from probact.rules.safeguarded import Safeguarded, bare
+from probact.stopping.base import StopRule
+from probact.stopping.online import OnlineBelief
+from probact.support.trees import State, map_state
+from probact.unrolling.walk import Seen
+
+
+@dataclass
+class Standing:
+    """All that a ``LearnedOptimizer`` remembers.
+
+    :ivar belief: q(t|x) so far; ``hazard`` is the last one, None before the first.
+    :ivar steps: t, how many have been made.
+    :ivar stopped_at: the step at which the stop rule fired.
+    :ivar num_lost: looks in a row at which loss or gradient were not finite.
+    :ivar cohorts: in the order in which they began.
+    :ivar stop_memory: the stop rule's; None before its first look.
+    """
+
+    belief: OnlineBelief
+    hazard: Tensor | None = None
+    steps: int = 0
+    stopped_at: int | None = None
+    num_lost: int = 0
+    cohorts: list[Cohort] = field(default_factory=list)
+    stop_memory: Any = None
+
+    def to(self, like: Tensor) -> None:
+        """Go on in the type and on the device of ``like``."""
+        self.cohorts = [cohort._replace(carry=moved(cohort.carry, like)) for cohort in self.cohorts]
+        belief = self.belief
+        self.stop_memory, belief.halted, belief.hidden, self.hazard = moved(
+            (self.stop_memory, belief.halted, belief.hidden, self.hazard), like
+        )
+
+    def decides(self, stop: StopRule | None, seen: Seen) -> bool:
+        """Take in what is seen at theta_t, and whether ``stop`` fires there."""
+        known = self.belief.take_in(self.steps, seen)
+        self.hazard = known.hazard
+        if stop is not None:
+            memory = stop.init(known.loss) if self.stop_memory is None else self.stop_memory
+            score, self.stop_memory = stop.score(known, memory)
+            if bool(score >= stop.threshold):
+                self.stopped_at = self.steps
+        return self.stopped_at is not None
+
+    def to_state(self, rule: UpdateRule, stop: StopRule | None, like: Tensor) -> dict[str, Any]:
+        """What ``of_state`` reads, of the same form before the first look as after it."""
+        belief = self.belief
+        followed = (belief.halted, belief.hidden, self.hazard)
+        return {
+            "of": identity(rule, belief.posterior),
+            "steps": self.steps,
+            "stopped_at": self.stopped_at,
+            "num_lost": self.num_lost,
+            "cohorts": [{"names": list(cohort.names), "carry": _copied(cohort.carry)} for cohort in self.cohorts],
+            "stop": None if stop is None else stop.to_json(),
+            "has_looked": self.stop_memory is not None,
+            "stop_memory": _copied(_memory(stop, like) if self.stop_memory is None else self.stop_memory),
+            "has_followed": self.hazard is not None,
+            "belief": _copied(_followed(belief.posterior, like) if self.hazard is None else followed),
+        }
+
+    @classmethod
+    def of_state(
+        cls,
+        state: Mapping[str, Any],
+        rule: UpdateRule,
+        posterior: HaltingPosterior | None,
+        stop: StopRule | None,
+        params: Mapping[str, Tensor],
+        like: Tensor,
+    ) -> Self:
+        """What ``to_state`` gave.  Another stop rule than it had begins to count now; another threshold goes on.
+
+        :raises ValueError, KeyError, TypeError: if it is not of this rule, posterior and these parameters.
+        """
+        if state["of"] != (expected := identity(rule, posterior)):
+            raise ValueError(f"expected one of {expected}, got one of {state['of']}")
+        standing = cls(belief := OnlineBelief(posterior), None, state["steps"], num_lost=state["num_lost"])
+        for saved in state["cohorts"]:
+            cohort = Cohort.begin(rule, params, saved["names"], like)
+            standing.cohorts.append(cohort._replace(carry=_filled(cohort.carry, saved["carry"])))
+        if state["has_followed"]:
+            followed = _filled(_followed(posterior, like), state["belief"])
+            belief.halted, belief.hidden, standing.hazard = followed
+        now = None if stop is None else stop.to_json()
+        if state["stop"] == now:
+            standing.stopped_at = state["stopped_at"]
+        if state["has_looked"] and _without_threshold(state["stop"]) == _without_threshold(now):
+            standing.stop_memory = _filled(_memory(stop, like), state["stop_memory"])
+        return standing
+
+
+def identity(rule: UpdateRule, posterior: HaltingPosterior | None) -> str:
+    """Text that tells rules and posteriors apart, by their names and weights."""
+    digest = hashlib.sha256()
+    for module in (rule, posterior):
+        for weight in () if module is None else module.state_dict().values():
+            digest.update(weight.float().cpu().numpy().tobytes())
+    worn = " in the safeguard" if isinstance(rule, Safeguarded) else ""
+    head = "none" if posterior is None else posterior.distribution.name
+    return f"rule {type(bare(rule)).__name__}{worn}, halting {head}, weights {digest.hexdigest()[:16]}"
+
+
+def _without_threshold(stop: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (stop or {}).items() if name != "threshold"}
+
+
+def _memory(stop: StopRule | None, like: Tensor) -> State:
+    return () if stop is None else stop.init(like)
+
+
+def _followed(posterior: HaltingPosterior | None, like: Tensor) -> State:
+    """The shapes of halted, hidden and hazard."""
+    return () if posterior is None else (like, like.new_zeros(1, posterior.memory.hidden_size), like)
+
+
+def _leaves(state: State) -> list[Tensor]:
+    """Every tensor of ``state``, in order."""
+    leaves: list[Tensor] = []
+    map_state(leaves.append, state)
+    return leaves
+
+
+def _copied(state: State) -> list[Tensor]:
+    """The same, each with memory of its own: the parts of a state may share it, and checkpoints load in place."""
+    return [leaf.detach().clone() for leaf in _leaves(state)]
+
+
+def _filled(like: State, leaves: list[Tensor]) -> State:
+    """A state of the form of ``like`` with the tensors ``leaves``.
+
+    :raises ValueError: if number or shapes differ.
+    """
+    expected = [tuple(tensor.shape) for tensor in _leaves(like)]
+    if expected != (got := [tuple(tensor.shape) for tensor in leaves]):
+        raise ValueError(f"expected {len(expected)} tensors of the shapes of this rule and problem, got {len(got)}")
+    parts = iter(leaves)
+    return map_state(lambda tensor: next(parts).to(tensor), like)

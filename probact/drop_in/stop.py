@@ -1,0 +1,53 @@
+"""What ``stop=`` may be, and the stop that an optimizer has of its own."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from numbers import Real
+
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.stopping import rules  # noqa: F401 - registers them
+from probact.stopping.base import STOP_RULES, StopRule
+from probact.stopping.rules import Hazard
+
+OWN = "own"
+"""The file's own stop rule; where it has none, and with a halting posterior, ``Hazard`` at ``HAZARD_SHARE``."""
+HAZARD_SHARE = 0.5
+"""The default stop: the hazard of q(t|x) reaches this share of the prior's, 1 - nu."""
+Asked = StopRule | str | None
+
+
+def asked_for(stop: Asked, posterior: HaltingPosterior | None) -> StopRule | None:
+    """The rule that ``stop`` means; None: never.
+
+    :raises ValueError: if it is none, or follows a posterior and there is none.
+    """
+    if stop is None:
+        return None
+    if stop == OWN:
+        return None if posterior is None else Hazard(HAZARD_SHARE * (1 - posterior.nu))
+    rule = _named(stop) if isinstance(stop, str) else stop
+    if not isinstance(rule, StopRule) or not isinstance(rule.threshold, Real) or math.isnan(rule.threshold):
+        raise ValueError(
+            f"stop: expected a stop rule such as Budget(100), NAME or NAME=THRESHOLD with NAME one of "
+            f"{', '.join(STOP_RULES)}, {OWN!r}, or None for never, got {_said(stop)}"
+        )
+    if rule.needs_posterior and posterior is None:
+        raise ValueError(f"stop rule {rule.name!r}: expected a halting posterior to follow, got none")
+    return rule
+
+
+def _named(text: str) -> StopRule | None:
+    """``budget`` or ``budget=20``; None if it cannot be read."""
+    name, given, threshold = text.partition("=")
+    if name not in STOP_RULES:
+        return None
+    rule: StopRule = STOP_RULES[name]()
+    with suppress(ValueError):
+        return rule.at(float(threshold)) if given else rule
+    return None
+
+
+def _said(stop: object) -> str:
+    return f"{type(stop).__name__}({stop.threshold!r})" if isinstance(stop, StopRule) else repr(stop)

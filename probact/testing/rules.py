@@ -1,0 +1,79 @@
+"""Whether a class is an update rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from probact.problems.base import Optimizee, value_and_grad
+from probact.rules.base import RULES, Step, UpdateRule
+from probact.support.trees import Params, State, map_params, map_state
+from probact.testing.properties import assert_no_leak, close, equal, finite, holds, label, precision
+from probact.testing.small import HORIZON, NUM, problems
+from probact.unrolling.rollout import unroll
+
+
+def check_rule(kind: type[UpdateRule], **options: Any) -> None:
+    """Its steps: shapes and types, the same each time, no problem sees another, every weight learns.
+
+    :param options: keyword options of the rule.
+    :raises AssertionError: at the first property that does not hold.
+    """
+    part = label(RULES, kind)
+    for dtype in (torch.float32, torch.float64):
+        for family in ("regression", "digits"):
+            with precision(dtype):
+                _check_step(part, RULES.build(kind.name, options), problems(family))
+    with precision(torch.float64):
+        rule, drawn = RULES.build(kind.name, options), problems("regression")
+        with holds(part, "problem l reads row l only"):
+            assert_no_leak(lambda some: unroll(rule, some, HORIZON), drawn)
+        _check_selection(part, rule, drawn)
+        rollout = unroll(rule, drawn, HORIZON)
+        with holds(part, "built from its options with its weights, it makes the same steps"):
+            again = RULES.build(kind.name, options)
+            again.load_state_dict(rule.state_dict())
+            close(unroll(again, drawn, HORIZON).nll, rollout.nll, rtol=0, atol=0)
+        weights = {name: weight for name, weight in rule.named_parameters() if weight.requires_grad}
+        if weights:
+            with holds(part, "a weight learns"):
+                equal(rollout.nll.requires_grad, True)
+                grads = torch.autograd.grad(rollout.nll.sum(0).mean(), list(weights.values()), materialize_grads=True)
+                equal(any(bool(grad.any()) for grad in grads), True)
+            for name, grad in zip(weights, grads, strict=True):
+                with holds(part, f"gradient of weight {name}"):
+                    finite(grad, tuple(weights[name].shape))
+
+
+def _stepped(rule: UpdateRule, drawn: Optimizee, params: Params, state: State) -> Step:
+    loss, grads = value_and_grad(drawn.nll, params)
+    return rule.step(grads, state, params, loss)
+
+
+def _check_step(part: str, rule: UpdateRule, drawn: Optimizee) -> None:
+    theta0 = drawn.theta0
+    step = _stepped(rule, drawn, theta0, rule.init(theta0))
+    with holds(part, "an update for every parameter"):
+        equal(list(step.update), list(theta0))
+        for name, tensor in step.update.items():
+            finite(tensor, tuple(theta0[name].shape))
+    with holds(part, "features are (L, num_features)"):
+        finite(step.features, (NUM, rule.num_features))
+    with holds(part, "finite at a gradient of 0"):
+        zeros = map_params(torch.zeros_like, theta0)
+        for tensor in rule.step(zeros, rule.init(theta0), theta0, torch.zeros(NUM)).update.values():
+            finite(tensor, tuple(tensor.shape))
+
+
+def _check_selection(part: str, rule: UpdateRule, drawn: Optimizee) -> None:
+    """A problem may leave the batch after a step: its rows of the state are then dropped."""
+    index = torch.tensor([3, 1])
+    first = _stepped(rule, drawn, drawn.theta0, rule.init(drawn.theta0))
+    params = map_params(torch.add, drawn.theta0, first.update)
+    second = _stepped(rule, drawn, params, first.state)
+    with holds(part, "every tensor of the state has a row a problem"):
+        some, state = map_params(lambda tensor: tensor[index], params), map_state(lambda t: t[index], first.state)
+        chosen = _stepped(rule, drawn.select(index), some, state)
+        for name, tensor in chosen.update.items():
+            close(tensor, second.update[name][index])

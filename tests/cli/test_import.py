@@ -1,0 +1,65 @@
+"""``--import``: parts of a file of the user's own, in every command and process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import refused
+
+CLI = Path(__file__).parents[2] / "cli.py"
+BOWLS = """
+import torch
+
+from probact import FAMILIES
+from probact.problems.linear import Quadratic
+
+
+@FAMILIES.register("bowls")
+class Bowls(Quadratic):
+    "Quadratic problems of a file."
+"""
+FIT = "fit --family bowls --horizon 3 --batch 2 --meta-steps 1 --validation-problems 2 --test-problems 2 --out run"
+
+
+def command(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, str(CLI), *line.split()], cwd=folder, env={**os.environ, **environment}, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_family_of_a_file(elsewhere: Path) -> None:
+    """Trained by two processes side by side, listed, and missed where it is not imported."""
+    (elsewhere / "my_family.py").write_text(BOWLS)
+    code, out, err = command(elsewhere, f"--import my_family.py {FIT} --chains 2 --jobs 2")
+    assert code == 0, out + err
+    assert "my_family" not in (elsewhere / "run" / "experiment.json").read_text()
+    code, out, _ = command(elsewhere, "list", PROBACT_IMPORT="my_family")
+    assert "bowls               Quadratic problems of a file." in out
+    missing = command(elsewhere, "halt-stats run --num-optimizees 2")
+    refused(missing, "experiment.json: family: expected one of", "'bowls'; a plug-in? name its module with --import")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        ("", "--import nowhere list", ["import nowhere: ModuleNotFoundError: No module named 'nowhere'"]),
+        ("", "--import nowhere.py list", ["import nowhere.py: no such file"]),
+        ("1 / 0", "--import broken list", ["import broken: ZeroDivisionError: division by zero"]),
+        ("def", "--import broken.py list", ["import broken.py: SyntaxError"]),
+        ("", "fit --family bowls", ["--family", "regression", "'bowls'; a plug-in? name its module with --import"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_imported_is_one_line(
+    content: str, line: str, words: list[str], elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (elsewhere / "broken.py").write_text(content)
+    refused(run(*line.split()), *words)

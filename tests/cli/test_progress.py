@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+
+from probact.cli.progress import progress
+from probact.runs.run import Record
+from tests.helpers.trainings import tiny
+
+
+def record(step: int, validation: float | None = None) -> Record:
+    return Record(step, 1.5, None, 0.1, 0.01, 1.0, 0, 0, 1.0, validation)
+
+
+def test_no_silence_of_more_than_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first meta-step, each validation, and one line in ten seconds."""
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with progress(tiny(), bar=False) as show:
+        for step, seconds, validation in ((1, 0, None), (2, 6, None), (3, 6, None), (4, 1, 0.5), (5, 9, None)):
+            now += seconds
+            show(record(step, validation))
+    said = [line.partition("  |g|")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        "seed 0: meta-step 1/6  loss 1.5",
+        "seed 0: meta-step 3/6  loss 1.5",
+        "seed 0: meta-step 4/6  validation 0.5",
+    ]
+
+
+def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+        def flush(self) -> None:
+            raise OSError(5, "Input/output error")
+
+        def isatty(self) -> bool:
+            return False
+
+    with progress(tiny(), bar=False) as show:
+        monkeypatch.setattr(sys, "stderr", Gone())
+        show(record(1))

@@ -1,0 +1,122 @@
+"""A stop is asked for, is said, and is advice; a loss that stays lost ends in an error."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from probact import Budget, Cumulative, Hazard, LearnedOptimizer, Patience
+from probact.rules.base import RULES
+from tests.helpers.checks import objective
+from tests.helpers.loops import Regression, descend
+
+GOES_ON = "fired at step 3, and steps go on: leave the loop where should_stop"
+
+
+def test_the_stop_is_advice_and_stepping_on_is_said_once() -> None:
+    loop = Regression(stop=Budget(3))
+    loop.run(3)
+    assert not loop.optimizer.should_stop()
+    before = loop.model.weight.detach().clone()
+    loop.run(1)
+    assert loop.optimizer.should_stop()
+    assert torch.equal(loop.model.weight, before)
+    with pytest.warns(UserWarning, match=GOES_ON) as caught:
+        loop.run(1)
+    assert caught[0].filename == loop.run.__globals__["descend"].__code__.co_filename
+    assert not torch.equal(loop.model.weight, before)
+    loop.run(3)  # says nothing more
+    assert loop.optimizer.should_stop()
+    assert loop.optimizer.num_steps == 7
+
+
+def test_it_goes_on_as_if_nothing_had_stopped() -> None:
+    """The look at which the stop fired is made again, and all is as without a stop."""
+    stopping, endless = Regression(stop=Budget(3)), Regression()
+    stopping.run(4)
+    with pytest.warns(UserWarning, match=GOES_ON):
+        found = stopping.run(5)
+    assert endless.run(8)[3:] == found
+
+
+def test_frozen_where_that_is_asked_for() -> None:
+    loop = Regression(stop=Budget(3), freeze_when_stopped=True)
+    losses = loop.run(8)
+    assert losses[3:] == [losses[3]] * 5
+    assert loop.optimizer.num_steps == 3
+
+
+@pytest.mark.parametrize("name", ["subspace-mlp", "lstm-regression"])
+def test_never(name: str) -> None:
+    """Neither the posterior's default nor the file's rule stops what is not to stop."""
+    loop = Regression(name, stop=None)
+    loop.run(60)
+    assert not loop.optimizer.should_stop()
+    assert loop.optimizer.num_steps == 60
+    assert loop.optimizer.hazard is not None
+    trained = objective(rule="adam")
+    assert LearnedOptimizer([nn.Parameter(torch.ones(2))], trained.rule, trained.posterior, stop=None).stop is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("budget", Budget()), ("hazard=0.03", Hazard(0.03)), ("patience=7", Patience(7.0)), (Cumulative(), Cumulative())],
+)
+def test_by_name(asked: Any, expected: Any) -> None:
+    trained = objective(rule="adam")
+    stop = LearnedOptimizer([nn.Parameter(torch.ones(2))], trained.rule, trained.posterior, stop=asked).stop
+    assert stop is not None
+    assert stop.to_json() == expected.to_json()
+
+
+@pytest.mark.parametrize(
+    "asked", ["patients", "budget=many", "budget=nan", "", 20, True, Patience, Budget("20"), lambda loss: False]
+)
+def test_what_is_no_stop(asked: Any) -> None:
+    with pytest.raises(ValueError, match=r"stop: expected a stop rule such as Budget\(100\), NAME .* budget, .* got"):
+        LearnedOptimizer([nn.Parameter(torch.ones(2))], RULES["adam"](), stop=asked)
+
+
+@pytest.mark.parametrize("rule", [{"safeguard": True}, {"safeguard": False}])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_one_bad_batch_does_no_harm(rule: dict[str, bool], bad: float) -> None:
+    weights = [nn.Parameter(torch.zeros(4)) for _ in range(2)]
+    for weight, num_bad in zip(weights, (0, 1), strict=True):
+        optimizer = LearnedOptimizer([weight], RULES["adam"](), **rule)
+        descend(optimizer, lambda weight=weight: (weight - 1).square().sum(), 5)
+        descend(optimizer, lambda weight=weight: bad * weight.sum(), num_bad)
+        descend(optimizer, lambda weight=weight: (weight - 1).square().sum(), 5)
+        assert optimizer.num_steps == 10
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("safeguard", [True, False])
+def test_a_lasting_one_is_an_error(safeguard: bool) -> None:
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = LearnedOptimizer([weight], RULES["adam"](), safeguard=safeguard, patience_for_nan=7)
+    descend(optimizer, lambda: weight.square().sum(), 3)
+    with pytest.raises(FloatingPointError, match=r"after step \d: the loss \(nan\) was not finite 7 times in a row"):
+        descend(optimizer, lambda: (weight - 3).log().sum(), 50)
+    assert weight.isfinite().all()
+
+
+def test_lost_gradients_and_endless_patience() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    optimizer = LearnedOptimizer([weight], RULES["sgd"](), patience_for_nan=2)
+    with pytest.raises(FloatingPointError, match="the gradient of parameter 0 was not finite 2 times"):
+        descend(optimizer, lambda: weight.sqrt().sum(), 3)
+    optimizer = LearnedOptimizer([weight], RULES["sgd"](), patience_for_nan=None)
+    descend(optimizer, lambda: weight.sqrt().sum(), 150)
+    with pytest.raises(ValueError, match="patience_for_nan: expected a number >= 1 of steps, or None, got 0"):
+        LearnedOptimizer([weight], RULES["sgd"](), patience_for_nan=0)
+
+
+def test_what_is_no_rule() -> None:
+    weight = nn.Parameter(torch.zeros(4))
+    for wrong in (torch.optim.Adam([weight]), RULES["adam"], "adam"):
+        with pytest.raises(ValueError, match=r"expected a rule such as RULES.build\('adam'\), a probact.UpdateRule"):
+            LearnedOptimizer([weight], wrong)  # type: ignore[arg-type]

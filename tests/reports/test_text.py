@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from probact.judging.results import BestStop, LossRow, StopRow
+from probact.reports import text
+from tests.helpers.evaluations import STOP, evaluation, full_evaluation
+
+LONG = "regression-lstm-stick-breaking-20300101-120000-123"
+STEPS = ("1", "5", "10", "20", "50", "100", "1000")
+
+
+@pytest.mark.parametrize(
+    ("mean", "sem", "shown"),
+    [
+        (9.1894, 3e-9, "9.1894 ±3e-09"),
+        (9.1894, 0.0312, "9.189 ±0.031"),
+        (123456.0, 1234.0, "1.2346e+05 ±1e+03"),
+        (1.25e-8, 3e-9, "1.25e-08 ±3e-09"),
+        (2.5, 0.0, "2.5"),
+        (float("inf"), 1.0, "diverged"),
+    ],
+)
+def test_a_mean_keeps_its_digits(mean: float, sem: float, shown: str) -> None:
+    row = LossRow(optimizer="mine", kind="trained", seeds=(0,), loss={"6": mean}, sem={"6": sem}, seed_sem={"6": 0.0},
+                  diverged={"6": 0}, learning_rate={"6": 0.1})  # fmt: skip
+    (line,) = [line for line in text.evaluation_table(evaluation(losses=(row,))).splitlines() if "mine" in line]
+    assert line.removeprefix("mine").strip() == shown
+
+
+def test_no_table_is_wider_than_a_terminal() -> None:
+    """Seven steps, and optimizers named after folders; every number is there all the same."""
+    values = {step: 1234.5678 + place for place, step in enumerate(STEPS)}
+    mine = LossRow(optimizer=LONG, kind="trained", seeds=(0, 1), loss=values, sem=dict.fromkeys(STEPS, 0.0123),
+                   seed_sem=values, diverged=dict.fromkeys(STEPS, 1), learning_rate=values)  # fmt: skip
+    rows = (mine, replace(mine, optimizer="adam", kind="baseline", seeds=()))
+    (against,) = full_evaluation().against_baselines
+    against = replace(against, baseline=dict.fromkeys(STEPS, "adam"), difference=values, sem=values, wins=values)
+    table = text.evaluation_table(evaluation(losses=rows, against_baselines=(against,), optimum=-12345.678))
+    stops = [StopRow(optimizer=LONG, trained=True, seed=1, share=0.5, rank_correlation=0.5, **STOP)]
+    best = [BestStop(**{**vars(stops[0]), "num_seeds": 3})]
+    stopping = text.stopping_table(evaluation(stopping=tuple(stops)), best)
+    for line in (*table.splitlines(), *stopping.splitlines()):
+        assert len(line) <= text.WIDTH, line
+    for step in STEPS:
+        assert table.count(f"{values[step]:.3f}") == 2
+    assert "20300101-120000-123 (2 seeds)"[-20:] in table
