@@ -23,10 +23,7 @@ from probact.unrolling.walk import Unrolling
 
 def build_family(experiment: Experiment) -> OptimizeeFamily:
     """The family with its options."""
-    try:
-        return FAMILIES.build(experiment.family, experiment.family_options)
-    except TypeError as error:  # an abstract method that is not there, a constructor that wants more
-        raise ValueError(f"family {experiment.family!r}: {error}") from error
+    return FAMILIES.build(experiment.family, experiment.family_options)
 
 
 def family_judged(experiment: Experiment) -> Experiment:

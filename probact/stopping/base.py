@@ -63,6 +63,11 @@ class StopRule(ABC):
         other.threshold = threshold
         return other
 
+    @property
+    def label(self) -> str:
+        """For messages: ``stop rule 'patience'``."""
+        return f"stop rule {getattr(self, 'name', type(self).__name__)!r}"
+
     def to_json(self) -> dict[str, Any]:
         """Name, threshold and options: ``{"name": "patience", "threshold": 5.0, "epsilon": 0.05}``."""
         options = {option: getattr(self, option) for option in signature(type(self)).parameters}
@@ -96,9 +101,8 @@ class StopRule(ABC):
         score, *rest = found if isinstance(found, tuple) else (found,)
         if len(rest) != 1 or not isinstance(score, Tensor) or score.shape != known.loss.shape:
             got = tuple(score.shape) if isinstance(score, Tensor) and rest else type(found).__name__
-            name = getattr(self, "name", type(self).__name__)
             raise ValueError(
-                f"stop rule {name!r}: score: expected (score, memory), the score of shape (L,) = "
+                f"{self.label}: score: expected (score, memory), the score of shape (L,) = "
                 f"{tuple(known.loss.shape)}, got {got}"
             )
         return score, rest[0]

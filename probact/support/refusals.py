@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from torch import OutOfMemoryError, Tensor
 
 
 def check_range(
@@ -23,19 +26,30 @@ def check_range(
             raise ValueError(f"{what}: expected {name} {said or 'finite'}, got {value}")
 
 
+def said(value: Any) -> str:
+    """What a value is, for a message."""
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)} of {value.dtype}"
+    return f"{type(value).__name__} {value!r:.60}"
+
+
+def in_one_line(error: Exception) -> str:
+    """Its message, cut short."""
+    return " ".join(str(error).split())[:200]
+
+
 @contextmanager
 def naming(what: str) -> Iterator[None]:
     """Within, where a user's own code is called, any mistake becomes a ValueError that begins with ``what``.
 
-    What the system refuses, a missing file say, stays what it is.
+    What the system refuses, a missing file or memory say, stays what it is.
     """
     try:
         yield
-    except OSError:
+    except (OSError, MemoryError, OutOfMemoryError):
         raise
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(what.partition(":")[0]):
             raise
-        reason = " ".join(str(error).split())[:200]
         raised = "" if isinstance(error, ValueError) else f" raised {type(error).__name__}"
-        raise ValueError(f"{what}{raised}: {reason}") from error
+        raise ValueError(f"{what}{raised}: {in_one_line(error)}") from error

@@ -11,6 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar
 
+from probact.support.refusals import in_one_line
+
 Part = TypeVar("Part")
 Own = TypeVar("Own", bound=type)
 
@@ -131,7 +133,12 @@ class Registry(Generic[Part]):
                 choices = ", ".join(known) or "none"
                 raise ValueError(f"{self.kind} {name!r} has no option {key!r}: choose from {choices}")
             read[key] = _convert(value, known[key], f"option {key!r} of {self.kind} {name!r}")
-        return self[name](**given, **read)
+        try:
+            return self[name](**given, **read)
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # an abstract method that is not there, a constructor that wants more
+            raise ValueError(f"{self.kind} {name!r} raised {type(error).__name__}: {in_one_line(error)}") from error
 
 
 def _convert(value: Any, default: Any, what: str) -> Any:

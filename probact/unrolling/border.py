@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probact.problems.base import Optimizee, OptimizeeFamily, value_and_grad
+from probact.problems.base import Optimizee, OptimizeeFamily, check_problems, value_and_grad
 from probact.rules.base import UpdateRule
-from probact.support.refusals import naming
+from probact.support.refusals import naming, said
+from probact.support.trees import Params, map_params, per_problem
+from probact.unrolling.walk import check_step
 
-NUM, MANY = 3, 32
+NUM, MANY = 7, 32
 """Problems that are drawn to look at, and to find one with a loss where those have none."""
 
 
@@ -34,8 +36,7 @@ def try_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
     what = family.label
     with naming(f"{what}: sample"):
         problems, again = (family.sample(NUM, torch.Generator().manual_seed(seed)) for _ in range(2))
-    if not isinstance(problems, Optimizee):
-        raise ValueError(f"{what}: sample: expected an Optimizee, got {_said(problems)}")
+        check_problems(problems)
     _check_tensors(what, problems)
     first, same = _losses(what, problems, "nll"), _losses(what, again, "nll")
     if not bool(first.isfinite().any()):
@@ -50,16 +51,19 @@ def try_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
         )
     with naming(f"{what}: select"):
         one = problems.select(torch.tensor([1]))
+    apart = map_params(lambda tensor: tensor + per_problem(0.1 * torch.arange(NUM), tensor), problems.theta0)
+    apart_alone = map_params(lambda tensor: tensor[1:2], apart)
     for method in ("nll", "loss") if problems.stochastic else ("nll",):
-        together, alone = _losses(what, problems, method)[1:2], _losses(what, one, method)
+        together, alone = _losses(what, problems, method, apart)[1:2], _losses(what, one, method, apart_alone)
         if not torch.allclose(together, alone, rtol=1e-3, atol=1e-4, equal_nan=True):
             raise ValueError(
                 f"{what}: {method}: expected the loss of a problem not to depend on the others of its batch, "
                 f"got {together.item():.6g} among {NUM} and {alone.item():.6g} alone"
             )
-    optimum = problems.optimum()
-    if optimum is not None and optimum.shape != (NUM,):
-        raise ValueError(f"{what}: optimum: expected shape (L,) = ({NUM},) or None, got {_said(optimum)}")
+    with naming(f"{what}: optimum"):
+        optimum = problems.optimum()
+    if optimum is not None and not (isinstance(optimum, Tensor) and optimum.shape == (NUM,)):
+        raise ValueError(f"{what}: optimum: expected shape (L,) = ({NUM},) or None, got {said(optimum)}")
     return problems
 
 
@@ -69,6 +73,12 @@ def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
     :raises ValueError: that names rule and method, what was expected and what it did.
     """
     what, theta, num = rule.label, problems.theta0, problems.num
+    for weight in rule.parameters():
+        if wrong := [name for name, tensor in theta.items() if tensor.dtype != weight.dtype]:
+            raise ValueError(
+                f"{what}: expected parameters of {weight.dtype}, the type of its weights, got {wrong[0]!r} of "
+                f"{theta[wrong[0]].dtype}"
+            )
     with torch.no_grad():
         loss, grads = value_and_grad(problems.nll, theta)
         with naming(f"{what}: init"):
@@ -76,43 +86,30 @@ def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
         _check_state(f"{what}: init", state, num)
         with naming(f"{what}: step"):
             step = rule.step(grads, state, theta, loss)
-    if not (isinstance(step, tuple) and len(step) == 3 and isinstance(step[0], dict)):
-        raise ValueError(f"{what}: step: expected Step(update, state, features), got {_said(step)}")
+    check_step(rule, step, theta)
     update, state, features = step
-    shapes, expected = ({key: (tuple(t.shape), t.dtype) for key, t in part.items()} for part in (update, theta))
-    if shapes != expected:
-        raise ValueError(f"{what}: step: expected an update with the names, shapes and types {expected}, got {shapes}")
     _check_state(f"{what}: step: state", state, num)
-    if not isinstance(features, Tensor) or features.shape != (num, rule.num_features):
-        raise ValueError(
-            f"{what}: step: expected features of shape (L, num_features) = ({num}, {rule.num_features}), "
-            f"got {_said(features)}"
-        )
     usable = torch.stack([loss.isfinite(), *(grad.isfinite().flatten(1).all(1) for grad in grads.values())]).all(0)
-    moved = torch.stack([part.isfinite().flatten(1).all(1) for part in update.values()]).all(0)
+    moved = torch.stack([part.isfinite().flatten(1).all(1) for part in (*update.values(), features)]).all(0)
     if bool(usable.any()) and not bool((usable & moved).any()):
-        raise ValueError(f"{what}: step: expected a finite update from a finite loss and gradient, got NaN or inf")
+        raise ValueError(
+            f"{what}: step: expected a finite update and features from a finite loss and gradient, got NaN or inf"
+        )
 
 
-def _losses(what: str, problems: Optimizee, method: str) -> Tensor:
-    """At theta_0, and checked to have a gradient."""
+def _losses(what: str, problems: Optimizee, method: str, at: Params | None = None) -> Tensor:
+    """At ``at``, by default theta_0, and checked to have a gradient."""
 
     def losses(params: Any) -> Any:
         return problems.nll(params) if method == "nll" else problems.loss(params, 0)
 
-    losses.__qualname__ = type(problems).__name__
+    losses.__qualname__ = f"{type(problems).__name__}.{method}"
     with naming(f"{what}: {method}"):
-        return value_and_grad(losses, problems.theta0)[0]
+        return value_and_grad(losses, at or problems.theta0)[0]
 
 
 def _check_tensors(what: str, problems: Optimizee) -> None:
-    """Types, and L as the first dimension of all that is the problems' own."""
-    theta0 = problems.theta0
-    if not isinstance(theta0, dict) or not theta0:
-        raise ValueError(f"{what}: sample: expected theta0, a dict of parameters, got {_said(theta0)}")
-    for name, tensor in theta0.items():
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise ValueError(f"{what}: sample: expected a floating-point parameter {name!r}, got {_said(tensor)}")
+    """L as the first dimension of all that is the problems' own."""
     own = {entry.name: getattr(problems, entry.name) for entry in fields(problems)}
     tensors = {key: value for key, value in own.items() if isinstance(value, Tensor)}
     for key, value in own.items():
@@ -132,12 +129,5 @@ def _check_state(what: str, state: Any, num: int) -> None:
             _check_state(what, part, num)
     elif not isinstance(state, Tensor) or state.dim() == 0 or len(state) != num:
         raise ValueError(
-            f"{what}: expected nested tuples and dicts of tensors with L = {num} as first dimension, got {_said(state)}"
+            f"{what}: expected nested tuples and dicts of tensors with L = {num} as first dimension, got {said(state)}"
         )
-
-
-def _said(value: Any) -> str:
-    """What a value is, for a message."""
-    if isinstance(value, Tensor):
-        return f"shape {tuple(value.shape)} of {value.dtype}"
-    return f"{type(value).__name__} {value!r:.60}" if not isinstance(value, Optimizee) else type(value).__name__

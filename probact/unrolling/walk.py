@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from probact.problems.base import Optimizee, value_and_grad
-from probact.rules.base import UpdateRule
+from probact.problems.base import Optimizee, check_problems, value_and_grad
+from probact.rules.base import Step, UpdateRule
+from probact.support.refusals import said
 from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
 from probact.unrolling import progress as progress_features
 
@@ -52,12 +53,18 @@ def _finite(loss: Tensor, grads: Params) -> Tensor:
     return finite
 
 
-def _check_update(rule: UpdateRule, update: Params, params: Params) -> None:
-    """:raises ValueError: if a user's own rule moves something other than the parameters."""
+def check_step(rule: UpdateRule, step: Any, params: Params) -> None:
+    """:raises ValueError: unless a rule's ``step`` moves the parameters, and them alone, and tells its features."""
+    what = f"{rule.label}: step: expected"
+    if not isinstance(step, Step) or not isinstance(step.update, dict) or not isinstance(step.features, Tensor):
+        raise ValueError(f"{what} Step(update, state, features), got {said(step)}")
     for name, tensor in params.items():
-        if name not in update or update[name].shape != tensor.shape:
-            got = f"shape {tuple(update[name].shape)}" if name in update else f"names {', '.join(update) or 'none'}"
-            raise ValueError(f"{rule.label}: step: expected an update of {name!r} of {tuple(tensor.shape)}, got {got}")
+        update = step.update.get(name)
+        if update is None or update.shape != tensor.shape or update.dtype != tensor.dtype:
+            raise ValueError(f"{what} an update of {name!r} of {said(tensor)}, got {said(update)}")
+    shape = (len(tensor), rule.num_features)
+    if step.features.shape != shape:
+        raise ValueError(f"{what} features of shape (L, num_features) = {shape}, got {said(step.features)}")
 
 
 class Proposed(NamedTuple):
@@ -79,7 +86,7 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     if not (all_seen := _all(seen)):
         loss, grads = torch.where(seen, loss, STAND_IN_LOSS if rule.recovers else 0.0), _zero_unless(seen, grads)
     step = rule.step(grads, carry.state, carry.params, loss)
-    _check_update(rule, step.update, carry.params)
+    check_step(rule, step, carry.params)
     update = step.update if all_seen else _zero_unless(alive, step.update)
     proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
     return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
@@ -176,6 +183,8 @@ class Walk:
         self.optimizee = optimizee
         self.unrolling = unrolling
         self.step = step
+        if carry is None:
+            check_problems(optimizee)
         self.carry = carry or init(rule, optimizee.theta0)
         self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
         self.teaches = self._learning
