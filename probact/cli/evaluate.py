@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from probact.cli.advice import command
 from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option
 from probact.problems.base import FAMILIES
 from probact.reports import text
@@ -21,6 +22,7 @@ ON_FAMILY = Declared(SETTINGS["family"])
 
 if TYPE_CHECKING:
     from probact.judging.comparison import Entry
+    from probact.judging.results import BestStop, Evaluation
     from probact.runs.sources import Candidate
 
 
@@ -119,12 +121,26 @@ def evaluate(
     if as_json:
         click.echo(result.to_json())
         return
-    options = ", ".join(f"{key} {value}" for key, value in family_options.items())
-    click.echo(f"family {experiment.family}{f' ({options})' if options else ''}, test problems of seed {seed}\n")
+    options = "".join(f", {key} {value}" for key, value in family_options.items())
+    click.echo(f"family {experiment.family}{options}, test problems of seed {seed}\n")
+    best = best_stops(result)
+    _show(result, best, folder)
+    worn = [one for one in best if one.trained]
+    if worn and len(sources) == 1 and (base / "experiment.json").exists():
+        click.echo(f"next: {_export(sources[0], worn[0])}")
+
+
+def _show(result: Evaluation, best: Sequence[BestStop], folder: Path) -> None:
     click.echo(text.evaluation_table(result))
-    click.echo(f"\n{text.stopping_table(result, best_stops(result))}")
+    click.echo(f"\n{text.stopping_table(result, best)}")
     figures = len(list((folder / "figures").iterdir()))
     click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures} figures")
+
+
+def _export(source: Candidate, worn: BestStop) -> str:
+    """The command that exports ``source`` with the stop found best for it."""
+    seed = ("--seed", worn.seed) if len(source.seeds) > 1 else ()
+    return command("export", source.folder, *seed, "--out", "optimizer.pt", "--stop", worn.spelled)
 
 
 def _judged_on(sources: Sequence[Candidate], family: str | None, family_options: Mapping[str, str]) -> Experiment:

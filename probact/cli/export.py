@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,11 @@ import click
 
 from probact.cli.fit import command_line
 from probact.cli.options import Place, data_directory_option, run_argument
+from probact.stopping.base import StopRule
 
 if TYPE_CHECKING:
     from probact.runs.experiment import Experiment
     from probact.runs.trained import TrainedOptimizer
-    from probact.stopping.base import StopRule
 
 
 @click.command()
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Which training, of a run with several.")
 @click.option(
     "--stop",
-    metavar="NAME[=THRESHOLD]",
+    metavar="NAME[=THRESHOLD[,OPTION=VALUE]]",
     help="The stop rule that the file's optimizer wears: hazard=0.03; hazard, with the threshold that is best on the "
     "run's tuning problems at its price of a step; or tuned, the best of all rules.  [default: none is written]",
 )
@@ -70,22 +69,15 @@ def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> 
 
     followed = trained.online_posterior is not None
     fitting = {kind.name: kind for kind in stop_rules(followed)}
-    name, given, threshold = stop.partition("=")
+    name = re.split("[=,]", stop)[0]
     kinds = [fitting[name]] if name in fitting else [*fitting.values()]
     if name in fitting:
-        rule = fitting[name]()
-        if given:
-            return rule.at(_number(threshold))
-        if not rule.tunable:
-            return rule
+        if stop != name or not fitting[name].tunable:
+            try:
+                return StopRule.read(stop)
+            except ValueError as error:
+                raise click.UsageError(f"--stop: {error}") from None
     elif stop != "tuned":
         why = "" if followed else ": there is no halting posterior that other rules could follow"
         raise click.UsageError(f"--stop: expected {', '.join(fitting)} or tuned, got {name!r}{why}")
     return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), kinds)
-
-
-def _number(text: str) -> float:
-    with suppress(ValueError):
-        if math.isfinite(value := float(text)):
-            return value
-    raise click.UsageError(f"--stop: expected a number as threshold, got {text!r}")

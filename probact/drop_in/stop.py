@@ -39,13 +39,9 @@ def asked_for(stop: Asked, posterior: HaltingPosterior | None) -> StopRule | Non
 
 
 def _named(text: str) -> StopRule | None:
-    """``budget`` or ``budget=20``; None if it cannot be read."""
-    name, given, threshold = text.partition("=")
-    if name not in STOP_RULES:
-        return None
-    rule: StopRule = STOP_RULES[name]()
+    """None if it cannot be read."""
     with suppress(ValueError):
-        return rule.at(float(threshold)) if given else rule
+        return StopRule.read(text)
     return None
 
 

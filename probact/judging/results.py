@@ -58,6 +58,7 @@ class StopSummary(Result):
 
     :ivar kind: name of the stop rule, or ``oracle``, ``exact MAP`` or ``horizon``.
     :ivar rule: the stop rule with its threshold, described.
+    :ivar spelled: the same as ``export --stop`` takes it; empty for what is known in hindsight.
     :ivar cost: c, nats a step.
     :ivar J: loss at the stop + c * steps.
     :ivar steps_sd: standard deviation over the problems.
@@ -72,6 +73,7 @@ class StopSummary(Result):
     steps: float
     steps_sd: float
     diverged: int
+    spelled: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

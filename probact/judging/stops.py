@@ -78,6 +78,7 @@ class Verdict(NamedTuple):
             steps=float(steps.mean()),
             steps_sd=steps_sd,
             diverged=int((~finite).sum()),
+            spelled="" if self.rule is None else self.rule.spelled(),
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from inspect import signature
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -81,8 +83,33 @@ class StopRule(ABC):
         """
         options = dict(content)
         name, threshold = options.pop("name"), options.pop("threshold")
-        rule: StopRule = STOP_RULES.build(name, options).at(threshold)
-        return rule
+        return STOP_RULES.build(name, options).at(threshold)
+
+    def spelled(self) -> str:
+        """As ``read`` takes it: ``patience=4,epsilon=0.3``; options at their default are left out."""
+        content, defaults = self.to_json(), STOP_RULES.keywords(self.name)
+        name, threshold = content.pop("name"), content.pop("threshold")
+        changed = (f",{option}={value}" for option, value in content.items() if value != defaults.get(option))
+        return f"{name}={threshold:.6g}{''.join(changed)}"
+
+    @staticmethod
+    def read(text: str) -> StopRule:
+        """The rule that ``NAME``, ``NAME=THRESHOLD`` or ``NAME=THRESHOLD,OPTION=VALUE`` names.
+
+        >>> StopRule.read("patience=4,epsilon=0.3").describe()
+        'no gain > 0.3 for 4 steps'
+
+        :raises ValueError: on an unknown name or option, or if the threshold is not a finite number.
+        """
+        first, *options = text.split(",")
+        name, given, threshold = first.partition("=")
+        rule = STOP_RULES.build(name, dict(option.partition("=")[::2] for option in options))
+        if not given:
+            return rule
+        with suppress(ValueError):
+            if math.isfinite(value := float(threshold)):
+                return rule.at(value)
+        raise ValueError(f"stop rule {name!r}: expected a number as threshold, got {threshold!r}")
 
     def init(self, like: Tensor) -> Any:
         """The memory before step 1, for problems ``like (L,)``."""

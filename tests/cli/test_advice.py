@@ -40,3 +40,12 @@ def test_advice_works_when_it_is_followed(elsewhere: Path, run: Any) -> None:
         assert run(*followed)[0] == 0
         assert run(*asks)[0] == 0
     refused(run("evaluate", "a run", "a run.pt", "--family", "quadratic"), "a run.pt: no run there, no file")
+
+
+def test_the_best_stop_is_worn_as_evaluate_says(elsewhere: Path, run: Any) -> None:
+    assert run("fit", *ARGUMENTS, "--chains", "2", "--out", "a run")[0] == 0
+    out = run("evaluate", "a run", "--baselines", "none", "--num-optimizees", "16")[1]
+    (advice,) = [line for line in out.splitlines() if line.startswith("next: python cli.py export")]
+    code, said, error = run(*shlex.split(advice.partition("python cli.py ")[2]))
+    assert code == 0, error
+    assert "stop" in said

@@ -30,6 +30,30 @@ def test_every_rule_is_what_its_content_says(name: str) -> None:
         assert score_of(again) == score_of(rule)
 
 
+@pytest.mark.parametrize("name", list(STOP_RULES))
+def test_every_rule_is_read_as_it_is_spelled(name: str) -> None:
+    for form in STOP_RULES[name].candidates():
+        rule = form.at(0.375)
+        assert StopRule.read(rule.spelled()).to_json() == rule.to_json()
+    assert StopRule.read(name).to_json() == STOP_RULES[name]().to_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hazrd=1", "unknown stop rule 'hazrd': choose from budget, gradient"),
+        ("patience=soon", "stop rule 'patience': expected a number as threshold, got 'soon'"),
+        ("patience=nan", "expected a number as threshold, got 'nan'"),
+        ("patience=", "expected a number as threshold, got ''"),
+        ("patience=4,delta=1", "stop rule 'patience' has no option 'delta': choose from epsilon"),
+        ("patience=4,epsilon=much", "expected float like 0.05, got 'much'"),
+    ],
+)
+def test_what_cannot_be_read(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StopRule.read(text)
+
+
 def test_options_are_in_the_content() -> None:
     assert Patience(4.0, epsilon=0.25).to_json() == {"name": "patience", "threshold": 4.0, "epsilon": 0.25}
     assert Stochastic(seed=3).to_json() == {"name": "stochastic", "threshold": 0.0, "seed": 3}
