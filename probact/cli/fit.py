@@ -94,8 +94,9 @@ def _complain_of_failures(run: Run) -> None:
         if 2 * end["skipped"] > updates:
             failed = True
             click.echo(
-                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because every "
-                f"problem of their batches diverged (rule {run.experiment.rule!r}, family {run.experiment.family!r})",
+                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because no "
+                f"problem of their batches had a finite objective and gradient (rule {run.experiment.rule!r}, "
+                f"family {run.experiment.family!r})",
                 err=True,
             )
     if failed:

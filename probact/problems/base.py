@@ -14,8 +14,6 @@ from probact.support.refusals import naming, said
 from probact.support.registry import Registry
 from probact.support.trees import Params, map_params
 
-FAMILIES: Registry[OptimizeeFamily] = Registry("family", "probact.families")
-
 
 class Score(NamedTuple):
     """How L networks do on a test set.
@@ -140,6 +138,9 @@ class OptimizeeFamily(ABC):
     @abstractmethod
     def sample(self, num: int, generator: torch.Generator) -> Optimizee:
         """Draw ``num`` problems; the same generator state gives the same problems."""
+
+
+FAMILIES: Registry[OptimizeeFamily] = Registry("family", OptimizeeFamily, "probact.families")
 
 
 def check_problems(problems: Any) -> None:

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from probact.support.registry import Registry
 from probact.support.trees import Params, State
 
-RULES: Registry[UpdateRule] = Registry("rule", "probact.rules")
-
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""
 
@@ -59,3 +57,6 @@ class UpdateRule(nn.Module, ABC):
     def after_foreign_step(self, state: State, update: Params) -> State:
         """``state`` after ``step`` as it is if ``update`` was made in place of the step proposed."""
         return state
+
+
+RULES: Registry[UpdateRule] = Registry("rule", UpdateRule, "probact.rules")

@@ -103,7 +103,12 @@ class Hierarchical(UpdateRule):
     ) -> None:
         super().__init__()
         check_range(
-            self.label, at_least=1, parameter_size=parameter_size, tensor_size=tensor_size, global_size=global_size
+            self.label,
+            at_least=1,
+            below=10_000,
+            parameter_size=parameter_size,
+            tensor_size=tensor_size,
+            global_size=global_size,
         )
         check_range(self.label, above=0, rate=rate)
         self.num_features = global_size

@@ -149,7 +149,7 @@ class CoordinatewiseLSTM(UpdateRule):
 
     def __init__(self, hidden_size: int = 20, num_layers: int = 2, scale: float = 1.0) -> None:
         super().__init__()
-        check_range(self.label, at_least=1, hidden_size=hidden_size, num_layers=num_layers)
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, num_layers=num_layers)
         check_range(self.label, above=0, scale=scale)
         self.hidden_size = hidden_size
         self.scale = scale

@@ -16,6 +16,7 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
+from probact.support.refusals import said
 from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import Rollout
 from probact.unrolling.walk import Unrolling
@@ -37,6 +38,8 @@ def build_objective(experiment: Experiment) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream("weights", experiment.seed).initial_seed())
         rule = RULES.build(experiment.rule, dict(experiment.rule_options)).requires_grad_(not experiment.freeze_rule)
+        if not isinstance(rule.num_features, int):
+            raise ValueError(f"{rule.label}: num_features: expected a whole number, got {said(rule.num_features)}")
         if experiment.safeguard:
             rule = Safeguarded(rule)
         prior = Prior(experiment.prior_nu, experiment.horizon, experiment.device)

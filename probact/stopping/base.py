@@ -12,9 +12,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
+from probact.support.refusals import naming
 from probact.support.registry import Registry
-
-STOP_RULES: Registry[StopRule] = Registry("stop rule", "probact.stop_rules")
 
 
 class Known(NamedTuple):
@@ -124,7 +123,8 @@ class StopRule(ABC):
 
         :raises ValueError: if a user's own is not one for each problem.
         """
-        found: Any = self.score(known, memory)
+        with naming(f"{self.label}: score"):
+            found: Any = self.score(known, memory)
         score, *rest = found if isinstance(found, tuple) else (found,)
         if len(rest) != 1 or not isinstance(score, Tensor) or score.shape != known.loss.shape:
             got = tuple(score.shape) if isinstance(score, Tensor) and rest else type(found).__name__
@@ -137,3 +137,6 @@ class StopRule(ABC):
     def describe(self) -> str:
         """The rule with its threshold, for a table."""
         return f"{self.name} >= {self.threshold:.3g}"
+
+
+STOP_RULES: Registry[StopRule] = Registry("stop rule", StopRule, "probact.stop_rules")

@@ -106,6 +106,7 @@ class Stochastic(StopRule):
 
     def __init__(self, threshold: float | None = None, seed: int = 0) -> None:
         super().__init__(threshold)
+        check_range(self.label, at_least=0, below=2**63, seed=seed)
         self.seed = seed
 
     def init(self, like: Tensor) -> Any:

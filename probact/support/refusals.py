@@ -9,19 +9,25 @@ from typing import Any
 
 from torch import OutOfMemoryError, Tensor
 
+SLIP = 10**6
+"""A whole number from here on is taken for a slip, where nothing else is said."""
+
 
 def check_range(
-    what: str, *, at_least: float = -math.inf, above: float = -math.inf, below: float = math.inf, **options: float
+    what: str, *, at_least: float = -math.inf, above: float = -math.inf, below: float | None = None, **options: float
 ) -> None:
     """Of ``what``, for example ``rule 'adam'``: each option has to be a finite number within the limits.
+
+    :raises ValueError: what was expected and got.
 
     >>> check_range("rule 'adam'", at_least=0, below=1, beta1=0.9, beta2=1.0)
     Traceback (most recent call last):
     ValueError: rule 'adam': expected beta2 >= 0 and < 1, got 1.0
     """
-    limits = (("> ", above), (">= ", at_least), ("< ", below))
     for name, value in options.items():
-        if not (at_least <= value and above < value < below):
+        beyond = below or (SLIP if isinstance(value, int) else math.inf)
+        if not (at_least <= value and above < value < beyond):
+            limits = (("> ", above), (">= ", at_least), ("< ", beyond))
             said = " and ".join(f"{sign}{limit:g}" for sign, limit in limits if math.isfinite(limit))
             raise ValueError(f"{what}: expected {name} {said or 'finite'}, got {value}")
 
@@ -36,6 +42,12 @@ def said(value: Any) -> str:
 def in_one_line(error: Exception) -> str:
     """Its message, cut short."""
     return " ".join(str(error).split())[:200]
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether more was asked for than there is; torch has a type of its own for a GPU's memory alone."""
+    lacks = ("allocate memory", "enough memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError | OutOfMemoryError) or any(text in str(error) for text in lacks)
 
 
 @contextmanager

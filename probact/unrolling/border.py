@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from probact.problems.base import Optimizee, OptimizeeFamily, check_problems, value_and_grad
-from probact.rules.base import UpdateRule
+from probact.rules.base import Step, UpdateRule
 from probact.support.refusals import naming, said
-from probact.support.trees import Params, map_params, per_problem
+from probact.support.trees import Params, map_params, map_state, per_problem
 from probact.unrolling.walk import check_step
 
 NUM, MANY = 7, 32
@@ -89,12 +89,25 @@ def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
     check_step(rule, step, theta)
     update, state, features = step
     _check_state(f"{what}: step: state", state, num)
+    _check_rows(what, step, rule, problems, grads, loss)
     usable = torch.stack([loss.isfinite(), *(grad.isfinite().flatten(1).all(1) for grad in grads.values())]).all(0)
     moved = torch.stack([part.isfinite().flatten(1).all(1) for part in (*update.values(), features)]).all(0)
     if bool(usable.any()) and not bool((usable & moved).any()):
         raise ValueError(
             f"{what}: step: expected a finite update and features from a finite loss and gradient, got NaN or inf"
         )
+
+
+def _check_rows(what: str, step: Step, rule: UpdateRule, problems: Optimizee, grads: Params, loss: Tensor) -> None:
+    theta, grad, alone = map_state(lambda tensor: tensor[1:2], (problems.theta0, grads, loss))
+    with torch.no_grad():
+        one = rule.step(grad, rule.init(theta), theta, alone)
+    for name, update in one.update.items():
+        if not torch.allclose(step.update[name][1:2], update, rtol=1e-2, atol=1e-3, equal_nan=True):
+            raise ValueError(
+                f"{what}: step: expected the update of a problem not to depend on the others of its batch, "
+                f"got another of {name!r} among {problems.num} than alone"
+            )
 
 
 def _losses(what: str, problems: Optimizee, method: str, at: Params | None = None) -> Tensor:

@@ -66,7 +66,7 @@ class Subspace(UpdateRule):
         backtrack: float = 0.0,
     ) -> None:
         super().__init__()
-        check_range(self.label, at_least=1, hidden_size=hidden_size, num_layers=num_layers)
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, num_layers=num_layers)
         check_range(self.label, at_least=0, memory=memory)
         check_range(self.label, above=0, first_share=first_share)
         if not 0 <= backtrack <= 1:
