@@ -159,7 +159,8 @@ class NetworkFamily(OptimizeeFamily):
         if len(inputs) != len(targets) or len(inputs) == 0:
             got = f"{len(inputs)} inputs and {len(targets)} targets"
             raise ValueError(f"{self.label}: {split}: expected as many targets as inputs, got {got}")
-        params = {name: tensor.detach().unsqueeze(0) for name, tensor in self._template.named_parameters()}
+        dtype = inputs.dtype if inputs.is_floating_point() else None
+        params = {name: tensor.detach().to(dtype).unsqueeze(0) for name, tensor in self._template.named_parameters()}
         params = map_params(Tensor.requires_grad_, params)
         inputs, targets = inputs[:2].unsqueeze(0), targets[:2].unsqueeze(0)
         with torch.enable_grad():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from probact.problems.base import Optimizee, OptimizeeFamily
+from probact.problems.base import Optimizee
 from probact.runs.experiment import Experiment
 from probact.support.trees import Params
 from probact.training.meta_training import MetaTraining
@@ -43,23 +44,22 @@ class Spoilt(Optimizee):
 HOW = ("overflow", "cliff", "gradient", "giant", "nan")
 
 
-def spoil(family: OptimizeeFamily, how: str, which: int | None, without: bool = False) -> None:
-    """Let problem ``which`` of each batch be bad; or with ``without`` leave it out."""
-    sample = family.sample
+def spoilt(sample: Callable[..., Optimizee], how: str, which: int, without: bool = False) -> Callable[..., Optimizee]:
+    """``sample``, with problem ``which`` of each batch bad; or with ``without`` left out."""
 
-    def spoilt(num: int, random: torch.Generator) -> Optimizee:
-        inner = sample(num, random)
-        numbers, origin = torch.arange(num), inner.theta0["theta"]
-        problems = Spoilt(inner.theta0, inner, numbers == which, origin, how)
+    def bad(*given: Any) -> Optimizee:
+        inner = sample(*given)
+        numbers = torch.arange(inner.num)
+        problems = Spoilt(inner.theta0, inner, numbers == which, inner.theta0["theta"], how)
         return problems.select(numbers != which) if without else problems
 
-    family.sample = spoilt  # type: ignore[method-assign]
+    return bad
 
 
 def trained(experiment: Experiment, how: str, which: int, without: bool = False) -> MetaTraining:
     """All meta-steps of ``experiment`` on spoilt problems."""
     training = MetaTraining(experiment)
-    spoil(training.family, how, which, without)
+    training._sample = spoilt(training._sample, how, which, without)  # type: ignore[method-assign]
     list(training)
     return training
 
