@@ -25,6 +25,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from probact.support.refusals import said
+
 
 def _log1mexp(value: Tensor) -> Tensor:
     """log(1 - e^-value) for value > 0, accurate at both ends."""
@@ -167,8 +169,8 @@ class Prior:
     """
 
     def __init__(self, nu: float | Tensor, horizon: int, device: str | torch.device | None = None) -> None:
-        if horizon < 1:
-            raise ValueError(f"expected a horizon H >= 1, got {horizon}")
+        if not isinstance(horizon, int) or horizon < 1:
+            raise ValueError(f"expected a horizon H >= 1, a whole number, got {horizon!r}")
         # A float's tables are computed in double: float32 would round 1 - 1e-6 by 3 %.
         exact = torch.as_tensor(nu, dtype=None if isinstance(nu, Tensor) else torch.float64, device=device)
         if not bool(((exact > 0) & (exact < 1)).all()):
@@ -178,18 +180,27 @@ class Prior:
         self._dtype = exact.dtype if isinstance(nu, Tensor) else torch.get_default_dtype()
         self._a = -0.5 * torch.log(exact).unsqueeze(-1)
 
+    def __init_subclass__(cls) -> None:
+        if "log_marginal" in vars(cls):
+            raise ValueError(
+                f"prior {cls.__name__!r}: expected log_horizon or log_unnormalised_halting, got log_marginal, "
+                "which follows from them"
+            )
+
     def _has_own(self, *names: str) -> bool:
         """Whether a subclass says what one of these methods says."""
         return any(getattr(type(self), name) is not getattr(Prior, name) for name in names)
 
     def _check_own(self) -> None:
-        """:raises ValueError: if a subclass's p(T) is not one over 1..H."""
-        table = self.log_horizon()
-        if table.shape[-1] != self.horizon or not bool(((table.exp().sum(-1) - 1).abs() < 1e-3).all()):
-            raise ValueError(
-                f"prior {type(self).__name__!r}: log_horizon: expected logs of H = {self.horizon} probabilities that "
-                f"add up to 1, got shape {tuple(table.shape)}, sum {table.exp().sum(-1).tolist()}"
-            )
+        """:raises ValueError: if a subclass's p(T) is not one over 1..H, or its p(t|T) is none."""
+        for method in ("log_horizon", "log_halting"):
+            table = getattr(self, method)()
+            what = f"prior {type(self).__name__!r}: {method}: expected logs of H = {self.horizon} probabilities"
+            if not isinstance(table, Tensor) or table.shape[-1] != self.horizon:
+                raise ValueError(f"{what}, got {said(table)}")
+            worst = (table.exp().sum(-1) - 1).abs().max().item()
+            if not worst < 1e-3:
+                raise ValueError(f"{what} that add up to 1, got a sum that is {worst:.3g} off")
 
     def _steps(self) -> Tensor:
         return torch.arange(1, self.horizon + 1, dtype=self._a.dtype, device=self._a.device)

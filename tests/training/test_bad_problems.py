@@ -82,10 +82,6 @@ def test_a_batch_of_bad_problems_alone_is_skipped() -> None:
     records = list(training)
     found = [(record.skipped, record.updates, record.left_out) for record in records]
     assert found == [(1, 1, 4), (2, 2, 8), (3, 3, 12)]
-        (1, 1, 4),
-        (2, 2, 8),
-        (3, 3, 12),
-    ]
     assert same(training.objective.state_dict(), before)
 
 
