@@ -182,7 +182,7 @@ def test_all_follows_from_a_subclasss_own_tables() -> None:
     evidence = exact.log_evidence(prior, torch.linspace(-5, -1, 6).unsqueeze(1))
     torch.testing.assert_close(evidence, (marginal * torch.linspace(-5, -1, 6).exp()).sum().log().reshape(1))
     torch.testing.assert_close(
-        prior.halting_distribution(torch.tensor(4)).logits.exp(), torch.tensor([0.25] * 4 + [0.0] * 2)
+        prior.halting_distribution(torch.tensor(4)).log_pmf.exp(), torch.tensor([0.25] * 4 + [0.0] * 2)
     )
     torch.testing.assert_close(prior.horizon_given_halting(torch.tensor(6)).log_pmf.exp()[-1], torch.tensor(1.0))
     assert type(prior.truncate(3)) is type(prior.double()) is Uniform
