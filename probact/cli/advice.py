@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from probact.support.missing import MissingError, Thing
+from probact.support.plugins import imported_plugins
 
 PLUGIN_HINT = "a plug-in? name its module with --import"
 _MAKES: dict[Thing, tuple[str, ...]] = {
@@ -24,8 +25,9 @@ def program() -> str:
 
 
 def command(*words: object) -> str:
-    """A command of this program."""
-    return f"{program()} {shlex.join(map(str, words))}"
+    """A command of this program, with the plug-ins that this one was given."""
+    plugins = (word for module in imported_plugins() for word in ("--import", module))
+    return f"{program()} {shlex.join(map(str, (*plugins, *words)))}"
 
 
 def how_to_make(missing: MissingError) -> str:

@@ -103,11 +103,15 @@ def _complain_of_failures(run: Run) -> None:
         raise click.exceptions.Exit(1)
 
 
+def _was_given(context: click.Context, one: click.Parameter) -> bool:
+    return context.get_parameter_source(one.name or "") is not ParameterSource.DEFAULT
+
+
 def _continued(context: click.Context, folder: Path) -> Run:
     from probact.runs.run import Run
 
-    given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
-    if others := sorted({*given} - {"resume", "jobs"}):
+    given = [one for one in context.command.params if _was_given(context, one)]
+    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs"}]:
         raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
     run = Run.open(folder, to_train=True)
     run.mark_latest()

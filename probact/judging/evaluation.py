@@ -16,7 +16,6 @@ from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation,
 from probact.judging.stops import HINDSIGHT, shares, stopped_baselines, verdicts
 from probact.judging.trajectory import record
 from probact.problems.base import Optimizee
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
@@ -47,7 +46,7 @@ def evaluate(
     :param safeguard: let all but the baselines wear ``Safeguarded``.
     :param tell: is given a line about what is under way.
     """
-    try_family(build_family(experiment))
+    try_family(experiment.build_family())
     cost = experiment.step_cost if cost is None else cost
     test, tuning = held_out_problems(experiment, num, seed), tuning_problems(experiment)
     trained = trained_entries(sources, experiment.device, safeguard)

@@ -128,9 +128,10 @@ class CIFAR10(Classifier):
     }
 
     def __init__(self, channels: tuple[int, ...] = (8, 16), batch_size: int = 64, observations: int = 64) -> None:
-        check_range(self.label, at_least=1, below=6, number_of_channels=len(channels))
-        for channel in channels:
-            check_range(self.label, at_least=1, channels=channel)
+        if not 1 <= len(channels) <= 5 or min(channels) < 1:
+            got = ", ".join(map(str, channels)) or "none"
+            raise ValueError(f"family 'cifar10': expected 1 to 5 layers of >= 1 channels, got {got}")
+        check_range(self.label, channels=max(channels))
         super().__init__(lambda: cnn(channels), batch_size, observations)
 
     def load(self) -> tuple[Data, Data]:

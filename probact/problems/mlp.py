@@ -38,8 +38,9 @@ def mlp(sizes: tuple[int, ...], activation: str, skippable: bool = False) -> nn.
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}: choose from {', '.join(ACTIVATIONS)}")
     hidden = sizes[1:-1]
-    for units in hidden:
-        check_range("mlp", at_least=1, hidden=units)
+    if any(units < 1 for units in hidden):
+        raise ValueError(f"expected hidden layers of >= 1 units, got {', '.join(map(str, hidden))}")
+    check_range("mlp", hidden=max(hidden, default=1))
     if skippable and len(set(hidden)) > 1:
         raise ValueError(f"expected hidden layers of one size where depth is mixed, got {', '.join(map(str, hidden))}")
     layers: list[nn.Module] = []

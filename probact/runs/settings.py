@@ -33,6 +33,7 @@ class Setting:
     :ivar help: for ``--help``, the table and the schema.
     :ivar above, at_least, below: limits of a number.
     :ivar parts, names: what a text may be: the names of a registry's parts, those of plug-ins included, or of these.
+    :ivar base: of the parts, only those of this class.
     :ivar options: the command-line options, where they are not the setting's name: for true and for false.
     :ivar several: whether ``fit`` takes several, one for each training.
     """
@@ -43,6 +44,7 @@ class Setting:
     at_least: float | None = None
     below: float | None = None
     parts: Registry[Any] | None = None
+    base: type = object
     names: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     several: bool = False
@@ -54,7 +56,7 @@ class Setting:
     @property
     def choices(self) -> tuple[str, ...]:
         """All that a text may be; empty if that is any."""
-        return (*(self.parts or ()), *self.names)
+        return (*filter(self._is_part, self.parts or ()), *self.names)
 
     @property
     def json_type(self) -> str:
@@ -117,11 +119,14 @@ class Setting:
         if self.kind is dict:
             return all(isinstance(key, str) and _is_option(entry) for key, entry in value.items())
         if self.kind is str:
-            known = value == self.default or value in self.names or (self.parts is not None and value in self.parts)
+            known = value == self.default or value in self.names or self._is_part(value)
             return known or (value != "" and not self.choices)
         limits = ((holds, getattr(self, name)) for name, _, holds, _ in _LIMITS)
         small = abs(value) < _BEYOND.get(self.kind, math.inf)
         return small and all(holds(value, limit) for holds, limit in limits if limit is not None)
+
+    def _is_part(self, name: str) -> bool:
+        return self.parts is not None and name in self.parts and issubclass(self.parts[name], self.base)
 
     def schema(self) -> dict[str, Any]:
         """As a property of a JSON schema."""

@@ -25,9 +25,9 @@ def check_range(
     ValueError: rule 'adam': expected beta2 >= 0 and < 1, got 1.0
     """
     for name, value in options.items():
-        beyond = below or (SLIP if isinstance(value, int) else math.inf)
+        beyond = below or (SLIP if isinstance(value, int) and math.isinf(above) else math.inf)
         if not (at_least <= value and above < value < beyond):
-            limits = (("> ", above), (">= ", at_least), ("< ", beyond))
+            limits = (("> ", above), (">= ", at_least), ("< ", below or (beyond if value >= beyond else math.inf)))
             said = " and ".join(f"{sign}{limit:g}" for sign, limit in limits if math.isfinite(limit))
             raise ValueError(f"{what}: expected {name} {said or 'finite'}, got {value}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from probact.problems.data.sets import VARIABLE, data_directory, data_directory_is
-from probact.runs.assembly import build_family, build_objective, check_trainable
+from probact.runs.assembly import build_objective, check_trainable
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.runs.trained import TrainedOptimizer
@@ -79,7 +79,7 @@ def check(experiment: Experiment, num_ranks: int = 1) -> None:
     :raises ValueError: with the reason.
     """
     check_trainable(experiment, num_ranks)
-    check_parts(build_family(experiment), build_objective(experiment).rule)
+    check_parts(experiment.build_family(), build_objective(experiment).rule)
 
 
 def restore(chain: Chain, training: MetaTraining) -> None:

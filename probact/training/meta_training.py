@@ -19,7 +19,7 @@ from torch import Tensor
 from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee, OptimizeeFamily
 from probact.problems.scaled import Scaled
-from probact.runs.assembly import build_family, build_objective, check_trainable, start_from
+from probact.runs.assembly import build_objective, check_trainable, start_from
 from probact.runs.experiment import Experiment
 from probact.runs.run import Record
 from probact.runs.trained import TrainedOptimizer
@@ -50,7 +50,7 @@ class MetaTraining:
         self.experiment = experiment
         self.ranks = ranks or Ranks()
         check_trainable(experiment, self.ranks.num_ranks)
-        self.family = build_family(experiment)
+        self.family = experiment.build_family()
         self.objective = build_objective(experiment)
         self._weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.teacher = teacher_of(experiment) if experiment.imitate else None

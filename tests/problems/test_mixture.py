@@ -15,7 +15,7 @@ from probact.judging.problem_sets import held_out_problems
 from probact.judging.tuning import with_tuned_rate
 from probact.problems.base import FAMILIES
 from probact.problems.network import Network
-from probact.runs.assembly import build_family, family_judged
+from probact.runs.assembly import family_judged
 from probact.runs.experiment import Experiment
 from probact.training.meta_training import MetaTraining
 from tests.helpers.commands import ARGUMENTS, call
@@ -30,7 +30,7 @@ def mixture(*members: str, **settings: object) -> Experiment:
 
 
 def test_a_batch_is_of_one_member_as_that_member_draws_it() -> None:
-    family = build_family(mixture(*MEMBERS))
+    family = mixture(*MEMBERS).build_family()
     counts: Counter[int] = Counter()
     for seed in range(300):
         batch = family.sample(2, torch.Generator().manual_seed(seed))
@@ -118,4 +118,4 @@ def test_fit_to_evaluate(elsewhere: Path, capsys: pytest.CaptureFixture[str], mo
 )
 def test_refusals(members: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_family(mixture(*members))
+        mixture(*members).build_family()

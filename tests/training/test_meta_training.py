@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from probact.judging.tuning import with_tuned_rate
-from probact.runs.assembly import build_family, build_objective
+from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
 from probact.support.randomness import random_stream
 from probact.training.meta_training import MetaTraining
@@ -238,7 +238,7 @@ def test_by_segment_is_truncated_backpropagation_in_parts(through_path: bool, do
     experiment = by_segment(through_path=through_path)
     whole = build_objective(replace(experiment, by_segment=False)).double()
     parted = build_objective(experiment).double()
-    problems = build_family(experiment).sample(4, random_stream("test", 0)).to(torch.float64)
+    problems = experiment.build_family().sample(4, random_stream("test", 0)).to(torch.float64)
     loss, _ = whole(problems)
     loss.backward()
     losses = []
