@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @run_argument
 @click.option("--out", type=Place(dir_okay=False), required=True, help="The file to write, such as nag.pt.")
-@click.option("--seed", type=int, help="Which training, of a run with several.")
+@click.option("--seed", type=click.IntRange(min=0), help="Which training, of a run with several.")
 @click.option(
     "--stop",
     metavar="NAME[=THRESHOLD[,OPTION=VALUE]]",

@@ -78,8 +78,29 @@ def fit(
     summary = report(run)
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
+    if note := text.training_note(summary):
+        click.echo(f"\n{note}")
     click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
+    _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
+
+
+def _complain_of_failures(run: Run) -> None:
+    """End with exit code 1 if a training skipped most of its updates: what it reports is near the untrained rule."""
+    failed = False
+    for label, records in run.records().items():
+        end = records[-1] if records else {"step": 0, "skipped": 0}
+        updates = end.get("updates", end["step"])
+        if 2 * end["skipped"] > updates:
+            failed = True
+            click.echo(
+                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because no "
+                f"problem of their batches had a finite objective and gradient (rule {run.experiment.rule!r}, "
+                f"family {run.experiment.family!r})",
+                err=True,
+            )
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _was_given(context: click.Context, one: click.Parameter) -> bool:
@@ -105,12 +126,12 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     experiment, source = asked_for(given)
     check_device(experiment.device)
     ranks.use_device(experiment.device)
+    check(experiment, ranks.num_ranks)
     tuned = with_tuned_rate(experiment)
     if tuned.rule_options != experiment.rule_options:
         click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
-    check(tuned, ranks.num_ranks)
     run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
     begin(run.chains[0])
     return run

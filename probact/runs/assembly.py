@@ -15,6 +15,9 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
+from probact.support.refusals import said
+from probact.unrolling.progress import NUM_FEATURES
+from probact.unrolling.rollout import Rollout
 from probact.unrolling.walk import Unrolling
 
 
@@ -29,6 +32,8 @@ def build_objective(experiment: Experiment) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream("weights", experiment.seed).initial_seed())
         rule = RULES.build(experiment.rule, dict(experiment.rule_options)).requires_grad_(not experiment.freeze_rule)
+        if not isinstance(rule.num_features, int):
+            raise ValueError(f"{rule.label}: num_features: expected a whole number, got {said(rule.num_features)}")
         if experiment.safeguard:
             rule = Safeguarded(rule)
         prior = Prior(experiment.prior_nu, experiment.horizon, experiment.device)
@@ -83,10 +88,24 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
     if not any(weight.requires_grad for weight in objective.parameters()):
         why = "is frozen" if experiment.freeze_rule else "has no weights"
         raise ValueError(f"nothing to train: rule {experiment.rule!r} {why} and halting is {experiment.halting!r}")
+    if not any(weight.requires_grad for weight in objective.rule.parameters()) and not _teaches_halting(objective):
+        why = "is frozen" if experiment.freeze_rule else "has no weights"
+        raise ValueError(
+            f"nothing to train: rule {experiment.rule!r} {why} and objective {objective.name!r} "
+            f"does not depend on the halting posterior {experiment.halting!r}"
+        )
     if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
         raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
     if experiment.imitate:
         check_imitation(experiment)
+
+
+def _teaches_halting(objective: Objective) -> bool:
+    """Whether the objective has a gradient for the halting posterior, seen on two steps of one problem."""
+    device = next(objective.parameters()).device
+    features = torch.zeros(2, 1, objective.rule.num_features + NUM_FEATURES, device=device)
+    rollout = Rollout(torch.ones(3, 1, device=device), features, {})
+    return objective.capped(2).totals(rollout).requires_grad
 
 
 def check_imitation(experiment: Experiment) -> None:

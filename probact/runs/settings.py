@@ -20,6 +20,8 @@ _LIMITS = (
     ("at_least", ">=", operator.ge, "minimum"),
     ("below", "<", operator.lt, "exclusiveMaximum"),
 )
+_BEYOND: dict[type, float] = {int: 2**63, float: 1e30}
+"""What numbers have to be smaller than: those of 64 bits, and of weights, which are of 32."""
 _JSON_OPTION: dict[str, Any] = {"type": ["string", "number", "boolean", "array"]}
 
 
@@ -95,7 +97,9 @@ class Setting:
             value = dict(value)
         right_type = isinstance(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
         if not right_type or not self._allows(value):
-            message = f"expected {self.expected}, got {reprlib.repr(value)}"
+            huge = right_type and self.kind in _BEYOND and abs(value) >= _BEYOND[self.kind]
+            bound = f", and smaller than {_BEYOND[self.kind]:g}" if huge else ""
+            message = f"expected {self.expected}{bound}, got {reprlib.repr(value)}"
             if right_type and self.parts is not None:
                 raise UnknownPartError(message + self.parts.why_not(value))
             raise ValueError(message)
@@ -118,8 +122,8 @@ class Setting:
             known = value == self.default or value in self.names or self._is_part(value)
             return known or (value != "" and not self.choices)
         limits = ((holds, getattr(self, name)) for name, _, holds, _ in _LIMITS)
-        beyond = 2**63 if self.kind is int else math.inf
-        return abs(value) < beyond and all(holds(value, limit) for holds, limit in limits if limit is not None)
+        small = abs(value) < _BEYOND.get(self.kind, math.inf)
+        return small and all(holds(value, limit) for holds, limit in limits if limit is not None)
 
     def _is_part(self, name: str) -> bool:
         return self.parts is not None and name in self.parts and issubclass(self.parts[name], self.base)

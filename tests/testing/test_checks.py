@@ -170,7 +170,7 @@ class Summing(UpdateRule):
         )
 
 
-@fault(RULES, check_rule, "features are (L, num_features): expected ")
+@fault(RULES, check_rule, "step: expected features of shape (L, num_features) = ")
 class Talkative(Momentum):
     """Fault."""
 
@@ -295,7 +295,7 @@ class Remembering(StopRule):
         return known.loss + self.seen, memory
 
 
-@fault(STOP_RULES, check_stop_rule, "needs no posterior: AttributeError: ")
+@fault(STOP_RULES, check_stop_rule, "score raised AttributeError: ")
 class Dependent(StopRule):
     """Fault."""
 
