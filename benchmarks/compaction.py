@@ -18,7 +18,6 @@ import torch
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import RULES
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Stochastic
@@ -36,7 +35,7 @@ def measure(name: str, family: str) -> dict[str, object]:
     with torch.no_grad():  # a constant hazard of 1 / MEAN
         posterior.output.weight.zero_()
         posterior.output.bias.fill_(-math.log(MEAN - 1))
-    problems = build_family(Experiment.create(family=family)).sample(NUM, random_stream("test", 0))
+    problems = Experiment.create(family=family).build_family().sample(NUM, random_stream("test", 0))
     ways = {
         "to H": lambda: run_until_stopped(rule, problems, HORIZON, Budget(HORIZON)),
         "stopped, kept": lambda: run_until_stopped(rule, problems, HORIZON, Stochastic(), posterior, compact=False),

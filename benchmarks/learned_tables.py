@@ -1,6 +1,6 @@
 """The tables of the shipped optimizers, from ``results/learned-*.json``, ``levers.json`` and ``speed-cost.json``.
 
-python benchmarks/learned_tables.py    # prints the table of the project's README
+python benchmarks/learned_tables.py    # writes the table between the `learned` marks of the project's README
 """
 
 from __future__ import annotations

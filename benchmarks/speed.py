@@ -34,7 +34,7 @@ from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee, value_and_grad
 from probact.rules.base import RULES
 from probact.rules.lstm import LSTMCell, fused_cell, log_and_sign
-from probact.runs.assembly import build_family, build_objective
+from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
 from probact.support.files import write_atomically
 from probact.support.randomness import random_stream
@@ -65,7 +65,7 @@ def ratio(reference: list[float], other: list[float]) -> float:
 
 
 def problems(family: str, num: int, **options: Any) -> Optimizee:
-    return build_family(Experiment.create(family=family, family_options=options)).sample(num, random_stream("test", 0))
+    return Experiment.create(family=family, family_options=options).build_family().sample(num, random_stream("test", 0))
 
 
 class PlainLSTM(nn.Module):

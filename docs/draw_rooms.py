@@ -15,7 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import grimp
+try:
+    import grimp
+except ImportError:
+    sys.exit("Error: grimp is not installed: python -m pip install -e '.[lint]'")
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the package of this checkout

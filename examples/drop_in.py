@@ -99,7 +99,8 @@ def with_learned_stop(seed: int, trained: Objective) -> Result:
 
 def with_shipped(seed: int) -> Result:
     loop = Loop(seed)
-    return until_it_stops(loop, LearnedOptimizer.from_pretrained(loop.model.parameters(), "subspace-mlp"))
+    optimizer = LearnedOptimizer.from_pretrained(loop.model.parameters(), "subspace-mlp", stop="hazard")
+    return until_it_stops(loop, optimizer)
 
 
 def until_it_stops(loop: Loop, optimizer: LearnedOptimizer) -> Result:

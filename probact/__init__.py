@@ -101,9 +101,15 @@ __all__ = list(_HOME)
 __version__ = "0.1.0"
 
 if not TYPE_CHECKING:  # a type checker knows the names above and no others
+    from probact.support.extras import remedy
 
     def __getattr__(name):
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = import_module(f"{__name__}.{_HOME[name]}")
+        try:
+            module = import_module(f"{__name__}.{_HOME[name]}")
+        except ModuleNotFoundError as error:
+            if message := remedy(error):
+                raise ImportError(f"{__name__}.{name}: {message}", name=error.name) from error
+            raise
         return getattr(module, name, module)

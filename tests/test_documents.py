@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import probact
+from probact.testing import check_family, check_stop_rule
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "probact"
@@ -56,6 +60,21 @@ def test_the_map_is_short_and_whole() -> None:
     assert len([line for line in section.splitlines() if line.strip()]) <= 15
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert rooms <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_the_table_of_faults_names_tests_that_are_there() -> None:
+    named = re.findall(r"`(\w+/test_\w+\.py)`", (ROOT / "tests" / "FAULTS.md").read_text())
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / "tests" / path).exists()] == []
+
+
+def test_the_parts_shown_keep_their_promises(tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    (tmp_path / "shown.py").write_text("\n".join(code))
+    with probact.FAMILIES.temporarily(), probact.STOP_RULES.temporarily():
+        runpy.run_path(str(tmp_path / "shown.py"))
+        check_family(probact.FAMILIES["poisson"])
+        check_stop_rule(probact.STOP_RULES["flat"])
 
 
 def test_each_letter_has_one_row() -> None:

@@ -6,7 +6,9 @@ import shlex
 import sys
 from pathlib import Path
 
+from probact.support.extras import install, is_installed
 from probact.support.missing import MissingError, Thing
+from probact.support.plugins import imported_plugins
 
 PLUGIN_HINT = "a plug-in? name its module with --import"
 _MAKES: dict[Thing, tuple[str, ...]] = {
@@ -24,10 +26,18 @@ def program() -> str:
 
 
 def command(*words: object) -> str:
-    """A command of this program."""
-    return f"{program()} {shlex.join(map(str, words))}"
+    """A command of this program, with the plug-ins that this one was given."""
+    plugins = (word for module in imported_plugins() for word in ("--import", module))
+    return f"{program()} {shlex.join(map(str, (*plugins, *words)))}"
 
 
 def how_to_make(missing: MissingError) -> str:
     """The command that makes what is missing."""
     return command(*(word.format(folder=missing.folder) for word in _MAKES[missing.thing]))
+
+
+def figures_in(folder: Path) -> str:
+    """How many figures were drawn to ``folder``, or how to get some."""
+    if not is_installed("plots"):
+        return f"no figures, for which: {install('plots')}"
+    return f"{len(list(folder.iterdir()))} figures"

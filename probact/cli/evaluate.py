@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from probact.cli.advice import command
+from probact.cli.advice import command, figures_in
 from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option
 from probact.problems.base import FAMILIES
 from probact.reports import text
 from probact.runs.assembly import family_judged
 from probact.runs.experiment import SETTINGS, Experiment
+from probact.runs.settings import Setting
 from probact.support.devices import check_device
 
 ON_FAMILY = Declared(SETTINGS["family"])
@@ -58,7 +59,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--num-optimizees", type=click.IntRange(min=2), help="Held-out problems.  [default: the family's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
 @click.option(
-    "--cost", type=click.FloatRange(0, min_open=True), help="Price of a step in nats.  [default: the run's -log nu]"
+    "--cost", type=Declared(Setting(1.0, above=0)), help="Price of a step in nats.  [> 0; default: the run's -log nu]"
 )
 @click.option(
     "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
@@ -133,8 +134,7 @@ def evaluate(
 def _show(result: Evaluation, best: Sequence[BestStop], folder: Path) -> None:
     click.echo(text.evaluation_table(result))
     click.echo(f"\n{text.stopping_table(result, best)}")
-    figures = len(list((folder / "figures").iterdir()))
-    click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures} figures")
+    click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures_in(folder / 'figures')}")
 
 
 def _export(source: Candidate, worn: BestStop) -> str:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 @click.command()
 @run_argument
 @click.option("--out", type=Place(dir_okay=False), required=True, help="The file to write, such as nag.pt.")
-@click.option("--seed", type=int, help="Which training, of a run with several.")
+@click.option("--seed", type=click.IntRange(min=0), help="Which training, of a run with several.")
 @click.option(
     "--stop",
     metavar="NAME[=THRESHOLD[,OPTION=VALUE]]",
     help="The stop rule that the file's optimizer wears: hazard=0.03; hazard, with the threshold that is best on the "
-    "run's tuning problems at its price of a step; or tuned, the best of all rules.  [default: none is written]",
+    "run's tuning problems at its price of a step; or tuned, the best of all rules.  [default: none; such a file stops "
+    "after 100 steps without a new best loss]",
 )
 @data_directory_option
 @click.option("--card", is_flag=True, help="Write a card beside the file: how it was trained, and what it reaches.")

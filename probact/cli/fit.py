@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from probact.cli.advice import command
+from probact.cli.advice import command, figures_in
 from probact.cli.options import Place, data_directory_option, experiment_options, option_text, read_config
 from probact.cli.progress import progress
 from probact.reports import text
@@ -78,15 +78,40 @@ def fit(
     summary = report(run)
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
-    click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {len(list(run.figures.iterdir()))} figures")
+    if note := text.training_note(summary):
+        click.echo(f"\n{note}")
+    click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
+    _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
+
+
+def _complain_of_failures(run: Run) -> None:
+    """End with exit code 1 if a training skipped most of its updates: what it reports is near the untrained rule."""
+    failed = False
+    for label, records in run.records().items():
+        end = records[-1] if records else {"step": 0, "skipped": 0}
+        updates = end.get("updates", end["step"])
+        if 2 * end["skipped"] > updates:
+            failed = True
+            click.echo(
+                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because no "
+                f"problem of their batches had a finite objective and gradient (rule {run.experiment.rule!r}, "
+                f"family {run.experiment.family!r})",
+                err=True,
+            )
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _was_given(context: click.Context, one: click.Parameter) -> bool:
+    return context.get_parameter_source(one.name or "") is not ParameterSource.DEFAULT
 
 
 def _continued(context: click.Context, folder: Path) -> Run:
     from probact.runs.run import Run
 
-    given = [n for n in context.params if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
-    if others := sorted({*given} - {"resume", "jobs"}):
+    given = [one for one in context.command.params if _was_given(context, one)]
+    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs"}]:
         raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
     run = Run.open(folder, to_train=True)
     run.mark_latest()
@@ -101,12 +126,12 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
     experiment, source = asked_for(given)
     check_device(experiment.device)
     ranks.use_device(experiment.device)
+    check(experiment, ranks.num_ranks)
     tuned = with_tuned_rate(experiment)
     if tuned.rule_options != experiment.rule_options:
         click.echo(f"{tuned.rule}: learning rate {tuned.rule_options['lr']:g}, tuned for step {tuned.horizon}")
     if tuned.imitation_lr != experiment.imitation_lr:
         click.echo(f"teacher {tuned.imitate}: learning rate {tuned.imitation_lr:g}, tuned for step {tuned.horizon}")
-    check(tuned, ranks.num_ranks)
     run = Run.create(out or new_folder(tuned), tuned, _seeds(seeds, chains), source)
     begin(run.chains[0])
     return run

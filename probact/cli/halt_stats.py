@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from probact.cli.options import data_directory_option, run_argument
+from probact.cli.options import Declared, data_directory_option, run_argument
 from probact.reports import text
 from probact.reports.halting_statistics import HALTING_LEVEL
 from probact.runs.assembly import family_judged
+from probact.runs.settings import Setting
 
 
 @click.command("halt-stats")
@@ -20,10 +21,10 @@ from probact.runs.assembly import family_judged
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
 @click.option(
     "--level",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Declared(Setting(HALTING_LEVEL, above=0, below=1)),
     default=HALTING_LEVEL,
     show_default=True,
-    help="A problem halts once this share of q(t|x) is spent; 0.5 is the median.",
+    help="A problem halts once this share of q(t|x) is spent; 0.5 is the median.  [> 0 and < 1]",
 )
 @data_directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")

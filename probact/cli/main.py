@@ -20,6 +20,7 @@ from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
 from probact.support.ranks import MainLostError, ProcessLostError, Ranks, join
+from probact.support.refusals import in_one_line, is_lack_of_memory
 from probact.support.registry import UnknownPartError
 
 
@@ -54,6 +55,11 @@ def _run(ranks: Ranks) -> int:
         code = 2
     except ValueError as error:
         _complain(str(error))
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+        _complain(f"not enough memory: {in_one_line(error)}")
         code = 2
     if code == 0:
         ranks.dismiss()

@@ -17,12 +17,12 @@ from probact.reports import text
 @click.option("--out", type=Place(), default=Path("prior.png"), show_default=True, help="Figure.")
 def prior(prior_nu: float, horizon: int, out: Path) -> None:
     """Print and draw the prior over horizon T and halting step t."""
+    chosen = Prior(prior_nu, horizon)
+    click.echo(text.prior_table(chosen))
     from matplotlib import rc_context
 
     from probact.reports import halting_figures
 
-    chosen = Prior(prior_nu, horizon)
-    click.echo(text.prior_table(chosen))
     log_T, log_t = chosen.log_horizon(), chosen.log_marginal()
     with rc_context(halting_figures.STYLE):
         halting_figures.save_figure(halting_figures.prior_figure(prior_nu, log_T.numpy(), log_t.numpy()), out)

@@ -31,7 +31,8 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
             nonlocal last
             shown.update(record.step - shown.n)
             halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
-            shown.set_postfix_str(f"loss {record.loss:.4g}{halting} |g| {record.grad_norm:.2g}")
+            lost = f"  {record.left_out} problems diverged, {record.skipped} updates skipped" if record.left_out else ""
+            shown.set_postfix_str(f"loss {record.loss:.4g}{halting} |g| {record.grad_norm:.2g}{lost}")
             now = time.monotonic()
             if terminal or (record.validation is None and now - last < SECONDS_OF_SILENCE):
                 return
@@ -40,7 +41,7 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
             with suppress(OSError):  # nobody looks any more: that is no reason to stop
                 click.echo(
                     f"{label}: meta-step {record.step}/{experiment.meta_steps}"
-                    f"  {found}{halting}  |g| {record.grad_norm:.2g}",
+                    f"  {found}{halting}  |g| {record.grad_norm:.2g}{lost}",
                     err=True,
                 )
 

@@ -102,7 +102,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
         """With rule and halting posterior by the name of a shipped optimizer (``probact list``), or from a file.
 
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
-        :param stop: "own" is the file's; where it has none, as above.
+        :param stop: "own" is the file's (``probact export --stop``); where it has none, as in those that are shipped,
+            ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price of a step is in nats of the losses
+            that it was trained on.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
         with torch.random.fork_rng(devices=[]):  # rules draw first weights, which the file's replace
@@ -111,7 +113,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
             params,
             loaded.rule,
             loaded.posterior,
-            stop=loaded.stop if stop == stops.OWN and loaded.stop is not None else stop,
+            stop=loaded.stop or stops.NO_NEWS if stop == stops.OWN else stop,
             safeguard=safeguard or loaded.safeguard,
             freeze_when_stopped=freeze_when_stopped,
             patience_for_nan=patience_for_nan,

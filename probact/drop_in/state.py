@@ -54,7 +54,7 @@ class Standing:
         self.hazard = known.hazard
         if stop is not None:
             memory = stop.init(known.loss) if self.stop_memory is None else self.stop_memory
-            score, self.stop_memory = stop.score(known, memory)
+            score, self.stop_memory = stop.checked_score(known, memory)
             if bool(score >= stop.threshold):
                 self.stopped_at = self.steps
         return self.stopped_at is not None

@@ -9,12 +9,14 @@ from numbers import Real
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.stopping import rules  # noqa: F401 - registers them
 from probact.stopping.base import STOP_RULES, StopRule
-from probact.stopping.rules import Hazard
+from probact.stopping.rules import Hazard, Patience
 
 OWN = "own"
-"""The file's own stop rule; where it has none, and with a halting posterior, ``Hazard`` at ``HAZARD_SHARE``."""
+"""The file's own stop rule, or ``NO_NEWS``; of a posterior without a file, ``Hazard`` at ``HAZARD_SHARE``."""
 HAZARD_SHARE = 0.5
-"""The default stop: the hazard of q(t|x) reaches this share of the prior's, 1 - nu."""
+"""The hazard of q(t|x) reaches this share of the prior's, 1 - nu: a price in nats, those of the training."""
+NO_NEWS = Patience(100.0, epsilon=0.0)
+"""The stop of a file that has none: no new best loss for 100 steps.  It does not depend on the units of the loss."""
 Asked = StopRule | str | None
 
 

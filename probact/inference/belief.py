@@ -18,8 +18,16 @@ TABLE_ENTRIES = 2**24
 """Entries of the largest table (T, L, t) that is held at once."""
 
 
+WORTHLESS = 1e30
+"""What a loss counts as once a problem has diverged, so that sums over steps stay numbers."""
+
+
 class Inference(NamedTuple):
-    """A rollout of H steps with its prior and, where there is one, its guide; draws come from here."""
+    """A rollout of H steps with its prior and, where there is one, its guide; draws come from here.
+
+    Of a problem that diverged the steps from there on have no mass in the exact posterior, which is the prior if there
+    are no others; its bound, evidence and gaps are NaN.
+    """
 
     rollout: Rollout
     prior: Prior
@@ -29,7 +37,7 @@ class Inference(NamedTuple):
 
     def tables(self) -> dict[str, Tensor]:
         """The exact tables, named as in ``posterior.nc``."""
-        log_likelihood = self.rollout.log_likelihood
+        log_likelihood = _finite_log_likelihood(self.rollout)
         evidence = exact.log_evidence(self.prior, log_likelihood)
         exact_pmf = exact.log_posterior(self.prior, log_likelihood).exp().T
         exact_horizon = exact.log_horizon_posterior(self.prior, log_likelihood).exp().T
@@ -41,6 +49,8 @@ class Inference(NamedTuple):
         else:
             halt_pmf, horizon_pmf = self.q.log_marginal(self.log_horizon).exp().T, self.log_horizon.exp().T
             gaps = exact.gaps(self.q, self.prior, log_likelihood, self.log_horizon)
+        finite = self.rollout.nll.isfinite().all(0)
+        gaps = exact.Gaps(*(torch.where(finite, values, torch.nan) for values in gaps))
         return {
             "halt_pmf": halt_pmf,
             "exact_pmf": exact_pmf,
@@ -67,8 +77,15 @@ class Inference(NamedTuple):
     def _log_halting(self, problems: Tensor) -> Tensor:
         """log q(t|x,T) of some problems (the exact posterior without a guide), ``(T, L, t)``."""
         if self.q is None:
-            return exact.log_posterior_given_horizon(self.prior, self.rollout.log_likelihood[:, problems])
+            log_likelihood = _finite_log_likelihood(self.rollout)[:, problems]
+            return exact.log_posterior_given_horizon(self.prior, log_likelihood)
         return type(self.q)(self.q.logits[:, problems]).log_prob()
+
+
+def _finite_log_likelihood(rollout: Rollout) -> Tensor:
+    """log p(x|t), ``(t, L)``, without infinities; 0 throughout where a problem is never finite."""
+    log_likelihood = rollout.log_likelihood
+    return torch.where(log_likelihood.isfinite().any(0), log_likelihood.clamp_min(-WORTHLESS), 0.0)
 
 
 def draw_halting(table: Tensor, T: Tensor, random: torch.Generator) -> Tensor:
@@ -81,12 +98,13 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
     """Unroll H steps on ``optimizee`` and put everything on the CPU in double precision."""
     with torch.no_grad():
         rollout = objective.eval().unroll(optimizee)
+        rollout = rollout._replace(features=rollout.features.nan_to_num())
         q = objective.belief(rollout)
         rollout = Rollout(rollout.nll.cpu().double(), rollout.features.cpu().double(), {})
-        prior = Prior(torch.tensor(float(objective.prior.nu), dtype=torch.float64), objective.prior.horizon)
+        prior, log_likelihood = objective.prior.double(), _finite_log_likelihood(rollout)
         if q is None:
-            log_horizon = exact.log_horizon_posterior(prior, rollout.log_likelihood)
+            log_horizon = exact.log_horizon_posterior(prior, log_likelihood)
         else:
             q = type(q)(q.logits.cpu().double())
-            log_horizon = objective.log_horizon(q, prior, rollout.log_likelihood)
+            log_horizon = objective.log_horizon(q, prior, log_likelihood)
         return Inference(rollout, prior, q, log_horizon)

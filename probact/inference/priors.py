@@ -16,13 +16,16 @@ Everything is computed from a = -log r > 0 with expm1, so that nu -> 1 and nu ->
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
+
+from probact.support.refusals import said
 
 
 def _log1mexp(value: Tensor) -> Tensor:
@@ -150,6 +153,9 @@ class Horizon(TorchDistribution):
 class Prior:
     """p_H(T) and p(t|T), tied by one ``nu`` so that t is geometric; see the module's formulas.
 
+    A subclass may have a p(T) of its own, ``log_horizon``, and a p(t|T) ~ u(t) on t <= T, ``log_unnormalised_halting``;
+    all else follows from them, but for ``step_cost``.  Both are made for the H of ``self.horizon``.
+
     :param nu: probability to continue; a float, or a tensor ``(*batch)`` in (0, 1) that may require gradient.
     :param horizon: the cap H >= 1 on T and t.
     :param device: where the tables live; by default where ``nu`` is.
@@ -163,8 +169,8 @@ class Prior:
     """
 
     def __init__(self, nu: float | Tensor, horizon: int, device: str | torch.device | None = None) -> None:
-        if horizon < 1:
-            raise ValueError(f"expected a horizon H >= 1, got {horizon}")
+        if not isinstance(horizon, int) or horizon < 1:
+            raise ValueError(f"expected a horizon H >= 1, a whole number, got {horizon!r}")
         # A float's tables are computed in double: float32 would round 1 - 1e-6 by 3 %.
         exact = torch.as_tensor(nu, dtype=None if isinstance(nu, Tensor) else torch.float64, device=device)
         if not bool(((exact > 0) & (exact < 1)).all()):
@@ -173,6 +179,28 @@ class Prior:
         self.horizon = horizon
         self._dtype = exact.dtype if isinstance(nu, Tensor) else torch.get_default_dtype()
         self._a = -0.5 * torch.log(exact).unsqueeze(-1)
+
+    def __init_subclass__(cls) -> None:
+        if "log_marginal" in vars(cls):
+            raise ValueError(
+                f"prior {cls.__name__!r}: expected log_horizon or log_unnormalised_halting, got log_marginal, "
+                "which follows from them"
+            )
+
+    def _has_own(self, *names: str) -> bool:
+        """Whether a subclass says what one of these methods says."""
+        return any(getattr(type(self), name) is not getattr(Prior, name) for name in names)
+
+    def _check_own(self) -> None:
+        """:raises ValueError: if a subclass's p(T) is not one over 1..H, or its p(t|T) is none."""
+        for method in ("log_horizon", "log_halting"):
+            table = getattr(self, method)()
+            what = f"prior {type(self).__name__!r}: {method}: expected logs of H = {self.horizon} probabilities"
+            if not isinstance(table, Tensor) or table.shape[-1] != self.horizon:
+                raise ValueError(f"{what}, got {said(table)}")
+            worst = (table.exp().sum(-1) - 1).abs().max().item()
+            if not worst < 1e-3:
+                raise ValueError(f"{what} that add up to 1, got a sum that is {worst:.3g} off")
 
     def _steps(self) -> Tensor:
         return torch.arange(1, self.horizon + 1, dtype=self._a.dtype, device=self._a.device)
@@ -187,11 +215,18 @@ class Prior:
 
     def log_unnormalised_halting(self) -> Tensor:
         """log of (1 - r) r^(t-1), the part of p(t|T) that does not depend on T; shape ``(*batch, H)``."""
+        if self._has_own("log_halting"):
+            raise ValueError(
+                f"prior {type(self).__name__!r}: expected log_unnormalised_halting, of which p(t|T) is made on t <= T, "
+                "got log_halting"
+            )
         a, t = self._a, self._steps()
         return (_log1mexp(a) - a * (t - 1)).to(self._dtype)
 
     def log_halting_normaliser(self) -> Tensor:
         """log(1 - r^T) for T = 1..H, the rest of p(t|T); shape ``(*batch, H)``."""
+        if self._has_own("log_unnormalised_halting", "log_halting"):
+            return torch.logcumsumexp(self.log_unnormalised_halting(), -1)
         return _log1mexp(self._a * self._steps()).to(self._dtype)
 
     def log_halting(self) -> Tensor:
@@ -202,6 +237,9 @@ class Prior:
 
     def log_marginal(self) -> Tensor:
         """log p_H(t) = log sum_T p_H(T) p(t|T), shape ``(*batch, H)``."""
+        if self._has_own("log_horizon", "log_unnormalised_halting", "log_halting"):
+            self._check_own()
+            return torch.logsumexp(self.log_horizon().unsqueeze(-1) + self.log_halting(), -2)
         a, t, H = self._a, self._steps(), self.horizon
         table = _log1mexp(2 * a) - 2 * a * (t - 1) + _log1mexp(a * (H - t + 1)) - self._log_normaliser()
         return table.to(self._dtype)
@@ -215,6 +253,8 @@ class Prior:
 
         The support is 1..``num_steps`` (default H), which must not be below the largest T.
         """
+        if self._has_own("log_unnormalised_halting", "log_halting"):
+            return Steps(self.log_halting()[..., T - 1, : num_steps or self.horizon])
         a, t = self._a, self._steps()[: num_steps or self.horizon]
         T = T.unsqueeze(-1)
         table = _log1mexp(a) - a * (t - 1) - _log1mexp(a * T)
@@ -230,9 +270,21 @@ class Prior:
         """p_H(t)."""
         return Steps(self.log_marginal())
 
-    def truncate(self, num_steps: int) -> Prior:
+    def truncate(self, num_steps: int) -> Self:
         """The same nu capped at ``num_steps``: p(t|T) keeps its values for T <= ``num_steps``."""
-        return self if num_steps == self.horizon else Prior(self.nu, num_steps, self._a.device)
+        if num_steps == self.horizon:
+            return self
+        other = copy.copy(self)
+        Prior.__init__(other, self.nu, num_steps, self._a.device)
+        if self._has_own("log_horizon"):
+            other._check_own()
+        return other
+
+    def double(self) -> Self:
+        """The same on the CPU in double precision."""
+        other = copy.copy(self)
+        Prior.__init__(other, torch.tensor(float(self.nu), dtype=torch.float64), self.horizon)
+        return other
 
     @property
     def step_cost(self) -> float:

@@ -20,6 +20,7 @@ from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
 from probact.support.statistics import rank_correlation
+from probact.unrolling.border import try_family
 
 SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Prices of the steps-against-loss curves, as multiples of the price asked for."""
@@ -45,6 +46,7 @@ def evaluate(
     :param safeguard: let all but the baselines wear ``Safeguarded``.
     :param tell: is given a line about what is under way.
     """
+    try_family(experiment.build_family())
     cost = experiment.step_cost if cost is None else cost
     test, tuning = held_out_problems(experiment, num, seed), tuning_problems(experiment)
     trained = trained_entries(sources, experiment.device, safeguard)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from probact.problems.base import Optimizee
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.support.randomness import random_stream
 
 
 def held_out_problems(experiment: Experiment, num: int | None = None, seed: int = 0) -> Optimizee:
     """Held-out problems of the experiment's family: no other stream of random numbers makes them."""
-    family = build_family(experiment)
+    family = experiment.build_family()
     return family.sample(num or experiment.test_problems, random_stream("test", seed)).to(experiment.device)
 
 
@@ -39,4 +38,4 @@ def retarget(experiment: Experiment, family: str, options: Mapping[str, object])
 def tuning_problems(experiment: Experiment, times: int = 4) -> Optimizee:
     """Problems of the family that no training, validation or test sees: ``times`` the validation problems."""
     num = times * experiment.validation_problems
-    return build_family(experiment).sample(num, random_stream("tuning", 0)).to(experiment.device)
+    return experiment.build_family().sample(num, random_stream("tuning", 0)).to(experiment.device)

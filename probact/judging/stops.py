@@ -196,7 +196,7 @@ def scores(rule: StopRule, path: Sequence[Known]) -> Tensor:
     memory = rule.init(path[0].loss)
     rows = []
     for known in path:
-        score, memory = rule.score(known, memory)
+        score, memory = rule.checked_score(known, memory)
         rows.append(score)
     return torch.stack(rows)
 

@@ -10,10 +10,9 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from probact.support.refusals import naming, said
 from probact.support.registry import Registry
 from probact.support.trees import Params, map_params
-
-FAMILIES: Registry[OptimizeeFamily] = Registry("family", "probact.families")
 
 
 class Score(NamedTuple):
@@ -127,6 +126,11 @@ class OptimizeeFamily(ABC):
     """Experiment settings (field -> value) that suit this family better than the general defaults."""
 
     @property
+    def label(self) -> str:
+        """For messages: ``family 'quadratic'``."""
+        return f"family {getattr(self, 'name', type(self).__name__)!r}"
+
+    @property
     def members(self) -> Sequence[OptimizeeFamily]:
         """Of a mixture the families that it mixes, which are validated on, tuned and judged one by one; else itself."""
         return (self,)
@@ -136,10 +140,33 @@ class OptimizeeFamily(ABC):
         """Draw ``num`` problems; the same generator state gives the same problems."""
 
 
+FAMILIES: Registry[OptimizeeFamily] = Registry("family", OptimizeeFamily, "probact.families")
+
+
+def check_problems(problems: Any) -> None:
+    """:raises ValueError: unless they are an ``Optimizee`` whose theta_0 is of floating-point tensors ``(L, ...)``."""
+    if not isinstance(problems, Optimizee):
+        raise ValueError(f"expected an Optimizee, got {said(problems)}")
+    theta0, what = problems.theta0, f"theta0 of {type(problems).__name__}"
+    if not isinstance(theta0, dict) or not theta0:
+        raise ValueError(f"{what}: expected a dict of parameters, got {said(theta0)}")
+    for name, tensor in theta0.items():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.dim() < 2:
+            raise ValueError(
+                f"{what}: expected {name!r} to be a floating-point parameter of each of L problems, shape (L, ...), "
+                f"got {said(tensor)}"
+            )
+    if len({len(tensor) for tensor in theta0.values()}) > 1:
+        shapes = ", ".join(f"{name!r} of {tuple(tensor.shape)}" for name, tensor in theta0.items())
+        raise ValueError(f"{what}: expected parameters of the same L problems, got {shapes}")
+
+
 def value_and_grad(function: Any, params: Params) -> tuple[Tensor, Params]:
     """``function(params) (L,)`` and its gradient with respect to each problem's own parameters, both detached.
 
     Problems do not share parameters, so the gradient of the sum is each problem's gradient.
+
+    :raises ValueError: if what ``function`` returns has another shape, or no gradient.
     """
     if torch.compiler.is_compiling():  # which knows torch.func, not torch.autograd.grad
         grads, values = torch.func.grad(lambda at: ((found := function(at)).sum(), found), has_aux=True)(
@@ -148,6 +175,23 @@ def value_and_grad(function: Any, params: Params) -> tuple[Tensor, Params]:
         return values.detach(), {name: grad.detach() for name, grad in grads.items()}
     with torch.enable_grad():
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in params.items()}
-        values = function(leaves)
+        with naming(_name(function)):
+            values = function(leaves)
+        _check_losses(function, values, len(next(iter(leaves.values()))))
         grads = torch.autograd.grad(values.sum(), list(leaves.values()), materialize_grads=True)
     return values.detach(), dict(zip(leaves, grads, strict=True))
+
+
+def _name(function: Any) -> str:
+    name: str = getattr(getattr(function, "func", function), "__qualname__", "loss")
+    return name
+
+
+def _check_losses(function: Any, values: Any, num: int) -> None:
+    if isinstance(values, Tensor) and values.shape == (num,) and values.requires_grad:
+        return
+    name = _name(function)
+    if not isinstance(values, Tensor) or values.shape != (num,):
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"{name}: expected a loss for each problem, shape (L,) = ({num},), got {got}")
+    raise ValueError(f"{name}: expected a gradient with respect to the parameters, got a loss without (detached?)")

@@ -15,6 +15,7 @@ from probact.problems.classifier import Classifier
 from probact.problems.mlp import mlp
 from probact.problems.network import Data, NetworkFamily
 from probact.problems.pruned import Pruned, log_uniform_width, prune
+from probact.support.refusals import check_range
 
 
 @cache
@@ -70,8 +71,7 @@ class DigitsMixed(Digits):
     """
 
     def __init__(self, widest: int = 32, batch_size: int = 64, observations: int = 64) -> None:
-        if widest < 2:
-            raise ValueError(f"family 'digits-mixed': expected widest >= 2, got {widest}")
+        check_range(self.label, at_least=2, widest=widest)
         self.widest = widest
         super().__init__((widest,), "sigmoid", batch_size, observations)
 

@@ -15,6 +15,7 @@ from probact.problems.data.sets import load
 from probact.problems.mlp import mlp
 from probact.problems.network import Data, Network
 from probact.problems.pruned import log_uniform_width, prune
+from probact.support.refusals import check_range
 
 
 class Pixels(nn.Module):
@@ -130,6 +131,7 @@ class CIFAR10(Classifier):
         if not 1 <= len(channels) <= 5 or min(channels) < 1:
             got = ", ".join(map(str, channels)) or "none"
             raise ValueError(f"family 'cifar10': expected 1 to 5 layers of >= 1 channels, got {got}")
+        check_range(self.label, channels=max(channels))
         super().__init__(lambda: cnn(channels), batch_size, observations)
 
     def load(self) -> tuple[Data, Data]:

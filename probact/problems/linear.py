@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
+from probact.support.refusals import check_range
 from probact.support.trees import Params
 
 Loss = Callable[[Tensor], Tensor]
@@ -85,6 +86,8 @@ class Quadratic(OptimizeeFamily):
     quadratic = True
 
     def __init__(self, dim: int = 10, scale: float = 1.0) -> None:
+        check_range(self.label, at_least=1, dim=dim)
+        check_range(self.label, above=0, scale=scale)
         self.dim = dim
         self.scale = scale
 
@@ -101,6 +104,8 @@ class _ThesisRegression(OptimizeeFamily):
     noise: ClassVar[Loss]
 
     def __init__(self, dim: int = 10, scale: float = 1.0) -> None:
+        check_range(self.label, at_least=1, dim=dim)
+        check_range(self.label, above=0, scale=scale)
         self.dim = dim
         self.scale = scale
 
@@ -155,6 +160,8 @@ class Mixed(OptimizeeFamily):
     recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
 
     def __init__(self, dim: int = 10, log_scale: float = 0.7) -> None:
+        check_range(self.label, at_least=1, dim=dim)
+        check_range(self.label, at_least=0, log_scale=log_scale)
         self.dim = dim
         self.log_scale = log_scale
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
+from probact.support.refusals import check_range
 from probact.support.trees import Params
 
 
@@ -39,6 +40,7 @@ class LogisticMixed(OptimizeeFamily):
     recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
 
     def __init__(self, dim: int = 10, observations: int = 40) -> None:
+        check_range(self.label, at_least=1, dim=dim, observations=observations)
         self.dim = dim
         self.observations = observations
 

@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from probact.support.refusals import check_range
+
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
@@ -38,6 +40,7 @@ def mlp(sizes: tuple[int, ...], activation: str, skippable: bool = False) -> nn.
     hidden = sizes[1:-1]
     if any(units < 1 for units in hidden):
         raise ValueError(f"expected hidden layers of >= 1 units, got {', '.join(map(str, hidden))}")
+    check_range("mlp", hidden=max(hidden, default=1))
     if skippable and len(set(hidden)) > 1:
         raise ValueError(f"expected hidden layers of one size where depth is mixed, got {', '.join(map(str, hidden))}")
     layers: list[nn.Module] = []

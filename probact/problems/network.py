@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from probact.problems.base import Optimizee, OptimizeeFamily, Score, Shared
 from probact.support.randomness import uniform_bits
+from probact.support.refusals import check_range, naming
 from probact.support.trees import Params, map_params
 
 NETWORKS, ROWS = 16, 500
@@ -119,13 +120,19 @@ class NetworkFamily(OptimizeeFamily):
     def __post_init__(self) -> None:
         if self.held_out is not None:
             self._check_observations(len(self.held_out[0]))
-        for name in ("batch_size", "observations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
-        with torch.random.fork_rng(devices=[]):
+        check_range(self.label, at_least=1, batch_size=self.batch_size, observations=self.observations)
+        with torch.random.fork_rng(devices=[]), naming(f"{self.label}: make"):
             self._template = self.make()
+        what = f"{self.label}: make: expected a module"
+        if not isinstance(self._template, nn.Module):
+            raise ValueError(f"{what}, got {type(self._template).__name__}")
         if list(self._template.buffers()):
-            raise ValueError("expected a module without buffers (no batch norm): its state must be its parameters")
+            raise ValueError(f"{what} without buffers (no batch norm): its state must be its parameters")
+        if not list(self._template.parameters()):
+            raise ValueError(f"{what} with parameters, got {type(self._template).__name__} without")
+        for name, parameter in self._template.named_parameters():
+            if not parameter.is_floating_point():
+                raise ValueError(f"{what} of floating-point parameters, got {name!r} of {parameter.dtype}")
 
     def load(self) -> tuple[Data, Data]:
         """Training and held-out data; read at the first ``sample``, so that a family can be built without its files.
@@ -133,18 +140,47 @@ class NetworkFamily(OptimizeeFamily):
         :raises ValueError: if neither data nor a ``load`` of its own was given.
         """
         if self.train is None or self.held_out is None:
-            raise ValueError(f"{type(self).__name__}: expected train and held_out, or a method load, got neither")
+            raise ValueError(f"{self.label}: expected train and held_out, or a method load, got neither")
         return self.train, self.held_out
 
     @cached_property
     def _data(self) -> Shared:
         train, held_out = self.load()
         self._check_observations(len(held_out[0]))
+        self._check_data("train", *train)
+        self._check_data("held_out", *held_out)
         return Shared((*train, *held_out))
+
+    def _check_data(self, split: str, inputs: Tensor, targets: Tensor) -> None:
+        """Try the module and ``per_example`` on two rows, as they will be used.
+
+        :raises ValueError: that names what does not fit.
+        """
+        if len(inputs) != len(targets) or len(inputs) == 0:
+            got = f"{len(inputs)} inputs and {len(targets)} targets"
+            raise ValueError(f"{self.label}: {split}: expected as many targets as inputs, got {got}")
+        dtype = inputs.dtype if inputs.is_floating_point() else None
+        params = {name: tensor.detach().to(dtype).unsqueeze(0) for name, tensor in self._template.named_parameters()}
+        params = map_params(Tensor.requires_grad_, params)
+        inputs, targets = inputs[:2].unsqueeze(0), targets[:2].unsqueeze(0)
+        with torch.enable_grad():
+            with naming(f"{self.label}: make: its module, on inputs of {split} of shape {tuple(inputs.shape[2:])},"):
+                outputs = torch.vmap(self._outputs)(params, inputs)
+            what = f"{self.label}: per_example"
+            with naming(f"{what}, on targets of {split},"):
+                losses = torch.vmap(self.per_example)(outputs, targets)
+        num = inputs.shape[1]
+        if not isinstance(losses, Tensor) or losses.shape != (1, num):
+            shape = tuple(losses.shape[1:]) if isinstance(losses, Tensor) else type(losses).__name__
+            raise ValueError(f"{what}: expected a loss for each of n = {num} rows, shape ({num},), got {shape}")
+        if not losses.requires_grad:
+            raise ValueError(f"{what}: expected a gradient with respect to the parameters, got losses without")
 
     def _check_observations(self, num_rows: int) -> None:
         if self.observations > num_rows:
-            raise ValueError(f"expected observations <= {num_rows} held-out rows, got {self.observations}")
+            raise ValueError(
+                f"{self.label}: expected observations <= {num_rows} held-out rows, got {self.observations}"
+            )
 
     def _outputs(self, params: Params, inputs: Tensor) -> Tensor:
         outputs: Tensor = torch.func.functional_call(self._template, params, (inputs,))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
+from probact.support.refusals import check_range
 from probact.support.trees import Params
 
 
@@ -34,6 +35,7 @@ class Rosenbrock(OptimizeeFamily):
     """
 
     def __init__(self, spread: float = 0.5) -> None:
+        check_range(self.label, at_least=0, spread=spread)
         self.spread = spread
 
     def sample(self, num: int, generator: torch.Generator) -> Valley:

@@ -172,10 +172,11 @@ def learning_curve(records: Records) -> Figure:
             panels[1].plot(steps, [record["mean_halting"] for record in chain], color=color, label=label)
         panels[2].plot(steps, [record["grad_norm"] for record in chain], color=color, lw=0.8)
     losses = np.concatenate([[record["loss"] for record in chain] for chain in records.values()] or [[1.0]])
-    if len(losses) and np.nanmin(losses) > 0:
+    losses = losses[np.isfinite(losses)]
+    if len(losses) and losses.min() > 0:
         panels[0].set_yscale("log")
     if len(losses) > 50:  # the first meta-steps would leave the rest a flat line
-        panels[0].set_ylim(top=1.05 * np.nanquantile(losses, 0.97))
+        panels[0].set_ylim(top=1.05 * np.quantile(losses, 0.97))
     panels[2].set_yscale("log")
     labels = ("objective (nats; log-loss: log nats)", "mean halting step E[t] (steps)", "norm of the meta-gradient")
     for axes, ylabel in zip(panels, labels, strict=True):
@@ -219,11 +220,14 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 
 def draw_all(tree: xr.DataTree, records: Records, folder: Path) -> list[Path]:
-    """Every figure as PNG in ``folder``."""
+    """Every figure as PNG in ``folder``; without loss paths where all problems diverged."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with rc_context(STYLE):
-        for name, draw in FIGURES.items():
+        chosen = dict(FIGURES)
+        if not bool(np.isfinite(posterior_file.tables(tree).isel(chain=0).loss_path).all("step").any()):
+            del chosen["loss_and_halting"]
+        for name, draw in chosen.items():
             paths.append(save_figure(draw(tree), folder / f"{name}.png"))
         paths.append(save_figure(learning_curve(records), folder / "learning_curve.png"))
     return paths

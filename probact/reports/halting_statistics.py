@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import xarray as xr
@@ -95,14 +95,11 @@ def map_step(tree: xr.DataTree) -> xr.DataArray:
 
 
 def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> HaltingStatistics:
-    """The numbers of ``halt-stats``.
-
-    :raises ValueError: if all problems diverged.
-    """
+    """The numbers of ``halt-stats``; of the problems' own all are NaN (the steps 0) if every problem diverged."""
     data = tables(tree)
     finite = np.isfinite(data.loss_path).all(("chain", "step"))
     if not bool(finite.any()):
-        raise ValueError(f"all {finite.size} problems diverged: there is nothing to report")
+        return _of_none(data, finite.size, level)
     data = data.sel(optimizee=finite)
     halting, exact_map = halting_step(tree, level).sel(optimizee=finite), map_step(tree).sel(optimizee=finite)
     correlations = [rank_correlation(*pair) for pair in zip(halting.values, exact_map.values, strict=True)]
@@ -116,7 +113,7 @@ def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> Halti
         posterior=_distribution(data.halt_pmf.mean(("chain", "optimizee"))),
         prior=_distribution(data.prior_pmf),
         horizon=HorizonMeans(
-            prior_mean=float((data.horizon_prior * data.horizon).sum()),
+            prior_mean=_mean_horizon(data),
             posterior_mean=float((data.exact_horizon_pmf * data.horizon).sum("horizon").mean()),
         ),
         map=_moments(exact_map),
@@ -131,8 +128,28 @@ def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> Halti
     )
 
 
+def _of_none(data: xr.Dataset, num_diverged: int, level: float) -> HaltingStatistics:
+    nan = float("nan")
+    numbers = {field.name: nan for field in fields(HaltingStatistics) if field.type == "float"}
+    return HaltingStatistics(
+        **{**numbers, "level": level},
+        num_optimizees=0,
+        num_diverged=num_diverged,
+        halting=HaltingSteps(mean=nan, sd=nan, min=0, max=0, median=nan),
+        posterior=StepDistribution(mean=nan, sd=nan, quantiles={}),
+        prior=_distribution(data.prior_pmf),
+        horizon=HorizonMeans(prior_mean=_mean_horizon(data), posterior_mean=nan),
+        map=Moments(mean=nan, sd=nan),
+    )
+
+
+def _mean_horizon(data: xr.Dataset) -> float:
+    return float((data.horizon_prior * data.horizon).sum())
+
+
 def _moments(steps: xr.DataArray) -> Moments:
-    return Moments(mean=float(steps.mean()), sd=float(steps.std("optimizee", ddof=1).mean()))
+    many = steps.sizes["optimizee"] > 1
+    return Moments(mean=float(steps.mean()), sd=float(steps.std("optimizee", ddof=1).mean()) if many else float("nan"))
 
 
 def _distribution(pmf: xr.DataArray) -> StepDistribution:

@@ -6,14 +6,18 @@ import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+
 from probact.judging.problem_sets import held_out_problems, reported_steps
 from probact.judging.trajectory import loss_curve, losses_at
 from probact.judging.tuning import tuned_rates
-from probact.reports import halting_figures, halting_statistics, posterior_file, posterior_tree
+from probact.reports import halting_statistics, posterior_file, posterior_tree
 from probact.reports.halting_statistics import HaltingStatistics
 from probact.rules.base import RULES
 from probact.runs.assembly import family_judged
 from probact.runs.run import Run
+from probact.support.extras import is_installed
 from probact.support.files import write_atomically
 
 
@@ -24,6 +28,8 @@ class Summary(HaltingStatistics):
     :ivar initial_loss, optimum: means over the problems; the optimum is NaN where it is not known.
     :ivar loss_at, start_loss_at, adam_loss_at: step, as text -> mean loss of the trained rule (mean over chains), of
         the same rule before training, and of Adam at ``adam_lr``, which is tuned for step H on other problems.
+    :ivar updates, skipped, left_out: of all chains: updates, those skipped as all problems diverged, and how many
+        training problems did and were left out.
     :ivar seconds: of training and report.
     """
 
@@ -39,10 +45,16 @@ class Summary(HaltingStatistics):
     adam_loss_at: dict[str, float]
     adam_lr: float
     seconds: float
+    updates: int = 0
+    skipped: int = 0
+    left_out: int = 0
 
 
 def report(run: Run) -> Summary:
-    """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary."""
+    """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary.
+
+    Without the extra ``plots`` there are no figures.
+    """
     begun = time.perf_counter()
     experiment = family_judged(run.experiment)
     problems = held_out_problems(experiment)
@@ -50,14 +62,22 @@ def report(run: Run) -> Summary:
     tree = posterior_tree.to_datatree(experiment, objectives, problems)
     statistics = halting_statistics.halting_statistics(tree)
     posterior_file.save(tree, run.posterior)
-    halting_figures.draw_all(tree, run.records(), run.figures)
+    if is_installed("plots"):
+        from probact.reports.halting_figures import draw_all
+
+        draw_all(tree, run.records(), run.figures)
     data = posterior_file.tables(tree)
     steps = reported_steps(experiment.horizon)
     finite = data.loss_path.where(abs(data.loss_path) != math.inf).mean(("chain", "optimizee"))
+    started = data.initial_loss.where(abs(data.initial_loss) != math.inf)
+    kept = torch.from_numpy(np.isfinite(started).all("chain").values).to(experiment.device)
+    if bool(kept.any()) and not bool(kept.all()):
+        problems = problems.select(kept)
     start = loss_curve(run.chains[0].untrained().rule, problems, experiment.horizon)
     adam_lr = tuned_rates("adam", experiment, [experiment.horizon])[experiment.horizon]
     adam = loss_curve(RULES["adam"](lr=adam_lr), problems, experiment.horizon)
-    known = [record["seconds"] for records in run.records().values() for record in records]
+    records = run.records().values()
+    ends = [chain[-1] for chain in records if chain]
     summary = Summary(
         **vars(statistics),
         family=experiment.family,
@@ -65,13 +85,16 @@ def report(run: Run) -> Summary:
         halting_posterior=experiment.halting,
         prior_nu=experiment.prior_nu,
         seeds=run.seeds,
-        initial_loss=float(data.initial_loss.mean()),
+        initial_loss=float(started.mean()),
         optimum=float(data.optimum.mean()),
         loss_at={str(step): float(finite.sel(step=step)) for step in steps},
         start_loss_at=losses_at(start, steps),
         adam_loss_at=losses_at(adam, steps),
         adam_lr=adam_lr,
-        seconds=sum(known) + time.perf_counter() - begun,
+        seconds=sum(record["seconds"] for chain in records for record in chain) + time.perf_counter() - begun,
+        updates=sum(end.get("updates", end["step"]) for end in ends),
+        skipped=sum(end["skipped"] for end in ends),
+        left_out=sum(end.get("left_out", 0) for end in ends),
     )
     write_atomically(run.summary, summary.to_json(indent=2) + "\n")
     return summary

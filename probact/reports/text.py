@@ -57,6 +57,16 @@ def loss_table(summary: Summary) -> str:
     )
 
 
+def training_note(summary: Summary) -> str:
+    """What training left out; empty if nothing."""
+    if not summary.left_out and not summary.skipped:
+        return ""
+    return (
+        f"training left out {summary.left_out} problems that diverged, "
+        f"and skipped {summary.skipped} of {summary.updates} updates"
+    )
+
+
 def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, horizon: int) -> str:
     """The halting step beside prior and exact posterior, evidence and gaps, and what stopping costs and saves."""
     learned = posterior != NO_HALTING
@@ -71,7 +81,7 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
     lines.append(_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
     posterior_label = "q(t|x)" if learned else "exact p(t|x)"
     for label, pmf in (("prior p(t)", statistics.prior), (posterior_label, statistics.posterior)):
-        lines.append(_row(label, [pmf.mean, pmf.sd, *pmf.quantiles.values()], widths))
+        lines.append(_row(label, [pmf.mean, pmf.sd, *(pmf.quantiles.get(str(level)) for level in LEVELS)], widths))
     lines += [
         _row("prior p(T)", [T.prior_mean], widths[:1]),
         _row("exact p(T|x)", [T.posterior_mean], widths[:1]),
@@ -81,7 +91,7 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
         "from problem to problem",
         _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
     ]
-    span = f"[{step.min}, {step.max}]"
+    span = f"[{step.min}, {step.max}]" if statistics.num_optimizees else None
     label = f"halting step ({statistics.level:.0%} of q(t|x))" if learned else "halting step (exact MAP)"
     lines.append(_row(label, [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
     if learned:

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from probact.support.registry import Registry
 from probact.support.trees import Params, State
 
-RULES: Registry[UpdateRule] = Registry("rule", "probact.rules")
-
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""
 
@@ -37,6 +35,11 @@ class UpdateRule(nn.Module, ABC):
     recovers: ClassVar[bool] = False
     """Whether the rule finds its own way back from where loss or gradient are not finite: see ``walk.advance``."""
 
+    @property
+    def label(self) -> str:
+        """For messages: ``rule 'adam'``."""
+        return f"rule {getattr(self, 'name', type(self).__name__)!r}"
+
     @abstractmethod
     def init(self, params: Params) -> State:
         """The memory before the first step."""
@@ -54,3 +57,6 @@ class UpdateRule(nn.Module, ABC):
     def after_foreign_step(self, state: State, update: Params) -> State:
         """``state`` after ``step`` as it is if ``update`` was made in place of the step proposed."""
         return state
+
+
+RULES: Registry[UpdateRule] = Registry("rule", UpdateRule, "probact.rules")

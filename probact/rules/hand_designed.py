@@ -10,6 +10,7 @@ from torch import Tensor
 
 from probact.rules.base import RULES, Step, UpdateRule
 from probact.support.randomness import BITS, uniform_bits
+from probact.support.refusals import check_range
 from probact.support.trees import Params, State, map_params
 
 
@@ -26,8 +27,7 @@ class HandDesigned(UpdateRule):
 
     def __init__(self, lr: float) -> None:
         super().__init__()
-        if not lr > 0:
-            raise ValueError(f"rule {self.name!r}: expected lr > 0, got {lr}")
+        check_range(self.label, above=0, lr=lr)
         self.lr = lr
 
     def init(self, params: Params) -> State:
@@ -64,6 +64,7 @@ class Momentum(HandDesigned):
 
     def __init__(self, lr: float = 0.05, momentum: float = 0.9) -> None:
         super().__init__(lr)
+        check_range(self.label, at_least=0, below=1, momentum=momentum)
         self.momentum = momentum
 
     def init(self, params: Params) -> State:
@@ -94,6 +95,8 @@ class RMSprop(HandDesigned):
 
     def __init__(self, lr: float = 0.02, alpha: float = 0.99, eps: float = 1e-8) -> None:
         super().__init__(lr)
+        check_range(self.label, at_least=0, below=1, alpha=alpha)
+        check_range(self.label, above=0, eps=eps)
         self.alpha = alpha
         self.eps = eps
 
@@ -111,6 +114,8 @@ class Adam(HandDesigned):
 
     def __init__(self, lr: float = 0.1, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
         super().__init__(lr)
+        check_range(self.label, at_least=0, below=1, beta1=beta1, beta2=beta2)
+        check_range(self.label, above=0, eps=eps)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
     def init(self, params: Params) -> State:
@@ -146,6 +151,7 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(lr, beta1, beta2, eps)
+        check_range(self.label, at_least=0, weight_decay=weight_decay)
         self.weight_decay = weight_decay
 
     def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
@@ -158,6 +164,7 @@ class SignAgreement(HandDesigned):
 
     def __init__(self, lr: float, beta: float = 0.9) -> None:
         super().__init__(lr)
+        check_range(self.label, at_least=0, below=1, beta=beta)
         self.beta = beta
 
     def init(self, params: Params) -> State:
@@ -200,6 +207,7 @@ class ClipSign(SignAgreement):
 
     def __init__(self, lr: float = 0.02, beta: float = 0.9, clip: float = 1e-4) -> None:
         super().__init__(lr, beta)
+        check_range(self.label, at_least=0, clip=clip)
         self.clip = clip
 
     def scale(self, grad: Tensor, agreement: Tensor) -> Tensor:
@@ -225,8 +233,7 @@ class DropSign(HandDesigned):
 
     def __init__(self, lr: float = 0.02, beta: float = 0.9, drop: float = 0.1) -> None:
         super().__init__(lr)
-        if not 0 <= drop < 1:
-            raise ValueError(f"rule 'dropsign': expected drop in [0, 1), got {drop}")
+        check_range(self.label, at_least=0, below=1, beta=beta, drop=drop)
         self.beta = beta
         self.drop = drop
 

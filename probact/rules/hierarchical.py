@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from probact.rules.base import RULES, Step, UpdateRule
+from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
 
 NUM_SCALES = 4
@@ -101,11 +102,15 @@ class Hierarchical(UpdateRule):
         self, parameter_size: int = 10, tensor_size: int = 20, global_size: int = 20, rate: float = 0.01
     ) -> None:
         super().__init__()
-        if min(parameter_size, tensor_size, global_size) < 1 or not rate > 0:
-            raise ValueError(
-                "rule 'hierarchical': expected parameter_size, tensor_size and global_size >= 1 and rate > 0, "
-                f"got {parameter_size}, {tensor_size}, {global_size} and {rate}"
-            )
+        check_range(
+            self.label,
+            at_least=1,
+            below=10_000,
+            parameter_size=parameter_size,
+            tensor_size=tensor_size,
+            global_size=global_size,
+        )
+        check_range(self.label, above=0, rate=rate)
         self.num_features = global_size
         self.parameter_cell = FedBackGRU(2 * NUM_SCALES + 1, parameter_size)
         self.tensor_cell = FedBackGRU(parameter_size, tensor_size)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
+from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
 
 
@@ -73,8 +74,7 @@ class LBFGS(HandDesigned):
 
     def __init__(self, lr: float = 0.01, memory: int = 10) -> None:
         super().__init__(lr)
-        if memory < 1:
-            raise ValueError(f"rule 'lbfgs': expected memory >= 1, got {memory}")
+        check_range(self.label, at_least=1, memory=memory)
         self.memory = memory
 
     def init(self, params: Params) -> State:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probact.rules.base import RULES, Step, UpdateRule
+from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
 
 aten = torch.ops.aten
@@ -148,10 +149,8 @@ class CoordinatewiseLSTM(UpdateRule):
 
     def __init__(self, hidden_size: int = 20, num_layers: int = 2, scale: float = 1.0) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1:
-            raise ValueError(
-                f"rule 'lstm': expected hidden_size and num_layers >= 1, got {hidden_size} and {num_layers}"
-            )
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, num_layers=num_layers)
+        check_range(self.label, above=0, scale=scale)
         self.hidden_size = hidden_size
         self.scale = scale
         self.num_features = 2 * hidden_size

@@ -71,6 +71,10 @@ class Safeguarded(UpdateRule):
         self.rule: UpdateRule = rule
         self.num_features = rule.num_features
 
+    @property
+    def label(self) -> str:
+        return self.rule.label
+
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))

@@ -9,24 +9,21 @@ import torch
 from probact.inference.objectives.base import OBJECTIVES, Objective
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS, HaltingPosterior
 from probact.inference.priors import Prior
-from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
 from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
+from probact.support.refusals import said
+from probact.unrolling.progress import NUM_FEATURES
+from probact.unrolling.rollout import Rollout
 from probact.unrolling.walk import Unrolling
-
-
-def build_family(experiment: Experiment) -> OptimizeeFamily:
-    """The family with its options."""
-    return FAMILIES.build(experiment.family, experiment.family_options)
 
 
 def family_judged(experiment: Experiment) -> Experiment:
     """The experiment on the family that its results are of: of a mixture the first part, of any other its own."""
-    first = build_family(experiment).members[0]
+    first = experiment.build_family().members[0]
     return experiment if first.name == experiment.family else replace(experiment, family=first.name, family_options={})
 
 
@@ -35,6 +32,8 @@ def build_objective(experiment: Experiment) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream("weights", experiment.seed).initial_seed())
         rule = RULES.build(experiment.rule, dict(experiment.rule_options)).requires_grad_(not experiment.freeze_rule)
+        if not isinstance(rule.num_features, int):
+            raise ValueError(f"{rule.label}: num_features: expected a whole number, got {said(rule.num_features)}")
         if experiment.safeguard:
             rule = Safeguarded(rule)
         prior = Prior(experiment.prior_nu, experiment.horizon, experiment.device)
@@ -84,20 +83,32 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
             f"expected a problem for each of the {num_ranks} processes, got batch {experiment.batch} "
             f"and validation-problems {experiment.validation_problems}"
         )
-    build_family(experiment)
+    experiment.build_family()
     objective = build_objective(experiment)
     if not any(weight.requires_grad for weight in objective.parameters()):
         why = "is frozen" if experiment.freeze_rule else "has no weights"
         raise ValueError(f"nothing to train: rule {experiment.rule!r} {why} and halting is {experiment.halting!r}")
+    if not any(weight.requires_grad for weight in objective.rule.parameters()) and not _teaches_halting(objective):
+        why = "is frozen" if experiment.freeze_rule else "has no weights"
+        raise ValueError(
+            f"nothing to train: rule {experiment.rule!r} {why} and objective {objective.name!r} "
+            f"does not depend on the halting posterior {experiment.halting!r}"
+        )
     if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
         raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
     if experiment.imitate:
         check_imitation(experiment)
 
 
+def _teaches_halting(objective: Objective) -> bool:
+    """Whether the objective has a gradient for the halting posterior, seen on two steps of one problem."""
+    device = next(objective.parameters()).device
+    features = torch.zeros(2, 1, objective.rule.num_features + NUM_FEATURES, device=device)
+    rollout = Rollout(torch.ones(3, 1, device=device), features, {})
+    return objective.capped(2).totals(rollout).requires_grad
+
+
 def check_imitation(experiment: Experiment) -> None:
-    """:raises ValueError: if the teacher is not a hand-designed rule, or if the student is."""
-    if experiment.imitate not in hand_designed():
-        raise ValueError(f"imitate: expected a hand-designed rule, got {experiment.imitate!r}")
+    """:raises ValueError: if the student has no weights."""
     if experiment.rule in hand_designed():
         raise ValueError(f"imitate: expected a rule with weights that learns, got {experiment.rule!r}")

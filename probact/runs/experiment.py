@@ -11,8 +11,9 @@ from typing import Any, Self
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
-from probact.problems.base import FAMILIES
+from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
+from probact.rules.hand_designed import HandDesigned
 from probact.runs.settings import Setting, schema_of, setting
 from probact.unrolling.compilation import SEGMENT
 from probact.unrolling.walk import DEFAULT_UNROLLING
@@ -80,7 +81,9 @@ class Experiment:
         options=("--halting-first", "--horizon-first"),
     )
     ponder_cost: float = setting(0.5, "tau of Graves' objective, in nats.", above=0)
-    imitate: str = setting("", "Hand-designed rule that the learned one imitates at first.", parts=RULES)
+    imitate: str = setting(
+        "", "Hand-designed rule that the learned one imitates at first.", parts=RULES, base=HandDesigned
+    )
     imitation_weight: float = setting(1.0, "What imitation counts at the first meta-step, falling to 0.", at_least=0)
     imitation_steps: int = setting(300, "Meta-steps until then.", at_least=0)
     imitation_lr: float = setting(0.0, "The teacher's learning rate; 0: the one tuned for step H.", at_least=0)
@@ -144,6 +147,10 @@ class Experiment:
             raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
         if self.freeze_rule and not self.begin_with:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
+
+    def build_family(self) -> OptimizeeFamily:
+        """The family with its options; it reads its data when it is first sampled."""
+        return FAMILIES.build(self.family, self.family_options)
 
     @classmethod
     def create(cls, /, **given: Any) -> Self:

@@ -135,10 +135,10 @@ class Chain:
         )
 
     @property
-    def validation(self) -> tuple[int, float]:
-        """Of the weights that validated best: how many problems diverged, and the objective on the others."""
-        content = self.state()
-        return content["best_diverged"], content["best_validation"]
+    def validation(self) -> float:
+        """The objective on the validation set, with the weights that validated best."""
+        found: float = self.state()["best_validation"]
+        return found
 
     def log(self, record: Record) -> None:
         """Append one line to the metrics."""
@@ -278,9 +278,9 @@ class Record(NamedTuple):
     :ivar step: meta-steps done, from 1.
     :ivar loss: the objective on this batch, in nats.
     :ivar mean_halting: mean over the problems of E[t] under q(t|x), or None without a posterior.
-    :ivar grad_norm: norm of the meta-gradient before clipping; inf or NaN means that the update was skipped.
-    :ivar skipped: updates skipped so far.
-    :ivar diverged: problems of this batch that diverged and were left out.
+    :ivar grad_norm: norm of the meta-gradient before clipping; NaN means that an update was skipped.
+    :ivar skipped: updates skipped so far, of ``updates``.
+    :ivar diverged: problems of this batch that diverged and were left out; ``left_out``: of all batches so far.
     :ivar validation: the objective on the validation set, where it was computed.
     """
 
@@ -295,6 +295,8 @@ class Record(NamedTuple):
     seconds: float
     validation: float | None = None
     validation_halting: float | None = None
+    updates: int = 0
+    left_out: int = 0
 
 
 _NEEDED = [name for name in Record._fields if name not in Record._field_defaults]

@@ -20,6 +20,8 @@ _LIMITS = (
     ("at_least", ">=", operator.ge, "minimum"),
     ("below", "<", operator.lt, "exclusiveMaximum"),
 )
+_BEYOND: dict[type, float] = {int: 2**63, float: 1e30}
+"""What numbers have to be smaller than: those of 64 bits, and of weights, which are of 32."""
 _JSON_OPTION: dict[str, Any] = {"type": ["string", "number", "boolean", "array"]}
 
 
@@ -31,6 +33,7 @@ class Setting:
     :ivar help: for ``--help``, the table and the schema.
     :ivar above, at_least, below: limits of a number.
     :ivar parts, names: what a text may be: the names of a registry's parts, those of plug-ins included, or of these.
+    :ivar base: of the parts, only those of this class.
     :ivar options: the command-line options, where they are not the setting's name: for true and for false.
     :ivar several: whether ``fit`` takes several, one for each training.
     """
@@ -41,6 +44,7 @@ class Setting:
     at_least: float | None = None
     below: float | None = None
     parts: Registry[Any] | None = None
+    base: type = object
     names: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     several: bool = False
@@ -52,7 +56,7 @@ class Setting:
     @property
     def choices(self) -> tuple[str, ...]:
         """All that a text may be; empty if that is any."""
-        return (*(self.parts or ()), *self.names)
+        return (*filter(self._is_part, self.parts or ()), *self.names)
 
     @property
     def json_type(self) -> str:
@@ -93,7 +97,9 @@ class Setting:
             value = dict(value)
         right_type = isinstance(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
         if not right_type or not self._allows(value):
-            message = f"expected {self.expected}, got {reprlib.repr(value)}"
+            huge = right_type and self.kind in _BEYOND and abs(value) >= _BEYOND[self.kind]
+            bound = f", and smaller than {_BEYOND[self.kind]:g}" if huge else ""
+            message = f"expected {self.expected}{bound}, got {reprlib.repr(value)}"
             if right_type and self.parts is not None:
                 raise UnknownPartError(message + self.parts.why_not(value))
             raise ValueError(message)
@@ -113,11 +119,14 @@ class Setting:
         if self.kind is dict:
             return all(isinstance(key, str) and _is_option(entry) for key, entry in value.items())
         if self.kind is str:
-            known = value == self.default or value in self.names or (self.parts is not None and value in self.parts)
+            known = value == self.default or value in self.names or self._is_part(value)
             return known or (value != "" and not self.choices)
         limits = ((holds, getattr(self, name)) for name, _, holds, _ in _LIMITS)
-        beyond = 2**63 if self.kind is int else math.inf
-        return abs(value) < beyond and all(holds(value, limit) for holds, limit in limits if limit is not None)
+        small = abs(value) < _BEYOND.get(self.kind, math.inf)
+        return small and all(holds(value, limit) for holds, limit in limits if limit is not None)
+
+    def _is_part(self, name: str) -> bool:
+        return self.parts is not None and name in self.parts and issubclass(self.parts[name], self.base)
 
     def schema(self) -> dict[str, Any]:
         """As a property of a JSON schema."""

@@ -12,9 +12,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
+from probact.support.refusals import naming
 from probact.support.registry import Registry
-
-STOP_RULES: Registry[StopRule] = Registry("stop rule", "probact.stop_rules")
 
 
 class Known(NamedTuple):
@@ -65,6 +64,11 @@ class StopRule(ABC):
         other.threshold = threshold
         return other
 
+    @property
+    def label(self) -> str:
+        """For messages: ``stop rule 'patience'``."""
+        return f"stop rule {getattr(self, 'name', type(self).__name__)!r}"
+
     def to_json(self) -> dict[str, Any]:
         """Name, threshold and options: ``{"name": "patience", "threshold": 5.0, "epsilon": 0.05}``."""
         options = {option: getattr(self, option) for option in signature(type(self)).parameters}
@@ -114,6 +118,25 @@ class StopRule(ABC):
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         """The score ``(L,)`` of this step and the next memory (nested tuples of ``(L,)`` tensors)."""
 
+    def checked_score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        """``score``.
+
+        :raises ValueError: if a user's own is not one for each problem.
+        """
+        with naming(f"{self.label}: score"):
+            found: Any = self.score(known, memory)
+        score, *rest = found if isinstance(found, tuple) else (found,)
+        if len(rest) != 1 or not isinstance(score, Tensor) or score.shape != known.loss.shape:
+            got = tuple(score.shape) if isinstance(score, Tensor) and rest else type(found).__name__
+            raise ValueError(
+                f"{self.label}: score: expected (score, memory), the score of shape (L,) = "
+                f"{tuple(known.loss.shape)}, got {got}"
+            )
+        return score, rest[0]
+
     def describe(self) -> str:
         """The rule with its threshold, for a table."""
         return f"{self.name} >= {self.threshold:.3g}"
+
+
+STOP_RULES: Registry[StopRule] = Registry("stop rule", StopRule, "probact.stop_rules")

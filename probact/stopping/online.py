@@ -94,7 +94,7 @@ def run_until_stopped(
             known = belief.take_in(s, walk.look())
             computed += len(problem)
             memory = stop.init(known.loss) if memory is None else memory
-            score, memory = stop.score(known, memory)
+            score, memory = stop.checked_score(known, memory)
             stopping = running & ((score >= stop.threshold) | torch.tensor(s == horizon, device=device))
             if bool(stopping.any()):
                 step[problem[stopping]] = s

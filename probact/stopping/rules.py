@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.stopping.base import STOP_RULES, Known, StopRule
+from probact.support.refusals import check_range
 
 
 @STOP_RULES.register("budget")
@@ -45,6 +46,7 @@ class Patience(StopRule):
 
     def __init__(self, threshold: float | None = None, epsilon: float = 0.05) -> None:
         super().__init__(threshold)
+        check_range(self.label, at_least=0, epsilon=epsilon)
         self.epsilon = epsilon
 
     @classmethod
@@ -104,6 +106,7 @@ class Stochastic(StopRule):
 
     def __init__(self, threshold: float | None = None, seed: int = 0) -> None:
         super().__init__(threshold)
+        check_range(self.label, at_least=0, below=2**63, seed=seed)
         self.seed = seed
 
     def init(self, like: Tensor) -> Any:

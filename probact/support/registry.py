@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar
+
+from probact.support.refusals import in_one_line
 
 Part = TypeVar("Part")
 Own = TypeVar("Own", bound=type)
@@ -26,9 +29,10 @@ class Registry(Generic[Part]):
     are loaded when a name is asked for that is not yet known, or all names.  One that fails is named in a warning.
 
     :param kind: what a part is, for messages.
+    :param base: what its class has to be a subclass of.
     :param group: the group of entry points; empty: none.
 
-    >>> shapes = Registry("shape")
+    >>> shapes = Registry("shape", object)
     >>> @shapes.register("circle")
     ... class Circle:
     ...     "A round one."
@@ -39,8 +43,9 @@ class Registry(Generic[Part]):
     probact.support.registry.UnknownPartError: unknown shape 'square': choose from circle
     """
 
-    def __init__(self, kind: str, group: str = "") -> None:
+    def __init__(self, kind: str, base: type, group: str = "") -> None:
         self.kind = kind
+        self._base = base
         self._parts: dict[str, type[Part]] = {}
         self._group = group
         self._failures: dict[str, str] | None = None  # of plug-ins, by name; None before they are loaded
@@ -48,10 +53,15 @@ class Registry(Generic[Part]):
     def register(self, name: str) -> Callable[[Own], Own]:
         """Class decorator: makes the class known as ``name`` and sets its ``name`` attribute.
 
-        :raises ValueError: if another class has that name.
+        :raises ValueError: if it is no word, if another class has that name, or on a class of another kind.
         """
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise ValueError(f"{self.kind}: expected a name like 'my-{self.kind.split()[-1]}', got {name!r}")
 
         def add(part: Own) -> Own:
+            fits = isinstance(part, type) and issubclass(part, self._base)
+            if not fits:
+                raise ValueError(f"{self.kind} {name!r}: expected a subclass of {self._base.__name__}, got {part!r}")
             if name in self._parts:
                 modules = f"{self._parts[name].__module__} and {part.__module__}"
                 raise ValueError(f"{self.kind} {name!r}: expected one class of that name, got those of {modules}")
@@ -124,14 +134,22 @@ class Registry(Generic[Part]):
 
         :raises ValueError: on an option that the class does not have or cannot read.
         """
-        known = {key: default for key, default in self.keywords(name).items() if key not in given}
+        defaults = {key: default for key, default in self.keywords(name).items() if key not in given}
+        known = {key: default for key, default in defaults.items() if default is not None}
         read = {}
         for key, value in (options or {}).items():
             if key not in known:
                 choices = ", ".join(known) or "none"
                 raise ValueError(f"{self.kind} {name!r} has no option {key!r}: choose from {choices}")
             read[key] = _convert(value, known[key], f"option {key!r} of {self.kind} {name!r}")
-        return self[name](**given, **read)
+        try:
+            return self[name](**given, **read)
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # an abstract method that is not there, a constructor that wants more
+            said = "".join(f", {key}={value!r:.30}" for key, value in read.items())
+            raised = f"raised {type(error).__name__}: {in_one_line(error)}"
+            raise ValueError(f"{self.kind} {name!r}{said} {raised}") from error
 
 
 def _convert(value: Any, default: Any, what: str) -> Any:

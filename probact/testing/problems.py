@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily, value_and_grad
+from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily, check_problems, value_and_grad
 from probact.runs.experiment import Experiment
 from probact.support.trees import map_params
 from probact.testing.properties import close, equal, finite, holds, label, precision
@@ -37,8 +37,8 @@ def check_family(kind: type[OptimizeeFamily], **options: Any) -> None:
 
 def _check_losses(part: str, drawn: Optimizee) -> None:
     with holds(part, "sample(5) draws 5 problems"):
+        check_problems(drawn)
         equal(drawn.num, NUM)
-        equal({len(tensor) for tensor in drawn.theta0.values()}, {NUM})
     with holds(part, "nll at theta_0"):
         finite(drawn.nll(drawn.theta0), (NUM,))
     with holds(part, "loss at theta_0"):

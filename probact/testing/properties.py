@@ -65,7 +65,10 @@ def label(registry: Registry[Any], kind: type) -> str:
     """The part's kind and name, for messages.
 
     :raises AssertionError: if it is not registered, or has no docstring for ``list`` to show.
+    :raises TypeError: if it is no class.
     """
+    if not isinstance(kind, type):
+        raise TypeError(f"expected the class of a {registry.kind}, got {type(kind).__name__} {kind!r}")
     name = getattr(kind, "name", "")
     with holds(f"{registry.kind} {kind.__name__}", "is registered"):
         equal(name in registry and registry[name], kind)

@@ -12,6 +12,7 @@ from probact.support.trees import Params, State, map_params, map_state
 from probact.testing.properties import assert_no_leak, close, equal, finite, holds, label, precision
 from probact.testing.small import HORIZON, NUM, problems
 from probact.unrolling.rollout import unroll
+from probact.unrolling.walk import check_step
 
 
 def check_rule(kind: type[UpdateRule], **options: Any) -> None:
@@ -54,12 +55,10 @@ def _stepped(rule: UpdateRule, drawn: Optimizee, params: Params, state: State) -
 def _check_step(part: str, rule: UpdateRule, drawn: Optimizee) -> None:
     theta0 = drawn.theta0
     step = _stepped(rule, drawn, theta0, rule.init(theta0))
-    with holds(part, "an update for every parameter"):
-        equal(list(step.update), list(theta0))
-        for name, tensor in step.update.items():
-            finite(tensor, tuple(theta0[name].shape))
-    with holds(part, "features are (L, num_features)"):
-        finite(step.features, (NUM, rule.num_features))
+    with holds(part, "a step"):
+        check_step(rule, step, theta0)
+        for tensor in (*step.update.values(), step.features):
+            finite(tensor, tuple(tensor.shape))
     with holds(part, "finite at a gradient of 0"):
         zeros = map_params(torch.zeros_like, theta0)
         for tensor in rule.step(zeros, rule.init(theta0), theta0, torch.zeros(NUM)).update.values():

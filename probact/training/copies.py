@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from probact.rules.base import Step, UpdateRule
+from probact.rules.safeguarded import Safeguarded
 from probact.support.trees import Params, State, map_state
 
 Weights = dict[str, Tensor]
@@ -50,6 +51,13 @@ class Copies(UpdateRule):
         step = torch.func.functional_call(self, weights, batch)
         alone: Step = map_state(lambda tensor: tensor.squeeze(0), step)
         return alone
+
+
+def copies_of(rule: UpdateRule, weights: Weights) -> UpdateRule:
+    """``Copies``; those of a safeguarded rule within one safeguard, which has no weights."""
+    if not isinstance(rule, Safeguarded):
+        return Copies(rule, weights)
+    return Safeguarded(Copies(rule.rule, {name.removeprefix("rule."): weight for name, weight in weights.items()}))
 
 
 class _Vectorisable(TorchFunctionMode):

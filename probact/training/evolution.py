@@ -11,7 +11,8 @@ from torch import Tensor
 from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.training.copies import Copies, Weights, trainable
+from probact.training.copies import Weights, copies_of, trainable
+from probact.training.soundness import unsound
 from probact.unrolling.rollout import Rollout, rollout_of
 from probact.unrolling.walk import Walk
 
@@ -53,8 +54,8 @@ def evolve(
     noise_{j+1}, ..., as long as the last one is the objective.
 
     The halting posterior is not perturbed: its gradient is that of the mean of V_last, by backpropagation through the
-    head alone.  A problem of which either copy diverged is left out.  In the returned unroll of the first copies it has
-    diverged.
+    head alone.  A problem of which either copy is ``unsound`` is left out.  In the returned unroll of the first copies
+    it has diverged.
 
     :param sigma: standard deviation of a perturbation.
     :param segment: steps of a segment; None: one segment, which is antithetic evolution strategies on the whole unroll.
@@ -64,10 +65,11 @@ def evolve(
     with torch.no_grad():
         used = [eps for _, eps in zip(starts, noise, strict=False)]
         rollout = _unroll(rule, _pairs(optimizee), used, sigma, starts, horizon)
-        finite = rollout.nll.isfinite().all(0)
-        kept = finite[:num] & finite[num:]
-        both = torch.where(rollout.nll[:, num:].isfinite(), rollout.nll[:, :num], math.inf)
-        first = rollout.select(torch.arange(2 * num, device=kept.device) < num)._replace(nll=both)
+        sound = ~unsound(rollout)
+        kept = sound[:num] & sound[num:]
+        nll = rollout.nll[:, :num].clone()
+        nll[1:, ~sound[num:]] = math.inf
+        first = rollout.select(torch.arange(2 * num, device=kept.device) < num)._replace(nll=nll)
     if not bool(kept.any()):
         return rollout.nll.new_full((), torch.nan), first
     rollout = rollout.select(kept.repeat(2))
@@ -119,7 +121,8 @@ def _unroll(
             name: torch.cat([weight + sigma * eps[name], weight - sigma * eps[name]])
             for name, weight in trainable(rule).items()
         }
-        walk = Walk(Copies(rule, weights), optimizee, carry, start)
+        walk = Walk(copies_of(rule, weights), optimizee, carry, start)
+        walk.teaches = True
         for _ in range(start, min(start + starts.step, horizon)):
             table.append((walk.nll(), *walk.propose()))
             walk.move()

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from probact.problems.data.sets import VARIABLE, data_directory, data_directory_is
-from probact.runs.assembly import build_family, check_trainable
+from probact.runs.assembly import build_objective, check_trainable
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import remove_halves
 from probact.support.locks import held, is_held
 from probact.support.plugins import import_plugins, imported_plugins
-from probact.support.randomness import random_stream
 from probact.support.ranks import MainLostError, ProcessLostError, Ranks
 from probact.training.meta_training import MetaTraining
+from probact.unrolling.border import check_parts
 
 SECONDS_BETWEEN_SAVES = 10.0
 
@@ -79,8 +79,7 @@ def check(experiment: Experiment, num_ranks: int = 1) -> None:
     :raises ValueError: with the reason.
     """
     check_trainable(experiment, num_ranks)
-    for member in build_family(experiment).members:
-        member.sample(1, random_stream("train", experiment.seed))
+    check_parts(experiment.build_family(), build_objective(experiment).rule)
 
 
 def restore(chain: Chain, training: MetaTraining) -> None:

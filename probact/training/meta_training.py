@@ -19,7 +19,7 @@ from torch import Tensor
 from probact.inference.objectives.base import Objective
 from probact.problems.base import Optimizee, OptimizeeFamily
 from probact.problems.scaled import Scaled
-from probact.runs.assembly import build_family, build_objective, check_trainable, start_from
+from probact.runs.assembly import build_objective, check_trainable, start_from
 from probact.runs.experiment import Experiment
 from probact.runs.run import Record
 from probact.runs.trained import TrainedOptimizer
@@ -28,7 +28,9 @@ from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.evolution import evolve, perturbations
 from probact.training.imitation import imitate, teacher_of
 from probact.training.schedule import horizon_at, weight_at
+from probact.training.soundness import as_if_unmoved, unsound
 from probact.training.tally import Tally, Validation, of_all_ranks, tally
+from probact.unrolling.border import check_parts
 from probact.unrolling.rollout import Rollout
 
 
@@ -48,15 +50,13 @@ class MetaTraining:
         self.experiment = experiment
         self.ranks = ranks or Ranks()
         check_trainable(experiment, self.ranks.num_ranks)
-        self.family = build_family(experiment)
+        self.family = experiment.build_family()
         self.objective = build_objective(experiment)
-        weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
+        self._weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.teacher = teacher_of(experiment) if experiment.imitate else None
-        self.optimizer = torch.optim.Adam(weights, lr=experiment.lr)
-        self.step = 0
-        self.skipped = 0
-        self.best_diverged = experiment.validation_problems * len(self.family.members)
-        self.best_validation = math.inf
+        self.optimizer = torch.optim.Adam(self._weights, lr=experiment.lr)
+        self.step = self.updates = self.skipped = self.left_out = 0
+        self.best_diverged, self.best_validation = 0, math.inf
         self.best_weights = copy.deepcopy(self.objective.state_dict())
         self._has_begun = not experiment.begin_with
         self._validation_sets: list[Optimizee] = []
@@ -71,6 +71,7 @@ class MetaTraining:
         if not self._has_begun:
             raise ValueError(f"expected start_from, the weights of {self.experiment.begin_with!r}, before training")
         if self.step == 0 and self.experiment.meta_steps:
+            check_parts(self.family, self.objective.rule)
             self._keep_best(self.validate())  # a training that only does harm leaves what it began with
         while self.step < self.experiment.meta_steps:
             yield self._meta_step()
@@ -84,13 +85,13 @@ class MetaTraining:
         lr = settings.lr * 0.5 * (1 + math.cos(math.pi * k / settings.meta_steps))
         validates = (k + 1) % settings.validate_every == 0 or k + 1 == settings.meta_steps
         # What is not finished is not kept: neither an update without its validation nor some of a meta-step's updates.
-        whole = None if self.ranks.alone or not (validates or settings.by_segment) else copy.deepcopy(self.state_dict())
+        keeps = settings.by_segment or (validates and not self.ranks.alone)
+        whole = copy.deepcopy(self.state_dict()) if keeps else None
         objective = self.objective.train().capped(horizon_at(k, settings.horizon, settings.curriculum))
         try:
-            parts = enumerate(self._pieces(objective, optimizee, anneal))
-            updates = [self._update(objective, *part, lr, begins=place == 0) for place, part in parts]
-            found, norms = zip(*updates, strict=True)
+            found, norms = zip(*self._updates(objective, optimizee, anneal, lr, whole), strict=True)
             self.step = k + 1
+            self.left_out += found[-1].diverged
             validation = self.validate() if validates else None
         except ProcessLostError:
             if whole is not None:
@@ -110,33 +111,77 @@ class MetaTraining:
             seconds=time.perf_counter() - begun,
             validation=None if validation is None else validation.loss,
             validation_halting=None if validation is None else validation.mean_halting,
+            updates=self.updates,
+            left_out=self.left_out,
         )
 
-    def _update(
-        self, objective: Objective, loss: Tensor, rollout: Rollout, lr: float, *, begins: bool
-    ) -> tuple[Tally, float]:
-        """One update of the weights; what was found, and the gradient's norm before clipping.
+    def _updates(
+        self, objective: Objective, optimizee: Optimizee, anneal: float, lr: float, whole: dict[str, Any] | None
+    ) -> list[tuple[Tally, float]]:
+        """The updates of a meta-step, by segment several: what was found, and the gradient's norm before clipping.
 
-        :param begins: whether ``rollout`` starts at theta_0.
+        A problem that is ``unsound`` has no part in them, be it with a gradient of 0, which times inf is NaN: without
+        it all is done again, bit for bit what the batch without it gives.
+
+        :param whole: the state before the meta-step, if one of its updates can come before such a problem is found.
         """
+        left_out, device = 0, self.experiment.device
+        while True:
+            updates: list[tuple[Tally, float]] = []
+            for loss, rollout in self._pieces(objective, optimizee, anneal):
+                lost = self._differentiate(loss, rollout)
+                if not self._gradient_norm().isfinite():
+                    lost = self._spoilers(objective, optimizee, anneal)
+                own = tally(objective, loss, rollout, lost, left_out + int(lost.sum()))
+                found = of_all_ranks(own, self.ranks, device, self._weights)
+                if found.spoilt:
+                    break
+                updates.append((found, self._update(lr)))
+            else:
+                return updates
+            if whole is not None:
+                self.load_state_dict(copy.deepcopy(whole))
+            if own.spoilt:
+                optimizee, left_out = optimizee.select(~lost), own.diverged
+                objective.unrolling = objective.unrolling._replace(compiled=False)  # not once more for each size
+
+    def _differentiate(self, loss: Tensor, rollout: Rollout) -> Tensor:
+        """The gradient of ``loss``, if no problem ``(L,)`` is unsound; which are."""
         self.optimizer.zero_grad()
-        if loss.requires_grad:
+        lost = unsound(rollout)
+        if loss.requires_grad and not bool(lost.any()):
             loss.backward()
-        weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
-        found = of_all_ranks(tally(objective, loss, rollout), self.ranks, self.experiment.device, weights)
-        if begins and found.finite == 0 and found.unstarted == found.diverged:
-            raise ValueError(
-                f"family {self.experiment.family!r}: expected a finite loss at theta_0, "
-                f"got none in {found.diverged} problems"
-            )
-        norm = torch.nn.utils.clip_grad_norm_(weights, self.experiment.clip)
-        if bool(norm.isfinite()) and any(weight.grad is not None for weight in weights):
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            self.optimizer.step()
-        else:
+        return lost
+
+    def _gradient_norm(self) -> Tensor:
+        return torch.nn.utils.get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
+
+    def _spoilers(self, objective: Objective, optimizee: Optimizee, anneal: float) -> Tensor:
+        """Which problems ``(L,)`` make the gradient overflow though they look sound: found by halves."""
+        found = []
+        for half in torch.arange(optimizee.num, device=self.experiment.device).chunk(2):
+            part = optimizee.select(half)
+            for loss, rollout in self._pieces(objective, part, anneal):
+                lost = self._differentiate(loss, rollout)
+                if not self._gradient_norm().isfinite():
+                    lost = self._spoilers(objective, part, anneal) if len(half) > 1 else ~lost
+                if bool(lost.any()):
+                    break
+            found.append(lost)
+        self.optimizer.zero_grad()
+        return torch.cat(found)
+
+    def _update(self, lr: float) -> float:
+        """Adam's step; the gradient's norm before clipping, NaN if there is none and the step is skipped."""
+        norm = torch.nn.utils.clip_grad_norm_(self._weights, self.experiment.clip).item()
+        self.updates += 1
+        if not math.isfinite(norm) or all(weight.grad is None for weight in self._weights):
             self.skipped += 1
-        return found, norm.item()
+            return math.nan
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        return norm
 
     def _pieces(self, objective: Objective, optimizee: Optimizee, anneal: float) -> Iterator[tuple[Tensor, Rollout]]:
         """What the updates of this meta-step minimise, and their unrolls."""
@@ -149,7 +194,10 @@ class MetaTraining:
     def _evolve(self, objective: Objective, optimizee: Optimizee, anneal: float) -> tuple[Tensor, Rollout]:
         settings = self.experiment
         random = random_stream("perturbations", settings.seed, self.step)
-        noise = perturbations(objective.rule, settings.batch, self.ranks.part(settings.batch), random)
+        part, num = self.ranks.part(settings.batch), optimizee.num
+        noise = perturbations(
+            objective.rule, settings.batch - (len(part) - num), range(part.start, part.start + num), random
+        )
         return evolve(objective, optimizee, noise, settings.pes_sigma, settings.truncate or None, anneal)
 
     def validate(self) -> Validation:
@@ -160,8 +208,7 @@ class MetaTraining:
         ]
         self.objective.eval()
         with torch.no_grad():
-            scored = (self.objective(problems) for problems in self._validation_sets)
-            found = [of_all_ranks(tally(self.objective, *one), self.ranks, self.experiment.device) for one in scored]
+            found = [self._validated(problems) for problems in self._validation_sets]
         loss = sum(one.loss for one in found) / len(found)
         halting = [one.mean_halting for one in found if one.mean_halting is not None]
         return Validation(
@@ -170,8 +217,18 @@ class MetaTraining:
             sum(halting) / len(halting) if halting else None,
         )
 
+    def _validated(self, problems: Optimizee) -> Tally:
+        rollout = self.objective.unroll(problems)
+        lost = unsound(rollout)
+        rollout = as_if_unmoved(rollout, lost)
+        never = unsound(rollout)  # not even at theta_0
+        loss = self.objective.score(rollout.select(~never))
+        return of_all_ranks(
+            tally(self.objective, loss, rollout, never, int(lost.sum())), self.ranks, self.experiment.device
+        )
+
     def _keep_best(self, validation: Validation) -> None:
-        if validation[:2] < (self.best_diverged, self.best_validation):
+        if validation.loss < self.best_validation:
             self.best_diverged, self.best_validation, _ = validation
             self.best_weights = copy.deepcopy(self.objective.state_dict())
 
@@ -197,7 +254,9 @@ class MetaTraining:
         """Tensors and numbers only: loads with ``torch.load(..., weights_only=True)``."""
         return {
             "step": self.step,
+            "updates": self.updates,
             "skipped": self.skipped,
+            "left_out": self.left_out,
             "best_diverged": self.best_diverged,
             "best_validation": self.best_validation,
             "weights": self.objective.state_dict(),
@@ -212,4 +271,5 @@ class MetaTraining:
         self.best_weights = state["best_weights"]
         self.best_diverged, self.best_validation = state["best_diverged"], state["best_validation"]
         self.step, self.skipped = state["step"], state["skipped"]
+        self.updates, self.left_out = state.get("updates", self.step), state.get("left_out", 0)
         self._has_begun = True

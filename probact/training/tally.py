@@ -16,10 +16,11 @@ from probact.unrolling.rollout import Rollout
 
 
 class Validation(NamedTuple):
-    """The objective on the validation set; compared in this order, so that fewer diverged problems win first.
+    """The objective on the validation set.
 
-    :ivar diverged: problems that diverged and are left out of the mean.
-    :ivar loss: the objective, in nats; inf if every problem diverged.
+    :ivar diverged: problems that diverged on the way.  They count as if no step were made on them: so one at the border
+        neither rules out weights that are better on all others nor can be given up for nothing.
+    :ivar loss: mean over all problems, in nats; inf if none has a loss to begin with.
     :ivar mean_halting: mean E[t] under q(t|x), or None without a posterior.
     """
 
@@ -31,34 +32,35 @@ class Validation(NamedTuple):
 class Tally(NamedTuple):
     """What the objective found on some problems.
 
-    :ivar loss: mean over those that did not diverge; NaN if all did.
+    :ivar loss: mean over those that count; NaN if none does.
     :ivar mean_halting: the same of E[t], or None without a posterior.
-    :ivar unstarted: the diverged ones whose loss was not finite at theta_0 already.
+    :ivar diverged: problems that are ``unsound``.
+    :ivar spoilt: whether some of the problems, not all, do not count and have yet been part of the unroll.
     """
 
     loss: float
     mean_halting: float | None
-    finite: int
+    counted: int
     diverged: int
-    unstarted: int
+    spoilt: bool
 
 
-def tally(objective: Objective, loss: Tensor, rollout: Rollout) -> Tally:
-    """Of the problems of ``rollout``, on which ``objective`` came to ``loss``."""
-    diverged = int((~rollout.nll.isfinite()).any(0).sum())
+def tally(objective: Objective, loss: Tensor, rollout: Rollout, lost: Tensor, diverged: int) -> Tally:
+    """Of the problems of ``rollout`` but those in ``lost (L,)``, on which ``objective`` came to ``loss``."""
+    counted = int((~lost).sum())
     return Tally(
-        loss=loss.item(),
-        mean_halting=_mean_halting(objective, rollout.finite()),
-        finite=rollout.nll.shape[1] - diverged,
+        loss=loss.item() if counted else math.nan,
+        mean_halting=_mean_halting(objective, rollout.select(~lost)),
+        counted=counted,
         diverged=diverged,
-        unstarted=int((~rollout.nll[0].isfinite()).sum()),
+        spoilt=0 < counted < len(lost),
     )
 
 
 def of_all_ranks(own: Tally, ranks: Ranks, device: str, weights: Sequence[Tensor] = ()) -> Tally:
     """``own`` made that of the problems of all ranks; the gradients of ``weights`` become those of its loss.
 
-    Both are means over problems, so a rank counts with the number of its problems that did not diverge.
+    Both are means over problems, so a rank counts with the number of its problems that do.
     A weight without gradient on any rank stays without.  (With T drawn, E[t] reaches to the largest T of a rank's
     part, so that the mean of it, a number to look at, depends a little on how the problems are parted.)
 
@@ -70,22 +72,24 @@ def of_all_ranks(own: Tally, ranks: Ranks, device: str, weights: Sequence[Tensor
     halting = math.nan if own.mean_halting is None else own.mean_halting
     grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
     means = torch.tensor([own.loss, halting], dtype=torch.float64, device=device)
-    mean, (diverged, unstarted, finite, *held) = ranks.mean(
+    mean, (counted, diverged, spoilt, *held) = ranks.mean(
         torch.cat([means, *(grad.flatten().double() for grad in grads)]),
-        own.finite,
-        [own.diverged, own.unstarted, own.finite, *(weight.grad is not None for weight in weights)],
+        own.counted,
+        [*own[2:], *(weight.grad is not None for weight in weights)],
     )
     parts = mean[2:].split([weight.numel() for weight in weights])
     for weight, holders, part in zip(weights, held, parts, strict=True):
         weight.grad = part.reshape(weight.shape).to(weight.dtype) if holders else None
     loss, halting = mean[:2].tolist()
-    return Tally(loss, None if math.isnan(halting) else halting, finite, diverged, unstarted)
+    return Tally(loss, None if math.isnan(halting) else halting, counted, diverged, spoilt > 0)
 
 
 def _mean_halting(objective: Objective, rollout: Rollout) -> float | None:
+    if rollout.nll.shape[1] == 0:
+        return None
     with torch.no_grad():
         q = objective.belief(rollout)
-        if q is None or q.logits.shape[1] == 0:
+        if q is None:
             return None
         prior = objective.prior.truncate(len(rollout.features))
         log_horizon = objective.log_horizon(q, prior, rollout.log_likelihood)

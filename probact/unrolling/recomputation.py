@@ -28,6 +28,7 @@ class Recomputed(torch.autograd.Function):
         context: Any, start: Callable[..., Walk], num_steps: int, *weights: Tensor
     ) -> tuple[Tensor, ...]:
         walk = start()
+        walk.teaches = True
         context.start, context.weights = start, weights
         context.marks = []
         tables = []

@@ -41,8 +41,8 @@ class Rollout(NamedTuple):
         return -self.nll[1:]
 
     def finite(self) -> Rollout:
-        """The problems that did not diverge."""
-        return self.select(self.nll.isfinite().all(0))
+        """The problems that did not diverge, and of which the rule tells numbers."""
+        return self.select(self.nll.isfinite().all(0) & self.features.isfinite().all(-1).all(0))
 
     def select(self, kept: Tensor) -> Rollout:
         """The problems in ``kept (L,)`` bool."""

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from probact.problems.base import Optimizee, value_and_grad
-from probact.rules.base import UpdateRule
+from probact.problems.base import Optimizee, check_problems, value_and_grad
+from probact.rules.base import Step, UpdateRule
+from probact.support.refusals import said
 from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
 from probact.unrolling import progress as progress_features
 
@@ -44,6 +45,28 @@ def _all(kept: Tensor) -> bool:
     return not torch.compiler.is_compiling() and bool(kept.all())
 
 
+def _finite(loss: Tensor, grads: Params) -> Tensor:
+    """Whether a problem's loss and gradient are, ``(L,)``."""
+    finite = loss.isfinite()
+    for grad in grads.values():
+        finite = finite & grad.isfinite().flatten(1).all(1)
+    return finite
+
+
+def check_step(rule: UpdateRule, step: Any, params: Params) -> None:
+    """:raises ValueError: unless a rule's ``step`` moves the parameters, and them alone, and tells its features."""
+    what = f"{rule.label}: step: expected"
+    if not isinstance(step, Step) or not isinstance(step.update, dict) or not isinstance(step.features, Tensor):
+        raise ValueError(f"{what} Step(update, state, features), got {said(step)}")
+    for name, tensor in params.items():
+        update = step.update.get(name)
+        if update is None or update.shape != tensor.shape or update.dtype != tensor.dtype:
+            raise ValueError(f"{what} an update of {name!r} of {said(tensor)}, got {said(update)}")
+    shape = (len(tensor), rule.num_features)
+    if step.features.shape != shape:
+        raise ValueError(f"{what} features of shape (L, num_features) = {shape}, got {said(step.features)}")
+
+
 class Proposed(NamedTuple):
     """A step that is worked out and not made: what the rule (``(L, F')``) and ``progress.measure`` tell of it."""
 
@@ -57,14 +80,13 @@ def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tupl
     A problem whose loss or gradient is not finite stops where it is, for good: divergence is data, never NaN in the
     rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``STAND_IN_LOSS`` and gradient 0 there.
     """
-    finite = loss.isfinite()
-    for grad in grads.values():
-        finite = finite & grad.isfinite().flatten(1).all(1)
+    finite = _finite(loss, grads)
     alive = carry.alive if rule.recovers else carry.alive & finite
     seen = alive & finite
     if not (all_seen := _all(seen)):
         loss, grads = torch.where(seen, loss, STAND_IN_LOSS if rule.recovers else 0.0), _zero_unless(seen, grads)
     step = rule.step(grads, carry.state, carry.params, loss)
+    check_step(rule, step, carry.params)
     update = step.update if all_seen else _zero_unless(alive, step.update)
     proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
     return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
@@ -144,6 +166,8 @@ class Walk:
     :param carry, step: where to begin; by default at theta_0.
     :param known: nll and its gradient there, if they have been worked out.
     :param unrolling: of it ``truncate`` and ``through_path``.
+    :ivar teaches: whether a problem also counts as diverged where its gradient is not finite; by default in gradient
+        mode.
     """
 
     def __init__(
@@ -159,8 +183,11 @@ class Walk:
         self.optimizee = optimizee
         self.unrolling = unrolling
         self.step = step
+        if carry is None:
+            check_problems(optimizee)
         self.carry = carry or init(rule, optimizee.theta0)
         self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
+        self.teaches = self._learning
         self.known = known
         self._next: Carry | None = None
 
@@ -177,7 +204,7 @@ class Walk:
         else:
             with torch.no_grad():
                 nll, grads = self.optimizee.nll(params), {}
-        finite = alive & nll.isfinite()
+        finite = alive & _finite(nll, grads if self.teaches else {})
         if not _all(finite):
             nll, grads = torch.where(finite, nll, math.inf), _zero_unless(finite, grads)
         return _attach(nll, grads, params) if self._learning else nll

@@ -40,6 +40,7 @@ def test_a_family_of_a_file(elsewhere: Path) -> None:
     (elsewhere / "my_family.py").write_text(BOWLS)
     code, out, err = command(elsewhere, f"--import my_family.py {FIT} --chains 2 --jobs 2")
     assert code == 0, out + err
+    assert f"next: python cli.py --import {elsewhere / 'my_family.py'} halt-stats run" in out
     assert "my_family" not in (elsewhere / "run" / "experiment.json").read_text()
     code, out, _ = command(elsewhere, "list", PROBACT_IMPORT="my_family")
     assert "bowls               Quadratic problems of a file." in out

@@ -120,3 +120,26 @@ def test_what_is_no_rule() -> None:
     for wrong in (torch.optim.Adam([weight]), RULES["adam"], "adam"):
         with pytest.raises(ValueError, match=r"expected a rule such as RULES.build\('adam'\), a probact.UpdateRule"):
             LearnedOptimizer([weight], wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["subspace-mlp", "subspace-regression"])
+def test_the_stop_of_a_shipped_one_knows_no_units(name: str) -> None:
+    def stopped_at(unit: float) -> int:
+        torch.manual_seed(0)
+        layer = nn.Linear(6, 1).double()
+        inputs = torch.randn(256, 6, dtype=torch.float64)
+        targets = inputs.sum(1, keepdim=True) + torch.randn(256, 1, dtype=torch.float64)
+        optimizer = LearnedOptimizer.from_pretrained(layer.parameters(), name)
+        for step in range(2000):
+            rows = torch.arange(16) + 16 * (step % 16)
+            optimizer.zero_grad()
+            loss = unit * (layer(inputs[rows]) - targets[rows]).square().mean()
+            loss.backward()
+            optimizer.step(loss=loss)
+            if optimizer.should_stop():
+                break
+        return optimizer.num_steps
+
+    steps = [stopped_at(unit) for unit in (2.0**-30, 1.0, 2.0**20)]
+    assert max(steps) < 1900
+    assert max(steps) <= 1.5 * min(steps)

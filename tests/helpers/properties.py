@@ -24,7 +24,6 @@ from probact.judging.trajectory import loss_curve, record
 from probact.problems.base import Optimizee
 from probact.reports import posterior_file
 from probact.rules.base import RULES
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Run
 from probact.stopping.base import Known, StopRule
@@ -40,7 +39,7 @@ from tests.helpers.trainings import same
 # judging
 def assert_problem_sets_are_apart(experiment: Experiment) -> None:
     """No problem is in two of the sets for training, validation, tuning and test, all drawn equally large."""
-    family, tuning = build_family(experiment), tuning_problems(experiment)
+    family, tuning = experiment.build_family(), tuning_problems(experiment)
     drawn = [tuning, held_out_problems(experiment, tuning.num)]
     drawn += [family.sample(tuning.num, random_stream(stream, 0)) for stream in ("train", "validation")]
     starts = torch.cat([flatten(problems.theta0) for problems in drawn])

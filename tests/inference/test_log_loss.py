@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from probact.inference.objectives.base import RESOLUTION, log_loss
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.support.randomness import random_stream
 from probact.training.meta_training import MetaTraining
@@ -106,5 +105,5 @@ def test_training_lowers_it() -> None:
 def test_a_known_optimum_reaches_the_rollout() -> None:
     built = objective(halting="none")
     assert built.unroll(problems("digits", 2)).optimum is None
-    optimizee = build_family(Experiment.create(family="mixed")).sample(3, random_stream("test", 0))
+    optimizee = Experiment.create(family="mixed").build_family().sample(3, random_stream("test", 0))
     assert built.unroll(optimizee).optimum is optimizee.optimum()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from scipy import stats
+from torch import Tensor
 
+from probact.inference import exact
 from probact.inference.priors import Drawn, Horizon, Prior, Steps
 from tests.helpers.checks import prior_of
 
@@ -162,6 +165,51 @@ def test_refuses_nu_outside_the_unit_interval(nu: float) -> None:
         Prior(nu, 5)
 
 
-def test_refuses_an_empty_horizon() -> None:
-    with pytest.raises(ValueError, match="H >= 1, got 0"):
-        Prior(0.9, 0)
+class Uniform(Prior):
+    """p(T) and p(t|T) uniform."""
+
+    def log_horizon(self) -> Tensor:
+        return torch.full((self.horizon,), -math.log(self.horizon))
+
+    def log_unnormalised_halting(self) -> Tensor:
+        return torch.zeros(self.horizon)
+
+
+def test_all_follows_from_a_subclasss_own_tables() -> None:
+    prior = Uniform(0.9, 6)
+    marginal = torch.tensor([sum(1 / T for T in range(t, 7)) / 6 for t in range(1, 7)])
+    torch.testing.assert_close(prior.log_marginal().exp(), marginal)
+    evidence = exact.log_evidence(prior, torch.linspace(-5, -1, 6).unsqueeze(1))
+    torch.testing.assert_close(evidence, (marginal * torch.linspace(-5, -1, 6).exp()).sum().log().reshape(1))
+    torch.testing.assert_close(
+        prior.halting_distribution(torch.tensor(4)).log_pmf.exp(), torch.tensor([0.25] * 4 + [0.0] * 2)
+    )
+    torch.testing.assert_close(prior.horizon_given_halting(torch.tensor(6)).log_pmf.exp()[-1], torch.tensor(1.0))
+    assert type(prior.truncate(3)) is type(prior.double()) is Uniform
+
+
+@pytest.mark.parametrize(
+    ("method", "table", "line"),
+    [
+        ("log_horizon", lambda prior: torch.zeros(6), "add up to 1, got a sum that is 5 off"),
+        ("log_horizon", lambda prior: torch.full((6,), math.nan), "got a sum that is nan off"),
+        ("log_horizon", lambda prior: torch.zeros(3), "expected logs of H = 6 probabilities, got shape"),
+        ("log_horizon", lambda prior: [0.0] * 6, "expected logs of H = 6 probabilities, got list"),
+        ("log_halting", lambda prior: torch.zeros(6, 6), "log_halting: .*add up to 1, got a sum that is 5 off"),
+    ],
+)
+def test_a_slip_in_a_prior_of_ones_own(method: str, table: Any, line: str) -> None:
+    own = type("Own", (Prior,), {method: table})
+    with pytest.raises(ValueError, match=f"^prior 'Own': .*{line}"):
+        exact.log_evidence(own(0.9, 6), torch.zeros(6, 1))
+
+
+def test_a_marginal_of_ones_own_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"prior 'Own': expected log_horizon or .*, got log_marginal"):
+        type("Own", (Prior,), {"log_marginal": lambda prior: torch.zeros(6)})
+
+
+@pytest.mark.parametrize("horizon", [3.5, math.inf, 0, "6"])
+def test_refuses_a_horizon_that_is_no_number_of_steps(horizon: Any) -> None:
+    with pytest.raises(ValueError, match="expected a horizon H >= 1, a whole number, got"):
+        Prior(0.9, horizon)

@@ -17,7 +17,6 @@ from torch.distributions import Bernoulli, Independent
 from probact.problems.base import FAMILIES, value_and_grad
 from probact.problems.digits import _digits
 from probact.problems.network import NetworkFamily, minibatch_indices
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.testing import check_family
 from tests.helpers.checks import problems
@@ -237,10 +236,10 @@ def test_network_family_refuses() -> None:
 
 
 def test_family_options_by_name() -> None:
-    family = build_family(Experiment.create(family="digits", family_options={"hidden": "16,8", "activation": "relu"}))
+    family = Experiment.create(family="digits", family_options={"hidden": "16,8", "activation": "relu"}).build_family()
     init = family.sample(1, torch.Generator().manual_seed(0)).theta0
     assert [tuple(p.shape[1:]) for n, p in init.items() if n.endswith("weight")] == [(16, 64), (8, 16), (10, 8)]
     with pytest.raises(ValueError, match="family 'digits' has no option 'depth': choose from hidden, activation"):
-        build_family(Experiment.create(family="digits", family_options={"depth": "2"}))
+        Experiment.create(family="digits", family_options={"depth": "2"}).build_family()
     with pytest.raises(ValueError, match="expected int like 64, got 'many'"):
-        build_family(Experiment.create(family="diabetes", family_options={"rows": "many"}))
+        Experiment.create(family="diabetes", family_options={"rows": "many"}).build_family()

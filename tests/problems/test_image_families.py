@@ -12,7 +12,6 @@ from probact.problems.base import FAMILIES, value_and_grad
 from probact.problems.data.sets import VARIABLE, load
 from probact.problems.network import minibatch_indices
 from probact.rules.base import RULES
-from probact.runs.assembly import build_family
 from probact.runs.experiment import Experiment
 from probact.support.trees import flatten
 from probact.unrolling.rollout import unroll
@@ -64,7 +63,7 @@ def of_problem(params: dict[str, Tensor], problem: int) -> dict[str, Tensor]:
     ],
 )
 def test_numbers_of_parameters(name: str, options: dict[str, str], expected: int) -> None:
-    family = build_family(Experiment.create(family=name, family_options=options))
+    family = Experiment.create(family=name, family_options=options).build_family()
     assert flatten(family.sample(2, torch.Generator().manual_seed(0)).theta0).shape == (2, expected)
 
 
@@ -185,4 +184,4 @@ def test_images_are_moved_once_and_stay_bytes(name: str) -> None:
 )
 def test_refusals(name: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_family(Experiment.create(family=name, family_options=options)).sample(1, torch.Generator())
+        Experiment.create(family=name, family_options=options).build_family().sample(1, torch.Generator())

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from probact import LearnedOptimizer
-from probact.drop_in.stop import HAZARD_SHARE
+from probact.drop_in.stop import NO_NEWS
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import STOP_RULES
-from probact.stopping.rules import Budget, Hazard, Patience
+from probact.stopping.rules import Budget, Patience
 from tests.helpers.checks import objective
 
 OPTIONS = {"hidden_size": 4}
@@ -68,8 +68,7 @@ def test_an_older_file_has_none(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "older.pt")
     assert TrainedOptimizer.load(tmp_path / "older.pt").stop is None
     worn = LearnedOptimizer.from_pretrained([nn.Parameter(torch.ones(2))], tmp_path / "older.pt").stop
-    assert isinstance(worn, Hazard)
-    assert worn.threshold == pytest.approx(HAZARD_SHARE * 0.2)
+    assert worn is NO_NEWS
 
 
 def test_a_rule_that_is_not_known_here_is_named(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (tmp_path / "shapes.py").write_text(module)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "shapes", raising=False)
-        registry = Registry("shape", "tests.shapes")
+        registry = Registry("shape", object, "tests.shapes")
         monkeypatch.setattr("tests.support.test_registry.SHAPES", registry, raising=False)
 
         @registry.register("point")

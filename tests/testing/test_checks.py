@@ -170,7 +170,7 @@ class Summing(UpdateRule):
         )
 
 
-@fault(RULES, check_rule, "features are (L, num_features): expected ")
+@fault(RULES, check_rule, "step: expected features of shape (L, num_features) = ")
 class Talkative(Momentum):
     """Fault."""
 
@@ -295,7 +295,7 @@ class Remembering(StopRule):
         return known.loss + self.seen, memory
 
 
-@fault(STOP_RULES, check_stop_rule, "needs no posterior: AttributeError: ")
+@fault(STOP_RULES, check_stop_rule, "score raised AttributeError: ")
 class Dependent(StopRule):
     """Fault."""
 
@@ -329,3 +329,8 @@ def test_a_fault_is_named(registry: Registry, check: Callable[[Any], None], kind
 def test_a_class_that_is_not_registered_is_told() -> None:
     with pytest.raises(AssertionError, match=r"^rule Unnamed: is registered: expected "):
         check_rule(type("Unnamed", (Summing,), {"__doc__": "New."}))
+
+
+def test_an_instance_in_place_of_its_class_is_told() -> None:
+    with pytest.raises(TypeError, match="expected the class of a family, got Quadratic"):
+        check_family(FAMILIES["quadratic"]())  # type: ignore[arg-type]

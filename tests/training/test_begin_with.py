@@ -12,7 +12,7 @@ from probact.inference.objectives.base import Objective
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.trajectory import loss_curve
 from probact.reports.run_report import report
-from probact.runs.assembly import build_family, build_objective
+from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
 from probact.runs.run import Run
 from probact.runs.sources import best_of
@@ -64,7 +64,7 @@ def test_a_frozen_rule_keeps_every_bit_and_its_halting_learns(estimator: str) ->
 def test_a_frozen_rule_unrolls_without_a_graph() -> None:
     for frozen in (True, False):
         objective = begun(pretrained(), freeze_rule=frozen).objective
-        rollout = objective.unroll(build_family(tiny()).sample(3, torch.Generator().manual_seed(0)))
+        rollout = objective.unroll(tiny().build_family().sample(3, torch.Generator().manual_seed(0)))
         assert rollout.nll.requires_grad is not frozen
         assert rollout.features.requires_grad is not frozen
 

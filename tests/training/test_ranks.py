@@ -26,7 +26,7 @@ from tests.helpers.processes import CLI, FIT, final_weights, lines, start, wait_
 from tests.helpers.trainings import same, tiny
 
 FIVE = {"batch": 5, "validation_problems": 5}
-BROKEN = {"one diverged": 1, "a slice diverged": 2, "all diverged": 5}
+BROKEN = {"one diverged": 1, "a slice diverged": 2, "all diverged": 100}
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "sample": {"estimator": "sample", "horizon": 8},
@@ -103,7 +103,7 @@ def test_two_processes_find_what_one_finds(name: str, by_two: list[dict[str, Any
     alone = train_case("plain", Ranks(), half_done().state_dict()) if name == "resumed" else train_case(name, Ranks())
     first, second = (found[name] for found in by_two)
     if name == "all diverged":
-        assert "expected a finite loss at theta_0, got none in 5 problems" in alone["error"]
+        assert "expected a finite loss at theta_0, got none in 32 problems" in alone["error"]
         assert alone == first == second
         return
     assert same(first["weights"], second["weights"])

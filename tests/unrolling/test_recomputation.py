@@ -10,7 +10,7 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee
 from probact.rules.base import RULES
-from probact.runs.assembly import build_family, build_objective
+from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
 from probact.support.randomness import random_stream
 from probact.unrolling.rollout import unroll
@@ -25,7 +25,7 @@ def _loss_and_gradients(settings: dict[str, Any], recompute: bool) -> list[Tenso
         horizon=HORIZON, batch=3, infer_horizon=False, **settings, recompute=recompute, rule_options={"hidden_size": 4}
     )
     objective = build_objective(experiment)
-    optimizee = build_family(experiment).sample(3, random_stream("train", 0)).to(torch.get_default_dtype())
+    optimizee = experiment.build_family().sample(3, random_stream("train", 0)).to(torch.get_default_dtype())
     loss, rollout = objective(optimizee, 1.0, random_stream("horizon", 0))
     loss.backward()
     found = [weight.grad for weight in objective.parameters()]

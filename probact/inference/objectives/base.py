@@ -22,8 +22,6 @@ from probact.support.registry import Registry
 from probact.unrolling.rollout import Rollout, segments, unroll
 from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
-OBJECTIVES: Registry[Objective] = Registry("objective", "probact.objectives")
-
 RESOLUTION = 1e-3
 """eps of ``log_loss``, in nats: losses nearer to the floor than this are told apart no more."""
 
@@ -144,6 +142,9 @@ class Objective(nn.Module, ABC):
     def belief(self, rollout: Rollout) -> HaltingDistribution | None:
         """q(t | x, T), or None without a posterior."""
         return None if self.posterior is None else self.posterior(rollout.features)
+
+
+OBJECTIVES: Registry[Objective] = Registry("objective", Objective, "probact.objectives")
 
 
 def _prior(horizon: int | Prior, posterior: HaltingPosterior | None) -> Prior:

@@ -19,7 +19,6 @@ from probact.unrolling.rollout import Rollout
 if TYPE_CHECKING:
     from probact.inference.objectives.act import ACT
 
-ESTIMATORS: Registry[Estimator] = Registry("estimator", "probact.estimators")
 
 SUMMED: Any = {"enumerate": "parallel"}
 """``infer`` of a site whose values ``TraceEnum_ELBO`` tries all."""
@@ -54,6 +53,9 @@ class Estimator(ABC):
     @abstractmethod
     def guide(self, act: ACT, rollout: Rollout, anneal: float = 1.0) -> None:
         """p(T) or q(T|x), and q(t|x,T)."""
+
+
+ESTIMATORS: Registry[Estimator] = Registry("estimator", Estimator, "probact.estimators")
 
 
 @ESTIMATORS.register("enumerate")

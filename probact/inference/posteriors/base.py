@@ -19,7 +19,6 @@ from probact.unrolling.progress import NUM_FEATURES
 
 NO_HALTING = "none"
 """The name of an optimizer without a halting posterior; the exact one stands in the tables then."""
-POSTERIORS: Registry[HaltingDistribution] = Registry("halting posterior", "probact.posteriors")
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,9 @@ class HaltingDistribution(ABC):
         """log q(t|x) = log sum_T p(T) q(t|x,T), ``(t, L)``, for ``log_horizon (T,)`` or ``(T, L)`` (eq 7)."""
         log_horizon = log_horizon.reshape(len(log_horizon), -1, 1)
         return torch.logsumexp(log_horizon + self.log_prob(), 0).T
+
+
+POSTERIORS: Registry[HaltingDistribution] = Registry("halting posterior", HaltingDistribution, "probact.posteriors")
 
 
 def cumulated_before(cumulated: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ class TruncatedStickBreaking(Conditioned):
     @staticmethod
     def initial_bias(nu: float) -> float:
         hazard = -math.expm1(0.5 * math.log(nu))
-        return math.log(hazard) - math.log1p(-hazard)
+        return math.log(hazard) - (math.log1p(-hazard) if hazard < 1 else 0.5 * math.log(nu))
 
     def scores(self) -> Tensor:
         return F.logsigmoid(self.logits) + cumulated_before(F.logsigmoid(-self.logits).cumsum(0))

@@ -55,7 +55,7 @@ class Sequential(HaltingDistribution):
         mass, rest = self.log_mass()
         log_horizon = log_horizon.reshape(len(mass), -1)
         beyond = torch.logcumsumexp(log_horizon.flip(0), 0).flip(0)[1:]
-        later = torch.cat([beyond, torch.full_like(beyond[:1], -math.inf)])
+        later = torch.cat([beyond, torch.full_like(log_horizon[:1], -math.inf)])
         return torch.logaddexp(mass + later, rest + log_horizon)
 
 

@@ -17,6 +17,7 @@ from probact.rules.subspace.memory import (
     DirectionMemory,
 )
 from probact.rules.subspace.signals import NUM_SIGNALS
+from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
 
 _NUM_INPUTS = NUM_DIRECTIONS * (NUM_DIRECTIONS + 1) // 2 + NUM_SIGNALS
@@ -65,11 +66,9 @@ class Subspace(UpdateRule):
         backtrack: float = 0.0,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1 or memory < 0 or not first_share > 0:
-            raise ValueError(
-                "rule 'subspace': expected hidden_size and num_layers >= 1, memory >= 0 and first_share > 0, "
-                f"got {hidden_size}, {num_layers}, {memory} and {first_share}"
-            )
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, num_layers=num_layers)
+        check_range(self.label, at_least=0, memory=memory)
+        check_range(self.label, above=0, first_share=first_share)
         if not 0 <= backtrack <= 1:
             raise ValueError(f"rule 'subspace': expected backtrack from 0 to 1, got {backtrack}")
         if start not in (starts := ("l-bfgs", *GRADIENTS)):

@@ -1,0 +1,73 @@
+"""What works without an extra of the package, and what is said where one is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from probact.support.extras import EXTRAS
+from tests.helpers.commands import ARGUMENTS, refused
+
+ROOT = Path(__file__).parents[2]
+MODULES = {"pyro-ppl": "pyro", "scikit-learn": "sklearn"}
+WEAR = """
+import torch, probact
+weight = torch.nn.Parameter(torch.ones(3))
+optimizer = probact.LearnedOptimizer.from_pretrained([weight], "subspace-mlp")
+for _ in range(3):
+    optimizer.zero_grad(); loss = weight.square().sum(); loss.backward(); optimizer.step(loss=loss)
+print(optimizer.num_steps, bool((weight != 1).all()))
+"""
+CLI = "from probact.__main__ import main; main()"
+
+
+def without(extras: str, code: str, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """``code`` in a process where what ``extras`` bring cannot be imported."""
+    missing = [module for extra in extras.split() for module in EXTRAS[extra]]
+    block = f"import sys; sys.modules.update(dict.fromkeys({missing})); sys.argv[0] = 'cli.py'\n"
+    done = subprocess.run(
+        [sys.executable, "-c", block + code, *arguments], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_each_names_what_pyproject_installs() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, modules in EXTRAS.items():
+        names = [entry.partition(">")[0] for entry in declared[extra]]
+        assert {MODULES.get(name, name) for name in names} == set(modules)
+
+
+def test_the_drop_in_needs_none(tmp_path: Path) -> None:
+    code, out, error = without("fit plots", WEAR, tmp_path)
+    assert (code, out) == (0, "3 True\n"), error
+
+
+@pytest.mark.parametrize("code", [CLI, "import runpy; runpy.run_module('probact', run_name='__main__')"])
+def test_the_command_line_names_its_extra(code: str, tmp_path: Path) -> None:
+    found = without("fit plots", code, tmp_path, "list")
+    refused(found, "click is not installed; get it with: python -m pip install 'probact[fit]'")
+
+
+def test_a_name_of_python_names_its_extra(tmp_path: Path) -> None:
+    code, _, error = without("fit", "import probact; probact.ACT", tmp_path)
+    assert code == 1
+    assert "ImportError: probact.ACT: pyro is not installed; get it with: python -m pip install 'probact[fit]'" in error
+
+
+def test_without_plots_a_run_has_no_figures(tmp_path: Path) -> None:
+    code, out, error = without("plots", CLI, tmp_path, "fit", *ARGUMENTS, "--out", "run")
+    assert code == 0, error
+    assert "no figures, for which: python -m pip install 'probact[plots]'" in out
+    assert (tmp_path / "run" / "posterior.nc").exists()
+    code, out, error = without("plots", CLI, tmp_path, "evaluate", "run", "--baselines", "none")
+    assert code == 0, error
+    assert "no figures" in out
+    refused(without("plots", CLI, tmp_path, "plot", "run"), "matplotlib is not installed", "'probact[plots]'")
+    assert without("plots", CLI, tmp_path, "halt-stats", "run")[0] == 0
