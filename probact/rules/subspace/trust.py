@@ -69,7 +69,7 @@ class Trust(NamedTuple):
         is_new = returned & is_high
         risen = (loss > self.recent.max(-1).values) & (count > 1)
         pushed = torch.cat([self.recent[:, 1:], loss.unsqueeze(-1)], 1)
-        recent = torch.where(begins.unsqueeze(-1), loss.unsqueeze(-1), pushed)
+        recent = torch.where(risen.unsqueeze(-1), self.recent, pushed)
         astray = risen if backtrack else is_high & self.is_high & ~is_new
         shorter = torch.maximum(SHRINK * self.radius, torch.minimum(self.radius, LEAST_LENGTHS * size))
         radius = torch.where(returned & ~is_high, shorter, self.radius)
@@ -82,7 +82,7 @@ class Trust(NamedTuple):
             first=torch.where(begins, loss, first),
             best=torch.where(is_best, loss, self.best),
             last=loss,
-            recent=torch.where(risen.unsqueeze(-1), self.recent, recent),
+            recent=torch.where((begins | is_new).unsqueeze(-1), loss.unsqueeze(-1), recent),
             num_seen=count,
             is_best=is_best,
             risen=risen & (count > 2),
