@@ -137,7 +137,8 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     is_new = is_high & finite & (guard.rise > 0) & no_step_did_it
     is_lost = is_high & ~is_new & ((guard.rise > 0) | ~finite)
     mean, noise = torch.where(is_high, guard.mean, mean), torch.where(is_high, guard.noise, noise)
-    mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, torch.maximum(noise, rise / TOLERANCE), noise)
+    wider = torch.maximum(noise / SHRINK, FIRST_NOISE * loss.abs())
+    mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, wider, noise)
     score = torch.maximum(loss, mean)
     better = first | is_new | (score < guard.best)
     best = torch.where(better, score, guard.best)

@@ -64,15 +64,15 @@ class Trust(NamedTuple):
         begins = self.num_seen == 0
         count = self.num_seen + 1
         size = torch.where(size > 0, size, self.to_best.shape[1] ** 0.5)
-        returned = (self.back > 0) & (not backtrack)
+        returned = (self.back > 0) & (self.to_best.norm(dim=-1) <= LEAST_LENGTHS * size)
         is_high = (loss > self.first + LOST_SHARE * self.first.abs()) & ~begins
         is_new = returned & is_high
         risen = (loss > self.recent.max(-1).values) & (count > 1)
         pushed = torch.cat([self.recent[:, 1:], loss.unsqueeze(-1)], 1)
         recent = torch.where(risen.unsqueeze(-1), self.recent, pushed)
-        astray = risen if backtrack else is_high & self.is_high & ~is_new
+        astray = (risen if backtrack else is_high & self.is_high) & ~is_new
         shorter = torch.maximum(SHRINK * self.radius, torch.minimum(self.radius, LEAST_LENGTHS * size))
-        radius = torch.where(returned & ~is_high, shorter, self.radius)
+        radius = torch.where(returned & ~is_high & (not backtrack), shorter, self.radius)
         first = torch.where(returned, torch.maximum(loss, self.first), self.first)
         is_best = (loss < self.best) | is_new
         return Trust(
