@@ -43,6 +43,8 @@ class Guard(NamedTuple):
     num_seen: Tensor
     rise: Tensor
     was_lost: Tensor
+    last: Tensor
+    change: Tensor
 
 
 class Safeguarded(UpdateRule):
@@ -85,7 +87,7 @@ class Safeguarded(UpdateRule):
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))
-        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0)
+        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0, zero, zero)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
@@ -126,10 +128,10 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     first = guard.num_seen == 0
     count = guard.num_seen + 1
     finite = finite & (loss < STAND_IN_LOSS)
-    change = torch.where(first, 0.0, loss - guard.mean)
-    deviation = torch.minimum(change, 2 * guard.noise).abs()
-    noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(deviation, NOISE_WEIGHT))
-    mean = torch.where(first, loss, guard.mean + change * (1 / count).clamp_min(MEAN_WEIGHT))
+    change = torch.where(first | guard.was_lost | ~finite, 0.0, loss - guard.last)
+    turn = torch.where(change * guard.change < 0, torch.minimum(change.abs(), guard.change.abs()), 0.0)
+    noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(turn, NOISE_WEIGHT))
+    mean = torch.where(first, loss, guard.mean + (loss - guard.mean) * (1 / count).clamp_min(MEAN_WEIGHT))
     rise = torch.where(finite, loss - guard.best, math.inf)
     judged = torch.where(guard.was_lost, loss, torch.minimum(loss, mean))
     is_high = ~first & (judged > guard.best + TOLERANCE * noise) | ~finite
@@ -157,5 +159,7 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
         num_seen=count,
         rise=torch.where(is_high & ~is_new, rise, 0.0),
         was_lost=is_lost,
+        last=torch.where(finite, loss, guard.last),
+        change=change,
     )
     return taken_in, is_lost
