@@ -12,7 +12,7 @@ from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
 from probact.support.trees import Params, State, map_params, map_state, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
-"""Weight of the newest loss in its running mean, and of the newest deviation in the noise."""
+"""Weight of the newest loss in its running mean, and of the newest turn in the noise."""
 FIRST_NOISE = 0.05
 """The noise to begin with, as a share of the first loss."""
 TOLERANCE = 4.0
@@ -31,6 +31,7 @@ class Guard(NamedTuple):
     :ivar mean, noise, shortening, num_seen: mean, noise, rho and t, each ``(L,)``.
     :ivar rise: how far above theta* the last loss was if it was high, else 0, ``(L,)``.
     :ivar was_lost: whether the last step led back, ``(L,)`` bool.
+    :ivar last, change: the last loss, and what it was above the one before, ``(L,)``.
     """
 
     state: State
@@ -52,21 +53,21 @@ class Safeguarded(UpdateRule):
 
     With f_t the loss at theta_t, u_t what the wrapped rule proposes there, and for each problem apart::
 
-        noise_t = noise + 0.02 (min(|f_t - mean|, 2 noise if f_t > mean) - noise)    from noise = 0.05 |f_0|;
-        mean_t = mean + max(1 / t, 0.1) (f_t - mean)           mean and noise are those of the step before
-        theta*, best = argmin, min of max(f, mean) over the steps 0..t
+        turn_t = min(|f_t - f_{t-1}|, |f_{t-1} - f_{t-2}|) if one is a rise and the other a fall, else 0
+        noise_t = noise + 0.02 (turn_t - noise) from noise = 0.05 |f_0|;  mean_t = mean + max(1 / t, 0.1) (f_t - mean)
+        theta*, best = argmin, min of f, or of the mean if that is higher, but by noise at most, over the steps 0..t
 
         f_t is high:  min(f_t, mean_t) > best + 4 noise_t;  mean_t, noise_t then stay as they were
         not high twice in a row:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
         else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- best;  noise <- calm <- 0.9 calm, calm the noise at
                     theta*;  the wrapped rule starts afresh
         but if f_t, back at theta*, is high by more than half as much, or rho is 1e-9, then no step did it but noise or
-        another task:  theta* = theta_t, best <- mean <- f_t;  noise <- max(noise, (f_t - best) / 4);  rho <- 1
+        another task:  theta* = theta_t, best <- mean <- f_t;  noise <- max(2 noise, 0.05 |f_t|);  rho <- 1
 
-    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean
-    must agree, and twice, so that neither a lucky minibatch makes a best iterate nor unlucky ones a loss.  No rise
-    outruns the tolerance, as rises let the noise grow by 2 % a step at most.  An update that is not finite counts as
-    lost at once, and so does, in ``walk.advance``, a loss or gradient.
+    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean must
+    agree, and twice, so that unlucky minibatches are no loss; lucky ones are the best by what noise allows at most.
+    Neither a descent nor a climb, however steep, widens the tolerance, as only turns do.  An update that is not finite
+    counts as lost at once, and so does, in ``walk.advance``, a loss or gradient.
 
     The best is a bound on what has been looked at.  The iterate after the last look has not been.  While the noise is
     still large, the loss may be above the best by 4 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
@@ -141,7 +142,7 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     mean, noise = torch.where(is_high, guard.mean, mean), torch.where(is_high, guard.noise, noise)
     wider = torch.maximum(noise / SHRINK, FIRST_NOISE * loss.abs())
     mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, wider, noise)
-    score = torch.maximum(loss, mean)
+    score = loss + torch.minimum((mean - loss).clamp_min(0), noise)
     better = first | is_new | (score < guard.best)
     best = torch.where(better, score, guard.best)
     best_params = map_params(
