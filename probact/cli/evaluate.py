@@ -126,8 +126,7 @@ def evaluate(
     click.echo(f"family {experiment.family}{options}, test problems of seed {seed}\n")
     best = best_stops(result)
     _show(result, best, folder)
-    worn = [one for one in best if one.trained]
-    if worn and len(sources) == 1 and (base / "experiment.json").exists():
+    if len(sources) == 1 and (base / "experiment.json").exists() and (worn := [one for one in best if one.trained]):
         click.echo(f"next: {_export(sources[0], worn[0])}")
 
 

@@ -54,8 +54,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
     :param params: as for any ``torch.optim.Optimizer``.
     :param rule: any ``UpdateRule``; it sees the parameters under the names "0", "1", ... of their places.
     :param posterior: a halting posterior trained with the rule, of a kind that can be followed online.
-    :param stop: when to stop: a stop rule, its ``NAME`` or ``NAME=THRESHOLD``, None for never, or "own": with a
-        posterior, ``Hazard`` at ``HAZARD_SHARE`` of its 1 - nu, else never.
+    :param stop: when to stop: a stop rule or what has its methods, ``NAME`` or ``NAME=THRESHOLD``, None for
+        never, or "own": with a posterior, ``Hazard`` at ``HAZARD_SHARE`` of its 1 - nu, else never.
     :param safeguard: let the rule wear ``Safeguarded``.
     :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
     :param patience_for_nan: after so many looks in a row at a loss or gradient that is not finite ``step`` raises;

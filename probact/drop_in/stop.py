@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from numbers import Real
+from typing import Any
+
+from torch import Tensor
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.stopping import rules  # noqa: F401 - registers them
-from probact.stopping.base import STOP_RULES, StopRule
+from probact.stopping.base import STOP_RULES, Known, StopRule
 from probact.stopping.rules import Hazard, Patience
 
 OWN = "own"
@@ -30,6 +33,8 @@ def asked_for(stop: Asked, posterior: HaltingPosterior | None) -> StopRule | Non
     if stop == OWN:
         return None if posterior is None else Hazard(HAZARD_SHARE * (1 - posterior.nu))
     rule = _named(stop) if isinstance(stop, str) else stop
+    if not isinstance(rule, StopRule) and callable(getattr(rule, "score", None)) and hasattr(rule, "threshold"):
+        rule = _Own(rule)
     if not isinstance(rule, StopRule) or not isinstance(rule.threshold, Real) or math.isnan(rule.threshold):
         raise ValueError(
             f"stop: expected a stop rule such as Budget(100), NAME or NAME=THRESHOLD with NAME one of "
@@ -49,3 +54,24 @@ def _named(text: str) -> StopRule | None:
 
 def _said(stop: object) -> str:
     return f"{type(stop).__name__}({stop.threshold!r})" if isinstance(stop, StopRule) else repr(stop)
+
+
+class _Own(StopRule):
+    """What has ``score`` and ``threshold`` and perhaps ``init`` (``start`` in 0.1.0) but is no ``StopRule``."""
+
+    def __init__(self, own: Any) -> None:
+        super().__init__(own.threshold)
+        self.own = own
+        self.name = getattr(own, "name", type(own).__name__)  # type: ignore[misc]
+        self.needs_posterior = getattr(own, "needs_posterior", False)  # type: ignore[misc]
+
+    def init(self, like: Tensor) -> Any:
+        begin = getattr(self.own, "init", None) or getattr(self.own, "start", None)
+        return begin(like) if begin else ()
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        score, memory = self.own.score(known, memory)
+        return score, memory
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "threshold": self.threshold}

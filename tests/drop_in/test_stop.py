@@ -122,6 +122,35 @@ def test_what_is_no_rule() -> None:
             LearnedOptimizer([weight], wrong)  # type: ignore[arg-type]
 
 
+class Third:
+    """No ``StopRule``, but has what one has."""
+
+    threshold = 3.0
+
+    def score(self, known: Any, memory: Any) -> Any:
+        return torch.full_like(known.loss, known.step), memory
+
+
+class ThirdCounted(Third):
+    """Counts by itself; ``start`` as it was called in 0.1.0."""
+
+    def start(self, like: Any) -> Any:
+        return torch.zeros_like(like)
+
+    def score(self, known: Any, memory: Any) -> Any:
+        return memory + 1, memory + 1
+
+
+@pytest.mark.parametrize("own", [Third(), ThirdCounted()])
+def test_a_stop_that_is_like_a_stop_rule(own: Any) -> None:
+    loop = Regression(stop=own)
+    loop.run(3)
+    assert not loop.optimizer.should_stop()
+    loop.run(1)
+    assert loop.optimizer.should_stop()
+    assert "standing" in loop.optimizer.state_dict()["param_groups"][0]
+
+
 @pytest.mark.parametrize("name", ["subspace-mlp", "subspace-regression"])
 def test_the_stop_of_a_shipped_one_knows_no_units(name: str) -> None:
     def stopped_at(unit: float) -> int:
