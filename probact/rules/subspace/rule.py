@@ -143,10 +143,10 @@ class Subspace(UpdateRule):
 
 
 def _unit(loss: Tensor, grad: Tensor) -> Tensor:
-    """The larger of ``loss (L,)`` and ``grad (L, d)`` where products would overflow or come near ``SMALL``, else 1."""
+    """The power of 2 at ``loss (L,)`` or ``grad (L, d)`` where products overflow or come near ``SMALL``, else 1."""
     largest = torch.maximum(loss.abs(), grad.abs().amax(-1))
     in_range = (largest == 0) | ((largest > SMALL**0.25) & (largest < SMALL**-0.25))
-    return torch.where(in_range, 1.0, largest)
+    return torch.where(in_range, 1.0, torch.exp2(torch.frexp(largest).exponent.to(loss.dtype)))
 
 
 def _scale_free(gram: Tensor, length: Tensor, unit: Tensor) -> Tensor:
