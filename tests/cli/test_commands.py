@@ -230,7 +230,7 @@ def test_help(command: list[str], run: Any) -> None:
         (["--gradient", "es"], ["'es'", "backprop", "pes"]),
         (["--gradient", "pes", "--rule", "sgd"], ["pes", "weights", "sgd"]),
         (["--pes-sigma", "0"], ["--pes-sigma", "> 0"]),
-        (["--imitate", "lstm"], ["imitate", "hand-designed", "lstm"]),
+        (["--imitate", "lstm"], ["--imitate", "expected one of sgd, momentum", "got 'lstm'"]),
         (["--lr", "-1"], ["--lr", "> 0"]),
         (["--meta-steps", "-1"], ["--meta-steps", ">= 0"]),
         (["--rule", "sgd", "--halting", "none"], ["nothing to train"]),
@@ -257,7 +257,7 @@ def test_bad_folders(elsewhere: Path, run: Any) -> None:
     refused(run("halt-stats", "nowhere"), "nowhere", "no run there")
     refused(run("plot", "nowhere"), "no run there")
     refused(run("fit", "--resume", "nowhere"), "no run there")
-    refused(run("fit", "--resume", "nowhere", "--lr", "1"), "drop lr")
+    refused(run("fit", "--resume", "nowhere", "--lr", "1"), "drop --lr")
     (elsewhere / "file").write_text("")
     refused(run("fit", *ARGUMENTS, "--out", "file/run"), "file/run", "Not a directory")
     refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
@@ -304,7 +304,7 @@ def test_evaluate_on_another_family(elsewhere: Path, run: Any) -> None:
     latest = Path((elsewhere / "runs" / "latest").read_text().strip())
     code, out, err = run("evaluate", str(latest), "--baselines", "none", *shifted)
     assert code == 0, err
-    assert "family quadratic (dim 3)" in out
+    assert "family quadratic, dim 3, test problems of seed" in out
     assert "hazard" not in out  # 'truncated' cannot be followed online
     assert (latest / "evaluation-quadratic-dim=3").is_dir()
     code, out, err = run(
