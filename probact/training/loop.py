@@ -41,16 +41,20 @@ def train(
 def begin(chain: Chain) -> None:
     """Write the checkpoint from before the first meta-step, so that there is one however early a kill comes."""
     with held(chain.lock):
-        training = MetaTraining(chain.experiment)
-        restore(chain, training)
+        _begun(chain, Ranks())
+
+
+def _begun(chain: Chain, ranks: Ranks) -> MetaTraining:
+    training = MetaTraining(chain.experiment, ranks)
+    restore(chain, training)
+    if not chain.checkpoint.exists():
         chain.save(training.state_dict())
+    return training
 
 
 def _train(chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool], ranks: Ranks) -> bool:
-    training = MetaTraining(chain.experiment, ranks)
-    restore(chain, training)
-    chain.save(training.state_dict())
-    last_save = time.monotonic()
+    training = _begun(chain, ranks)
+    begun_at, last_save = training.step, time.monotonic()
     try:
         if not ranks.alone:
             order = {"experiment": chain.experiment.to_json(), "state": training.state_dict()}
@@ -69,7 +73,8 @@ def _train(chain: Chain, on_record: Callable[[Record], None], should_stop: Calla
     except ProcessLostError:
         chain.save(training.state_dict())
         raise
-    chain.save(training.state_dict())
+    if training.step > begun_at:  # a finished training stays as it is
+        chain.save(training.state_dict())
     return True
 
 

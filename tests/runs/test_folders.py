@@ -88,6 +88,14 @@ def test_a_lost_checkpoint_is_made_again_by_the_advice(seeds: list[int], elsewhe
     refused(run("halt-stats", "a run"), "no checkpoint.pt", "fit --resume 'a run'")
 
 
+def test_a_finished_run_stays_as_it_is_when_it_is_resumed(elsewhere: Path, run: Any) -> None:
+    made = Run.create(Path("a run"), tiny(meta_steps=2), [0])
+    train(made.chains[0], lambda record: None, lambda: False)
+    before = made.chains[0].checkpoint.read_bytes()
+    assert run("fit", "--resume", "a run")[0] == 0
+    assert made.chains[0].checkpoint.read_bytes() == before
+
+
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run."""
