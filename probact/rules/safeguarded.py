@@ -142,7 +142,7 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     mean, noise = torch.where(is_high, guard.mean, mean), torch.where(is_high, guard.noise, noise)
     wider = torch.maximum(noise / SHRINK, FIRST_NOISE * loss.abs())
     mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, wider, noise)
-    score = loss + torch.minimum((mean - loss).clamp_min(0), noise)
+    score = loss + torch.minimum((mean - loss).clamp_min(0), TOLERANCE * noise)
     better = first | is_new | (score < guard.best)
     best = torch.where(better, score, guard.best)
     best_params = map_params(

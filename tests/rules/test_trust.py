@@ -13,12 +13,15 @@ from torch import Tensor
 from probact.rules.base import RULES
 from probact.rules.subspace import trust
 from probact.rules.subspace.memory import PATHS, DirectionMemory
-from probact.rules.subspace.trust import FIRST_LENGTHS, LEAST_LENGTHS, LONGEST, RECENT, SHRINK
+from probact.rules.subspace.trust import LEAST_LENGTHS, LENGTHS, LONGEST, RECENT, SHRINK
 from probact.rules.subspace.whitening import whiten
 from probact.unrolling.rollout import unroll
 from tests.helpers.checks import problems
 
 pytestmark = pytest.mark.usefixtures("double")
+
+FIRST_SHARE = RULES["subspace"]().first_share
+LENGTH = 2.0  # of torch.ones(4)
 
 
 def after(losses: list[float], step: float = 1.0, backtrack: float = 0.0) -> trust.Trust:
@@ -30,12 +33,15 @@ def after(losses: list[float], step: float = 1.0, backtrack: float = 0.0) -> tru
     return look(seen, losses[-1], backtrack)
 
 
-def look(seen: trust.Trust, loss: float, backtrack: float = 0.0, size: float = 1.0) -> trust.Trust:
-    return seen.take_in(torch.tensor([loss]), torch.tensor([size]), backtrack)
+def look(
+    seen: trust.Trust, loss: float, backtrack: float = 0.0, size: float = 1.0, slope: float = 10.0
+) -> trust.Trust:
+    """With a loss taken in whose gradient is ``slope`` in each coordinate."""
+    return seen.take_in(torch.tensor([loss]), torch.full((1, 3), slope), torch.tensor([size]), 1.0, backtrack)
 
 
-def guarded(seen: trust.Trust, step: Tensor, num_tensors: int = 1, first_share: float = 1.0) -> Tensor:
-    return seen.guard(step, num_tensors, first_share)
+def guarded(seen: trust.Trust, step: Tensor, num_tensors: int = 1) -> Tensor:
+    return seen.guard(step, num_tensors)
 
 
 def follow(losses: Callable[[int, Tensor], float], num: int, backtrack: float = 0.0) -> tuple[trust.Trust, Tensor]:
@@ -50,7 +56,7 @@ def follow(losses: Callable[[int, Tensor], float], num: int, backtrack: float = 
 
 
 def test_from_a_lost_problem_it_goes_back_to_the_best_iterate_and_on_by_shorter_steps() -> None:
-    seen = after([10.0, 5.0, 7.0, 12.5])
+    seen = after([10.0, 5.0, 12.5, 12.5])
     torch.testing.assert_close(guarded(seen, torch.ones(1, 3)), torch.tensor([[-2.0, 0.0, 0.0]]))  # theta_1 was best
     there = look(seen.moved(guarded(seen, torch.ones(1, 3))), 5.0)
     torch.testing.assert_close(there.radius, torch.tensor([SHRINK]))
@@ -69,6 +75,22 @@ def test_with_exact_gradients_it_backtracks_from_a_loss_that_has_risen() -> None
     torch.testing.assert_close(guarded(seen, torch.ones(1, 3)), torch.tensor([[-0.75, 0.0, 0.0]]))
     again = look(seen.moved(guarded(seen, torch.ones(1, 3))), 10.2, 0.75)
     torch.testing.assert_close(guarded(again, torch.ones(1, 3)), torch.tensor([[-0.75 * 0.25, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize(("slope", "goes_on"), [(10.0, False), (0.01, True)])
+def test_with_exact_gradients_it_goes_on_where_no_gradient_explains_the_loss(slope: float, goes_on: bool) -> None:
+    """On the way back, 0.25 from the best iterate, the loss is 1.2 above it: by a slope of 10, or by noise."""
+    seen = after([10.0, 9.0, 10.5], backtrack=0.75)
+    again = look(seen.moved(guarded(seen, torch.ones(1, 3))), 10.2, 0.75, slope=slope)
+    assert bool(again.back == 0) is goes_on
+    assert bool(again.is_best) is goes_on
+
+
+def test_the_first_step_of_several_tensors_is_shorter() -> None:
+    seen = look(trust.init(torch.zeros(1, 3)), 10.0, size=4.0)
+    far = torch.full((1, 3), 1e9)
+    torch.testing.assert_close(guarded(seen, far, num_tensors=2).norm(), torch.tensor(LENGTHS * 4.0))
+    torch.testing.assert_close(guarded(seen, far).norm(), torch.tensor(LONGEST * 4.0))
 
 
 def test_a_loss_has_risen_if_it_is_above_all_recent_ones() -> None:
@@ -121,12 +143,12 @@ def test_losses_of_a_single_example_do_not_stop_it(noise: torch.distributions.Di
 
 @pytest.mark.parametrize("constant", [100.0, -1000.0, 1e6])
 def test_a_constant_does_not_lengthen_the_first_step(constant: float) -> None:
-    assert first_step(torch.ones(2, 4), constant) <= FIRST_LENGTHS * 2
+    assert 0 < first_step(torch.ones(2, 4), constant) <= LONGEST * FIRST_SHARE * LENGTH
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e-6, 1e-9])
 def test_clipped_gradients_do_not_lengthen_the_first_step(scale: float) -> None:
-    assert first_step(torch.ones(2, 4), 10.0, scale) <= FIRST_LENGTHS * 2
+    assert 0 < first_step(torch.ones(2, 4), 10.0, scale) <= LONGEST * FIRST_SHARE * LENGTH
 
 
 @pytest.mark.parametrize("theta", [torch.zeros(2, 4), torch.full((2, 4), 1e-3), torch.full((2, 4), 50.0)])

@@ -38,7 +38,7 @@ def take_in(
     split = [shape.numel() for shape in shapes]
     step, last = memory.update, memory.basis[:, 0]
     products = Products.of(step, grad, last, split)
-    now = memory.trust.take_in(loss, flat.norm(dim=-1), first_share, backtrack)
+    now = memory.trust.take_in(loss, grad, flat.norm(dim=-1), first_share, backtrack)
     curvature = memory.curvature.add(step, grad - last) if memory.curvature.steps.shape[1] else memory.curvature
     square = memory.square.lerp(grad.square(), 1 - _BETA2)
     taken_in = memory._replace(

@@ -16,6 +16,8 @@ LENGTHS = 0.5
 """The longest step allowed of several tensors, in lengths of theta."""
 LEAST_LENGTHS = 1e-4
 """The shortest step that harm leaves, and the first where the loss is 0, in lengths of theta."""
+EXPLAINED = 4.0
+"""A loss near the best iterate is above it by less than so many times what the gradient says, or its gradient is noisy."""
 RECENT = 3
 """A loss has risen if it is above the last so many that had not (Grippo, Lampariello and Lucidi 1986)."""
 LOST_SHARE = 0.2
@@ -50,13 +52,15 @@ class Trust(NamedTuple):
     is_high: Tensor
     back: Tensor
 
-    def take_in(self, loss: Tensor, size: Tensor, first_share: float, backtrack: float) -> Trust:
-        """With ``loss (L,)`` at theta of length ``size (L,)`` taken in.
+    def take_in(self, loss: Tensor, grad: Tensor, size: Tensor, first_share: float, backtrack: float) -> Trust:
+        """With ``loss (L,)`` and ``grad (L, d)`` at theta of length ``size (L,)`` taken in.
 
         The second loss has not risen: the first step may overshoot to learn the curvature, which then leads back.
 
         A problem is lost if its loss is high twice in a row.  Back at the best iterate it turns out why: if the loss is
-        high there too, the steps did not do it but noise or another task, and it goes on from there.
+        high there too, the steps did not do it but noise or another task, and it goes on from there.  So it does, with
+        ``backtrack``, where a loss on the way back is above the best by more than its gradient explains: a convex f has
+        f(theta) - f(theta*) <= <g, theta - theta*>.
 
         :param backtrack: how much of the way back to go from any loss that has risen, for exact gradients; 0 to go back
             from where the problem is lost only, as noise makes losses rise.
@@ -66,7 +70,8 @@ class Trust(NamedTuple):
         size = torch.where(size > 0, size, self.to_best.shape[1] ** 0.5)
         returned = (self.back > 0) & (self.to_best.norm(dim=-1) <= LEAST_LENGTHS * size)
         is_high = (loss > self.first + LOST_SHARE * self.first.abs()) & ~begins
-        is_new = returned & is_high
+        explained = EXPLAINED * (grad * self.to_best).sum(-1).abs()
+        is_new = returned & is_high | (self.back > 0) & (backtrack > 0) & (loss > self.best + explained)
         risen = (loss > self.recent.max(-1).values) & (count > 1)
         pushed = torch.cat([self.recent[:, 1:], loss.unsqueeze(-1)], 1)
         recent = torch.where(risen.unsqueeze(-1), self.recent, pushed)
