@@ -27,7 +27,7 @@ class Guard(NamedTuple):
     """What the safeguard remembers beside the wrapped rule's ``state``; all but ``best_params`` without graph.
 
     :ivar best_params: theta*, name -> ``(L, *shape)``.
-    :ivar best, calm: the score of theta*, and the noise there, each ``(L,)``.
+    :ivar best, level, calm: score, level and noise at theta*, each ``(L,)``.
     :ivar mean, noise, shortening, num_seen: mean, noise, rho and t, each ``(L,)``.
     :ivar rise: how far above theta* the last loss was if it was high, else 0, ``(L,)``.
     :ivar was_lost: whether the last step led back, ``(L,)`` bool.
@@ -37,6 +37,7 @@ class Guard(NamedTuple):
     state: State
     best_params: Params
     best: Tensor
+    level: Tensor
     calm: Tensor
     mean: Tensor
     noise: Tensor
@@ -55,22 +56,23 @@ class Safeguarded(UpdateRule):
 
         turn_t = min(|f_t - f_{t-1}|, |f_{t-1} - f_{t-2}|) if one is a rise and the other a fall, else 0
         noise_t = noise + 0.02 (turn_t - noise) from noise = 0.05 |f_0|;  mean_t = mean + max(1 / t, 0.1) (f_t - mean)
-        theta*, best = argmin, min of f, or of the mean if that is higher, but by noise at most, over the steps 0..t
+        theta* = argmin of f, or of the mean if that is higher, but by noise at most, over the steps 0..t
+        level  = likewise at theta*, by 4 noise at most
 
-        f_t is high:  min(f_t, mean_t) > best + 4 noise_t;  mean_t, noise_t then stay as they were
+        f_t is high:  min(f_t, mean_t) > level + 4 noise_t;  mean_t, noise_t then stay as they were
         not high twice in a row:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
-        else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- best;  noise <- calm <- 0.9 calm, calm the noise at
+        else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- level;  noise <- calm <- 0.9 calm, calm the noise at
                     theta*;  the wrapped rule starts afresh
         but if f_t, back at theta*, is high by more than half as much, or rho is 1e-9, then no step did it but noise or
-        another task:  theta* = theta_t, best <- mean <- f_t;  noise <- max(2 noise, 0.05 |f_t|);  rho <- 1
+        another task:  theta* = theta_t, level <- mean <- f_t;  noise <- max(2 noise, 0.05 |f_t|);  rho <- 1
 
     The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean must
     agree, and twice, so that unlucky minibatches are no loss; lucky ones are the best by what noise allows at most.
     Neither a descent nor a climb, however steep, widens the tolerance, as only turns do.  An update that is not finite
     counts as lost at once, and so does, in ``walk.advance``, a loss or gradient.
 
-    The best is a bound on what has been looked at.  The iterate after the last look has not been.  While the noise is
-    still large, the loss may be above the best by 4 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
+    theta* bounds what has been looked at.  The iterate after the last look has not been.  While the noise is still
+    large, the loss may be above that at theta* by 8 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
     takes two steps.
     """
 
@@ -88,7 +90,7 @@ class Safeguarded(UpdateRule):
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))
-        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0, zero, zero)
+        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0, zero, zero)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
@@ -133,18 +135,19 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     turn = torch.where(change * guard.change < 0, torch.minimum(change.abs(), guard.change.abs()), 0.0)
     noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(turn, NOISE_WEIGHT))
     mean = torch.where(first, loss, guard.mean + (loss - guard.mean) * (1 / count).clamp_min(MEAN_WEIGHT))
-    rise = torch.where(finite, loss - guard.best, math.inf)
+    rise = torch.where(finite, loss - guard.level, math.inf)
     judged = torch.where(guard.was_lost, loss, torch.minimum(loss, mean))
-    is_high = ~first & (judged > guard.best + TOLERANCE * noise) | ~finite
+    is_high = ~first & (judged > guard.level + TOLERANCE * noise) | ~finite
     no_step_did_it = (guard.was_lost & (rise > 0.5 * guard.rise)) | (guard.shortening <= LEAST_SHORTENING)
     is_new = is_high & finite & (guard.rise > 0) & no_step_did_it
     is_lost = is_high & ~is_new & ((guard.rise > 0) | ~finite)
     mean, noise = torch.where(is_high, guard.mean, mean), torch.where(is_high, guard.noise, noise)
     wider = torch.maximum(noise / SHRINK, FIRST_NOISE * loss.abs())
     mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, wider, noise)
-    score = loss + torch.minimum((mean - loss).clamp_min(0), TOLERANCE * noise)
+    luck = (mean - loss).clamp_min(0)
+    score = loss + torch.minimum(luck, noise)
     better = first | is_new | (score < guard.best)
-    best = torch.where(better, score, guard.best)
+    level = torch.where(better, loss + torch.minimum(luck, TOLERANCE * noise), guard.level)
     best_params = map_params(
         lambda now, before: torch.where(per_problem(better, now), now, before), params, guard.best_params
     )
@@ -152,9 +155,10 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     calm = torch.where(is_lost, CALM * calm, calm)
     taken_in = guard._replace(
         best_params=best_params,
-        best=best,
+        best=torch.where(better, score, guard.best),
+        level=level,
         calm=calm,
-        mean=torch.where(is_lost, best, mean),
+        mean=torch.where(is_lost, level, mean),
         noise=torch.where(is_lost, calm, noise),
         shortening=torch.where(is_new, 1.0, guard.shortening),
         num_seen=count,

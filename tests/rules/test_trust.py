@@ -56,8 +56,8 @@ def follow(losses: Callable[[int, Tensor], float], num: int, backtrack: float = 
 
 
 def test_from_a_lost_problem_it_goes_back_to_the_best_iterate_and_on_by_shorter_steps() -> None:
-    seen = after([10.0, 5.0, 12.5, 12.5])
-    torch.testing.assert_close(guarded(seen, torch.ones(1, 3)), torch.tensor([[-2.0, 0.0, 0.0]]))  # theta_1 was best
+    seen = after([10.0, 5.0, 8.0, 12.5, 12.5])
+    torch.testing.assert_close(guarded(seen, torch.ones(1, 3)), torch.tensor([[-3.0, 0.0, 0.0]]))  # theta_1 was best
     there = look(seen.moved(guarded(seen, torch.ones(1, 3))), 5.0)
     torch.testing.assert_close(there.radius, torch.tensor([SHRINK]))
     far = 1e6 * torch.ones(1, 3)
@@ -163,6 +163,12 @@ def first_step(theta: Tensor, loss: float, scale: float = 1.0) -> float:
     with torch.no_grad():
         update = rule.step(grads, rule.init(params), params, torch.full((2,), loss)).update["theta"]
     return float(update.norm(dim=1).max())
+
+
+@pytest.mark.parametrize("constant", [0.0, 100.0, -1000.0])
+def test_a_constant_does_not_hide_that_a_problem_is_lost(constant: float) -> None:
+    seen = after([loss + constant for loss in (10.0, 5.0, 8.0, 21.0, 21.0)])
+    assert bool(seen.back == 1)
 
 
 def test_backtracking_makes_lbfgs_safe_where_it_is_not() -> None:

@@ -20,8 +20,8 @@ EXPLAINED = 4.0
 """A loss near the best iterate is above it by less than so many times what the gradient says, or its gradient is noisy."""
 RECENT = 3
 """A loss has risen if it is above the last so many that had not (Grippo, Lampariello and Lucidi 1986)."""
-LOST_SHARE = 0.2
-"""A loss is high if it is above the first by more than this share of it."""
+LOST_SHARE, LOST_FALLS = 0.2, 2.0
+"""A loss is high if it is above the first by more than this share of it, or by so many times the fall to the best."""
 SHRINK = 0.1
 """What is left of the longest step where a problem was lost."""
 
@@ -69,7 +69,8 @@ class Trust(NamedTuple):
         count = self.num_seen + 1
         size = torch.where(size > 0, size, self.to_best.shape[1] ** 0.5)
         returned = (self.back > 0) & (self.to_best.norm(dim=-1) <= LEAST_LENGTHS * size)
-        is_high = (loss > self.first + LOST_SHARE * self.first.abs()) & ~begins
+        margin = torch.minimum(LOST_SHARE * self.first.abs(), LOST_FALLS * (self.first - self.best))
+        is_high = (loss > self.first + margin) & (count > RECENT)
         explained = EXPLAINED * (grad * self.to_best).sum(-1).abs()
         is_new = returned & is_high | (self.back > 0) & (backtrack > 0) & (loss > self.best + explained)
         risen = (loss > self.recent.max(-1).values) & (count > 1)
