@@ -28,7 +28,7 @@ class Cohort(NamedTuple):
         return cls(tuple(names), init(paced(rule, {}), theta)._replace(params={}))
 
     def back(self, rule: UpdateRule, loss: Tensor) -> Carry:
-        """The carry with its best parameters, from which the rule starts afresh, if ``loss (1,)`` is above that there."""
+        """The carry at its best parameters, where the rule starts afresh, if ``loss (1,)`` is above that there."""
         guard = self.carry.state
         if not isinstance(guard, Guard) or bool(loss <= guard.best):
             return self.carry

@@ -90,7 +90,9 @@ class Safeguarded(UpdateRule):
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))
-        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0, zero, zero)
+        return Guard(
+            self.rule.init(params), params, zero, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0, zero, zero
+        )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)

@@ -33,9 +33,7 @@ def after(losses: list[float], step: float = 1.0, backtrack: float = 0.0) -> tru
     return look(seen, losses[-1], backtrack)
 
 
-def look(
-    seen: trust.Trust, loss: float, backtrack: float = 0.0, size: float = 1.0, slope: float = 10.0
-) -> trust.Trust:
+def look(seen: trust.Trust, loss: float, backtrack: float = 0.0, size: float = 1.0, slope: float = 10.0) -> trust.Trust:
     """With a loss taken in whose gradient is ``slope`` in each coordinate."""
     return seen.take_in(torch.tensor([loss]), torch.full((1, 3), slope), torch.tensor([size]), 1.0, backtrack)
 

@@ -17,7 +17,7 @@ LENGTHS = 0.5
 LEAST_LENGTHS = 1e-4
 """The shortest step that harm leaves, and the first where the loss is 0, in lengths of theta."""
 EXPLAINED = 4.0
-"""A loss near the best iterate is above it by less than so many times what the gradient says, or its gradient is noisy."""
+"""Near the best iterate a loss is above it by less than so many times what the gradient says, if that has no noise."""
 RECENT = 3
 """A loss has risen if it is above the last so many that had not (Grippo, Lampariello and Lucidi 1986)."""
 LOST_SHARE, LOST_FALLS = 0.2, 2.0
