@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     metavar="NAME[=THRESHOLD[,OPTION=VALUE]]",
     help="The stop rule that the file's optimizer wears: hazard=0.03; hazard, with the threshold that is best on the "
     "run's tuning problems at its price of a step; or tuned, the best of all rules.  [default: none; such a file stops "
-    "after 100 steps without a new best loss]",
+    "after 100 steps without a gain to speak of]",
 )
 @data_directory_option
 @click.option("--card", is_flag=True, help="Write a card beside the file: how it was trained, and what it reaches.")

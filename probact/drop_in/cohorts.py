@@ -11,6 +11,7 @@ from torch import Tensor
 from probact.drop_in.paced import Pace, paced
 from probact.drop_in.parameters import read
 from probact.rules.base import UpdateRule
+from probact.rules.safeguarded import Guard
 from probact.support.trees import Params
 from probact.unrolling.walk import Carry, Proposed, Seen, advance, init, see
 
@@ -25,6 +26,14 @@ class Cohort(NamedTuple):
     def begin(cls, rule: UpdateRule, params: Mapping[str, Tensor], names: Sequence[str], like: Tensor) -> Cohort:
         theta = {name: read(params[name], like) for name in names}
         return cls(tuple(names), init(paced(rule, {}), theta)._replace(params={}))
+
+    def back(self, rule: UpdateRule, loss: Tensor) -> Carry:
+        """The carry at its best parameters, where the rule starts afresh, if ``loss (1,)`` is above that there."""
+        guard = self.carry.state
+        if not isinstance(guard, Guard) or bool(loss <= guard.best):
+            return self.carry
+        fresh = paced(rule, {}).init(guard.best_params)
+        return self.carry._replace(params=guard.best_params, state=guard._replace(state=fresh.state))
 
 
 def look(

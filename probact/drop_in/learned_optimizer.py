@@ -33,7 +33,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     ``step`` is what an unroll does, on one problem: it looks at theta_t (loss, gradient, the rule's next step), takes
     that in for q(t|x), and only then decides.  The step at which the stop rule fires makes no move: after the loop the
-    parameters are theta_t, the loss is the one there.  As in training, theta_0 is looked at but is no place to stop.
+    parameters are theta_t, the loss is the one there; but in the safeguard, where that loss is above the best by more
+    than noise, they are the best ones.  As in training, theta_0 is looked at but is no place to stop.
     The stop is advice: a loop that goes on is warned once, and optimizes on.
 
     Parameters may be of any shape, of several types (complex ones too) and on several devices.  The rule is worked out
@@ -180,7 +181,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 "should_stop() is true, or say stop=None, or freeze_when_stopped=True"
             )
         elif standing.steps and standing.decides(self.stop, seen):
-            return
+            standing.steps -= 1
+            ahead = {place: cohort.back(self.rule, loss) for place, cohort in enumerate(standing.cohorts)}
         for place, carry in ahead.items():
             for name in carry.params.keys() & grads.keys():
                 write(params[name], carry.params[name])

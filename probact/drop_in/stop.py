@@ -18,8 +18,8 @@ OWN = "own"
 """The file's own stop rule, or ``NO_NEWS``; of a posterior without a file, ``Hazard`` at ``HAZARD_SHARE``."""
 HAZARD_SHARE = 0.5
 """The hazard of q(t|x) reaches this share of the prior's, 1 - nu: a price in nats, those of the training."""
-NO_NEWS = Patience(100.0, epsilon=0.0)
-"""The stop of a file that has none: no new best loss for 100 steps.  It does not depend on the units of the loss."""
+NO_NEWS = Patience(100.0, epsilon=0.0, share=1e-4)
+"""The stop of a file that has none, free of the loss's units: for 100 steps no gain of 0.01 % of the fall so far."""
 Asked = StopRule | str | None
 
 

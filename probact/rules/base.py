@@ -13,6 +13,9 @@ from probact.support.trees import Params, State
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""
 
+STAND_IN_LOSS = 1e30
+"""What stands for a loss that is not finite, where a rule is to recover from it."""
+
 
 class Step(NamedTuple):
     """What one step returns: ``update`` (added to the parameters), the next ``state``, and ``features (L, F')``."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from probact.rules.base import Step, UpdateRule
+from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
 from probact.support.trees import Params, State, map_params, map_state, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
-"""Weight of the newest loss in its running mean, and of the newest deviation in the noise."""
+"""Weight of the newest loss in its running mean, and of the newest turn in the noise."""
 FIRST_NOISE = 0.05
 """The noise to begin with, as a share of the first loss."""
 TOLERANCE = 4.0
@@ -26,18 +27,26 @@ class Guard(NamedTuple):
     """What the safeguard remembers beside the wrapped rule's ``state``; all but ``best_params`` without graph.
 
     :ivar best_params: theta*, name -> ``(L, *shape)``.
-    :ivar best, calm: the score of theta*, and the noise there, each ``(L,)``.
+    :ivar best, level, calm: score, level and noise at theta*, each ``(L,)``.
     :ivar mean, noise, shortening, num_seen: mean, noise, rho and t, each ``(L,)``.
+    :ivar rise: how far above theta* the last loss was if it was high, else 0, ``(L,)``.
+    :ivar was_lost: whether the last step led back, ``(L,)`` bool.
+    :ivar last, change: the last loss, and what it was above the one before, ``(L,)``.
     """
 
     state: State
     best_params: Params
     best: Tensor
+    level: Tensor
     calm: Tensor
     mean: Tensor
     noise: Tensor
     shortening: Tensor
     num_seen: Tensor
+    rise: Tensor
+    was_lost: Tensor
+    last: Tensor
+    change: Tensor
 
 
 class Safeguarded(UpdateRule):
@@ -45,22 +54,25 @@ class Safeguarded(UpdateRule):
 
     With f_t the loss at theta_t, u_t what the wrapped rule proposes there, and for each problem apart::
 
-        noise_t = noise + 0.02 (min(|f_t - mean|, 2 noise if f_t > mean) - noise)    from noise = 0.05 |f_0|;
-        mean_t = mean + max(1 / t, 0.1) (f_t - mean)           mean and noise are those of the step before
-        theta*, best = argmin, min of max(f, mean) over the steps 0..t
+        turn_t = min(|f_t - f_{t-1}|, |f_{t-1} - f_{t-2}|) if one is a rise and the other a fall, else 0
+        noise_t = noise + 0.02 (turn_t - noise) from noise = 0.05 |f_0|;  mean_t = mean + max(1 / t, 0.1) (f_t - mean)
+        theta* = argmin of f, or of the mean if that is higher, but by noise at most, over the steps 0..t
+        level  = likewise at theta*, by 4 noise at most
 
-        min(f_t, mean_t) <= best + 4 noise_t:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
-        else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- best;  noise <- calm <- 0.9 calm, calm the noise at
+        f_t is high:  min(f_t, mean_t) > level + 4 noise_t;  mean_t, noise_t then stay as they were
+        not high twice in a row:  theta_{t+1} = theta_t + rho u_t;  rho <- min(1, 1.02 rho)
+        else lost:  theta_{t+1} = theta*;  rho <- rho / 2;  mean <- level;  noise <- calm <- 0.9 calm, calm the noise at
                     theta*;  the wrapped rule starts afresh
+        but if f_t, back at theta*, is high by more than half as much, or rho is 1e-9, then no step did it but noise or
+        another task:  theta* = theta_t, level <- mean <- f_t;  noise <- max(2 noise, 0.05 |f_t|);  rho <- 1
 
-    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean
-    must agree, so that neither a lucky minibatch makes a best iterate nor an unlucky one a loss.  Once a descent is
-    over, Gaussian noise leaves the tolerance in less than 1 % of 1,000-step runs; noise with heavy tails below does so
-    more often.  No rise outruns the tolerance, as rises let the noise grow by 2 % a step at most.  An update that is
-    not finite counts as lost, and so does, in ``walk.advance``, a loss or gradient.
+    The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean must
+    agree, and twice, so that unlucky minibatches are no loss; lucky ones are the best by what noise allows at most.
+    Neither a descent nor a climb, however steep, widens the tolerance, as only turns do.  An update that is not finite
+    counts as lost at once, and so does, in ``walk.advance``, a loss or gradient.
 
-    The best is a bound on what has been looked at.  The iterate after the last look has not been.  While the noise is
-    still large, the loss may be above the best by 4 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
+    theta* bounds what has been looked at.  The iterate after the last look has not been.  While the noise is still
+    large, the loss may be above that at theta* by 8 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it
     takes two steps.
     """
 
@@ -78,7 +90,9 @@ class Safeguarded(UpdateRule):
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))
-        return Guard(self.rule.init(params), params, zero, zero, zero, zero, zero + 1, zero)
+        return Guard(
+            self.rule.init(params), params, zero, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0, zero, zero
+        )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
@@ -118,19 +132,41 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     """The guard with the loss at ``params`` taken in, and which problems are lost, ``(L,)`` bool."""
     first = guard.num_seen == 0
     count = guard.num_seen + 1
-    change = torch.where(first, 0.0, loss - guard.mean)
-    deviation = torch.minimum(change, 2 * guard.noise).abs()
-    noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(deviation, NOISE_WEIGHT))
-    mean = torch.where(first, loss, guard.mean + change * (1 / count).clamp_min(MEAN_WEIGHT))
-    score = torch.maximum(loss, mean)
-    better = first | (score < guard.best)
-    best = torch.where(better, score, guard.best)
-    is_lost = (torch.minimum(loss, mean) > best + TOLERANCE * noise) | ~finite
+    finite = finite & (loss < STAND_IN_LOSS)
+    change = torch.where(first | guard.was_lost | ~finite, 0.0, loss - guard.last)
+    turn = torch.where(change * guard.change < 0, torch.minimum(change.abs(), guard.change.abs()), 0.0)
+    noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(turn, NOISE_WEIGHT))
+    mean = torch.where(first, loss, guard.mean + (loss - guard.mean) * (1 / count).clamp_min(MEAN_WEIGHT))
+    rise = torch.where(finite, loss - guard.level, math.inf)
+    judged = torch.where(guard.was_lost, loss, torch.minimum(loss, mean))
+    is_high = ~first & (judged > guard.level + TOLERANCE * noise) | ~finite
+    no_step_did_it = (guard.was_lost & (rise > 0.5 * guard.rise)) | (guard.shortening <= LEAST_SHORTENING)
+    is_new = is_high & finite & (guard.rise > 0) & no_step_did_it
+    is_lost = is_high & ~is_new & ((guard.rise > 0) | ~finite)
+    mean, noise = torch.where(is_high, guard.mean, mean), torch.where(is_high, guard.noise, noise)
+    wider = torch.maximum(noise / SHRINK, FIRST_NOISE * loss.abs())
+    mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, wider, noise)
+    luck = (mean - loss).clamp_min(0)
+    score = loss + torch.minimum(luck, noise)
+    better = first | is_new | (score < guard.best)
+    level = torch.where(better, loss + torch.minimum(luck, TOLERANCE * noise), guard.level)
     best_params = map_params(
         lambda now, before: torch.where(per_problem(better, now), now, before), params, guard.best_params
     )
     calm = torch.where(better, noise, guard.calm)
     calm = torch.where(is_lost, CALM * calm, calm)
-    mean, noise = torch.where(is_lost, best, mean), torch.where(is_lost, calm, noise)
-    taken_in = guard._replace(best_params=best_params, best=best, calm=calm, mean=mean, noise=noise, num_seen=count)
+    taken_in = guard._replace(
+        best_params=best_params,
+        best=torch.where(better, score, guard.best),
+        level=level,
+        calm=calm,
+        mean=torch.where(is_lost, level, mean),
+        noise=torch.where(is_lost, calm, noise),
+        shortening=torch.where(is_new, 1.0, guard.shortening),
+        num_seen=count,
+        rise=torch.where(is_high & ~is_new, rise, 0.0),
+        was_lost=is_lost,
+        last=torch.where(finite, loss, guard.last),
+        change=change,
+    )
     return taken_in, is_lost

@@ -40,30 +40,42 @@ class GradientNorm(StopRule):
 
 @STOP_RULES.register("patience")
 class Patience(StopRule):
-    """No improvement of the best loss by more than ``epsilon`` nats for so many steps (Prechelt 1998)."""
+    """No improvement of the best loss by more than ``epsilon`` for so many steps (Prechelt 1998).
+
+    :param epsilon: in nats.
+    :param share: further, as a share of the fall from the first loss to the best one, which has no units.
+    """
 
     default = 5.0
 
-    def __init__(self, threshold: float | None = None, epsilon: float = 0.05) -> None:
+    def __init__(self, threshold: float | None = None, epsilon: float = 0.05, share: float = 0.0) -> None:
         super().__init__(threshold)
         check_range(self.label, at_least=0, epsilon=epsilon)
-        self.epsilon = epsilon
+        check_range(self.label, at_least=0, below=1, share=share)
+        self.epsilon, self.share = epsilon, share
 
     @classmethod
     def candidates(cls) -> list[StopRule]:
         return [cls(epsilon=epsilon) for epsilon in (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)]
 
     def init(self, like: Tensor) -> Any:
-        return torch.full_like(like, math.inf), torch.zeros_like(like)
+        endless = torch.full_like(like, math.inf)
+        return endless, endless, torch.zeros_like(like)
 
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
-        best, waited = memory
-        improved = known.loss < best - self.epsilon
+        first, best, waited = memory
+        first = torch.where(first.isinf(), known.loss, first)
+        least = self.epsilon + self.share * (first - best).clamp_min(0)
+        improved = known.loss < best - least
         waited = torch.where(improved, 0.0, waited + 1)
-        return waited, (torch.where(improved, known.loss, best), waited)
+        return waited, (first, torch.where(improved, known.loss, best), waited)
 
     def describe(self) -> str:
-        return f"no gain > {self.epsilon:g} for {self.threshold:.0f} steps"
+        gain = " + ".join(
+            [f"{self.epsilon:g}"] * (self.epsilon > 0 or not self.share)
+            + [f"{self.share:.3g} of the fall"] * (self.share > 0)
+        )
+        return f"no gain > {gain} for {self.threshold:.0f} steps"
 
 
 @STOP_RULES.register("cumulative")

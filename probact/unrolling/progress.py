@@ -30,7 +30,8 @@ def measure(loss: Tensor, grads: Params, update: Params) -> Tensor:
     In this order: loss, <g, g>, the drop that the step promises, <-g, update>, and <update, update>.
     """
     with torch.no_grad():
-        return torch.stack([loss, _dot(grads, grads), -_dot(grads, update), _dot(update, update)])
+        signals = torch.stack([loss, _dot(grads, grads), -_dot(grads, update), _dot(update, update)])
+        return signals.clamp_max(torch.finfo(signals.dtype).max)
 
 
 class Progress(NamedTuple):

@@ -11,13 +11,10 @@ import torch
 from torch import Tensor
 
 from probact.problems.base import Optimizee, check_problems, value_and_grad
-from probact.rules.base import Step, UpdateRule
+from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
 from probact.support.refusals import said
 from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
 from probact.unrolling import progress as progress_features
-
-STAND_IN_LOSS = 1e30
-"""What stands for a loss that is not finite, where a rule is to recover from it."""
 
 
 class Carry(NamedTuple):

@@ -55,7 +55,12 @@ def test_what_cannot_be_read(text: str, message: str) -> None:
 
 
 def test_options_are_in_the_content() -> None:
-    assert Patience(4.0, epsilon=0.25).to_json() == {"name": "patience", "threshold": 4.0, "epsilon": 0.25}
+    assert Patience(4.0, epsilon=0.25).to_json() == {
+        "name": "patience",
+        "threshold": 4.0,
+        "epsilon": 0.25,
+        "share": 0.0,
+    }
     assert Stochastic(seed=3).to_json() == {"name": "stochastic", "threshold": 0.0, "seed": 3}
 
 

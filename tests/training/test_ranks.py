@@ -206,7 +206,7 @@ def test_when_rank_0_is_lost_another_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_when_torchrun_is_killed_no_rank_goes_on(number: int, tmp_path: Path) -> None:
     metrics = tmp_path / "run" / "metrics.jsonl"
     process = torchrun(tmp_path, *FIT, "--meta-steps", "100000", "--out", "run")
@@ -266,9 +266,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_equal_one_after_the_other(tmp_path: Path, one_thread: None) -> None:
     """Stopped and continued on the way; three chains, two at a time."""
-    run = Run.create(tmp_path / "run", tiny(meta_steps=100), [0, 1, 2])
+    run = Run.create(tmp_path / "run", tiny(meta_steps=30), [0, 1, 2])
     assert not train_side_by_side(run.chains, 2, silent, AskedOnce([chain.metrics for chain in run.chains[:2]]))
     assert not run.chains[2].metrics.exists()
     assert train_side_by_side(run.chains, 2, silent, [])

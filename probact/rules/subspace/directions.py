@@ -13,7 +13,7 @@ from probact.rules.lbfgs import Curvature
 from probact.rules.subspace import signals
 from probact.rules.subspace.memory import DECAYS, NUM_DIRECTIONS, NUM_GRADIENTS, PATHS, DirectionMemory
 from probact.rules.subspace.signals import Products, dots
-from probact.rules.subspace.trust import Trust
+from probact.rules.subspace.trust import LEAST_LENGTHS, Trust
 from probact.rules.subspace.whitening import whiten
 
 _MEANS = slice(1, 1 + len(DECAYS))
@@ -38,14 +38,14 @@ def take_in(
     split = [shape.numel() for shape in shapes]
     step, last = memory.update, memory.basis[:, 0]
     products = Products.of(step, grad, last, split)
-    now = memory.trust.take_in(loss, backtrack)
+    now = memory.trust.take_in(loss, grad, flat.norm(dim=-1), first_share, backtrack)
     curvature = memory.curvature.add(step, grad - last) if memory.curvature.steps.shape[1] else memory.curvature
     square = memory.square.lerp(grad.square(), 1 - _BETA2)
     taken_in = memory._replace(
         basis=_basis(memory, grad, square, curvature, now, shapes),
         square=square,
         curvature=curvature,
-        log_rate=_log_rate(memory.log_rate, products, loss, now.num_seen, first_share),
+        log_rate=_log_rate(memory.log_rate, products, loss, now, first_share),
         sizes=_sizes(flat, split),
         mean_loss=torch.where(now.num_seen == 1, loss, memory.mean_loss.lerp(loss, 0.1)),
         trust=now,
@@ -53,16 +53,19 @@ def take_in(
     return taken_in, signals.measure(memory, taken_in, products)
 
 
-def _log_rate(old: Tensor, products: Products, loss: Tensor, count: Tensor, first_share: float) -> Tensor:
-    """Log of the rate ``(L, M)`` after ``count (L,)`` losses: the Polyak step's share first, then Barzilai-Borwein's.
+def _log_rate(old: Tensor, products: Products, loss: Tensor, now: Trust, first_share: float) -> Tensor:
+    """Log of the rate ``(L, M)``: the Polyak step's share first, but for a loss near 0, then Barzilai-Borwein's.
 
     After the first step the measurement itself, later a step towards it of at most a factor of e^1.5.
     """
-    polyak = torch.log((loss.abs() + SMALL) / (products.whole_grad + SMALL)).unsqueeze(-1) + math.log(first_share)
+    least = LEAST_LENGTHS * now.size * products.whole_grad.sqrt()
+    polyak = torch.log((torch.maximum(loss.abs(), least) + SMALL) / (products.whole_grad + SMALL)).unsqueeze(-1)
     measured = torch.log(products.step_change.abs() + SMALL) - torch.log(products.change_change + SMALL)
-    count = count.unsqueeze(-1)
+    count = now.num_seen.unsqueeze(-1)
     followed = torch.where(count == 2, measured, old + (measured - old).clamp(-1.5, 1.5))
-    return torch.where(count == 1, polyak, torch.where(products.step_change == 0, old, followed))
+    return torch.where(
+        count == 1, polyak + math.log(first_share), torch.where(products.step_change == 0, old, followed)
+    )
 
 
 def _sizes(flat: Tensor, split: list[int]) -> Tensor:

@@ -24,10 +24,16 @@ _NUM_INPUTS = NUM_DIRECTIONS * (NUM_DIRECTIONS + 1) // 2 + NUM_SIGNALS
 
 
 class SubspaceState(NamedTuple):
-    """:ivar hidden: hidden and cell state of each LSTM layer, ``(L, M, hidden_size)``; :ivar memory: without graph."""
+    """What the rule remembers.
+
+    :ivar hidden: hidden and cell state of each LSTM layer, ``(L, M, hidden_size)``.
+    :ivar memory: without graph.
+    :ivar unit: of the loss, ``(L,)``; 0 before the first.
+    """
 
     hidden: tuple[tuple[Tensor, Tensor], ...]
     memory: DirectionMemory
+    unit: Tensor
 
 
 @RULES.register("subspace")
@@ -93,14 +99,18 @@ class Subspace(UpdateRule):
         return SubspaceState(
             hidden=tuple((hidden, hidden) for _ in self.cells),
             memory=DirectionMemory.init(flat, len(params), self.memory),
+            unit=flat.new_zeros(len(flat)),
         )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         shapes = [tensor.shape[1:] for tensor in grads.values()]
         split = [shape.numel() for shape in shapes]
         with torch.no_grad():
+            grad = flatten(grads)
+            unit_of_loss = torch.where(state.unit > 0, state.unit, _unit(loss, grad))
+            grad, loss = grad / unit_of_loss.unsqueeze(-1), loss / unit_of_loss
             memory, signals = directions.take_in(
-                state.memory, flatten(grads), loss, flatten(params), shapes, self.first_share, self.backtrack
+                state.memory, grad, loss, flatten(params), shapes, self.first_share, self.backtrack
             )
             basis = memory.basis.split(split, -1)  # M x (L, B, d_m)
             gram = torch.stack([part @ part.mT for part in basis], 1)  # (L, M, B, B)
@@ -111,9 +121,9 @@ class Subspace(UpdateRule):
         weight = weight * unit
         weight = torch.cat([weight[..., :NUM_GRADIENTS] + of_length * relative, weight[..., NUM_GRADIENTS:]], -1)
         update = torch.cat([(weight[:, k, None] @ part).squeeze(1) for k, part in enumerate(basis)], 1)
-        update = memory.trust.guard(update)
+        update = memory.trust.guard(update, len(params))
         memory = memory.moved(update.detach())
-        return Step(unflatten(update, params), SubspaceState(hidden, memory), hidden[-1][0].mean(1))
+        return Step(unflatten(update, params), SubspaceState(hidden, memory, unit_of_loss), hidden[-1][0].mean(1))
 
     def after_foreign_step(self, state: State, update: Params) -> State:
         return state._replace(memory=state.memory.moved_otherwise(flatten(update)))
@@ -130,6 +140,13 @@ class Subspace(UpdateRule):
         weight, log_scale = self.output(value.unflatten(0, shape)).chunk(2, -1)
         scaled = weight * log_scale.clamp(-4, 4).exp()
         return *scaled.split([NUM_DIRECTIONS, NUM_GRADIENTS], -1), tuple(states)
+
+
+def _unit(loss: Tensor, grad: Tensor) -> Tensor:
+    """The power of 2 at ``loss (L,)`` or ``grad (L, d)`` where products overflow or come near ``SMALL``, else 1."""
+    largest = torch.maximum(loss.abs(), grad.abs().amax(-1))
+    in_range = (largest == 0) | ((largest > SMALL**0.25) & (largest < SMALL**-0.25))
+    return torch.where(in_range, 1.0, torch.exp2(torch.frexp(largest).exponent.to(loss.dtype)))
 
 
 def _scale_free(gram: Tensor, length: Tensor, unit: Tensor) -> Tensor:
