@@ -74,6 +74,7 @@ def to_datatree(
         "prior_nu": experiment.prior_nu,
         "horizon": experiment.horizon,
         "kl_scale": experiment.kl_scale,
+        "tempered_at": inferences[0].kl_scale,
         "inference_library": "probact",
     }
     return tree
