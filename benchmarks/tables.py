@@ -188,6 +188,17 @@ def transfer() -> str:
     return table(["problems", "optimizer", "", "", "", "", "accuracy at the last"], rows)
 
 
+def mutants() -> str:
+    found = {name: entry for name, entry in read("mutants").items() if not name.endswith(", unchanged")}
+    verdicts = [entry["verdict"] for entry in found.values()]
+    survivors = {name: entry.get("judged", "") for name, entry in found.items() if entry["verdict"] == "survived"}
+    counts = f"{len(found)} mutants: {verdicts.count('killed')} killed, {verdicts.count('timeout')} without an end, "
+    counts += f"{len(survivors)} survived"
+    equivalent = sum(judged.startswith("equivalent") for judged in survivors.values())
+    counts += f", {equivalent} of them as they change nothing."
+    return f"{counts}\n\n" + table(["survivor", "judged"], [[f"`{name}`", text] for name, text in survivors.items()])
+
+
 def main() -> None:
     text = f"""# Benchmarks
 
@@ -252,6 +263,21 @@ Adam on 10 parameters is overhead alone, and nothing is saved there.
 `python benchmarks/ablations.py`.
 
 {ablations()}
+
+## Calibration by simulation
+
+`python benchmarks/calibration.py`: T, t and x drawn from the model 20,000 times (H = 50, nu = .95), and the ranks of T
+and t among 99 draws from each posterior, which are uniform where it is right. The grey band holds 99 % of the bins of a
+uniform. `tests/inference/test_calibration.py` tests it.
+
+![rank histograms of exact posterior, two guides and two faults](results/calibration.png)
+
+## Faults drawn at random
+
+`python benchmarks/mutants.py --sample 60 --seed 0`: one change of an operator, a constant or a statement, which the
+tests of its room, the planted faults and the golden outputs should see.
+
+{mutants()}
 
 ## Beyond the training distribution
 

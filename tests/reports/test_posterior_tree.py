@@ -47,7 +47,7 @@ def test_layout(tree: xr.DataTree) -> None:
     data = tree["constant_data"]
     for name in ("halt_pmf", "exact_pmf", "loss_path"):
         assert data[name].dims == ("optimizee", "step")
-    for name in ("elbo", "log_evidence", "amortisation_gap", "horizon_gap", "optimum", "initial_loss"):
+    for name in ("elbo", "log_evidence", "amortisation_gap", "horizon_gap", "tempered_gap", "optimum", "initial_loss"):
         assert data[name].dims == ("optimizee",)
     assert data.prior_pmf.dims == ("step",)
     assert data.horizon_prior.dims == ("horizon",)
