@@ -191,12 +191,13 @@ def transfer() -> str:
 def mutants() -> str:
     found = {name: entry for name, entry in read("mutants").items() if not name.endswith(", unchanged")}
     verdicts = [entry["verdict"] for entry in found.values()]
-    survivors = {name: entry.get("judged", "") for name, entry in found.items() if entry["verdict"] == "survived"}
+    judged = {name: entry for name, entry in found.items() if "judged" in entry or entry["verdict"] == "survived"}
+    equivalent = sum(entry.get("judged", "").startswith("equivalent") for entry in judged.values())
     counts = f"{len(found)} mutants: {verdicts.count('killed')} killed, {verdicts.count('timeout')} without an end, "
-    counts += f"{len(survivors)} survived"
-    equivalent = sum(judged.startswith("equivalent") for judged in survivors.values())
-    counts += f", {equivalent} of them as they change nothing."
-    return f"{counts}\n\n" + table(["survivor", "judged"], [[f"`{name}`", text] for name, text in survivors.items()])
+    counts += f"{verdicts.count('survived')} survived, {equivalent} of these as they change no result. "
+    counts += "All that the tests did not see at first:"
+    rows = [[f"`{name}`", entry["verdict"], entry.get("judged", "")] for name, entry in judged.items()]
+    return f"{counts}\n\n" + table(["mutant", "now", "judged"], rows)
 
 
 def main() -> None:
