@@ -188,6 +188,18 @@ def transfer() -> str:
     return table(["problems", "optimizer", "", "", "", "", "accuracy at the last"], rows)
 
 
+def mutants() -> str:
+    found = {name: entry for name, entry in read("mutants").items() if not name.endswith(", unchanged")}
+    verdicts = [entry["verdict"] for entry in found.values()]
+    judged = {name: entry for name, entry in found.items() if "judged" in entry or entry["verdict"] == "survived"}
+    equivalent = sum(entry.get("judged", "").startswith("equivalent") for entry in judged.values())
+    counts = f"{len(found)} mutants: {verdicts.count('killed')} killed, {verdicts.count('timeout')} without an end, "
+    counts += f"{verdicts.count('survived')} survived, {equivalent} of these as they change no result. "
+    counts += "All that the tests did not see at first:"
+    rows = [[f"`{name}`", entry["verdict"], entry.get("judged", "")] for name, entry in judged.items()]
+    return f"{counts}\n\n" + table(["mutant", "now", "judged"], rows)
+
+
 def main() -> None:
     text = f"""# Benchmarks
 
@@ -252,6 +264,21 @@ Adam on 10 parameters is overhead alone, and nothing is saved there.
 `python benchmarks/ablations.py`.
 
 {ablations()}
+
+## Calibration by simulation
+
+`python benchmarks/calibration.py`: T, t and x drawn from the model 20,000 times (H = 50, nu = .95), and the ranks of T
+and t among 99 draws from each posterior, which are uniform where it is right. The grey band holds 99 % of the bins of a
+uniform. `tests/inference/test_calibration.py` tests it.
+
+![rank histograms of exact posterior, two guides and two faults](results/calibration.png)
+
+## Faults drawn at random
+
+`python benchmarks/mutants.py --sample 60 --seed 0`: one change of an operator, a constant or a statement, which the
+tests of its room, the planted faults and the golden outputs should see.
+
+{mutants()}
 
 ## Beyond the training distribution
 

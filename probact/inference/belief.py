@@ -34,6 +34,8 @@ class Inference(NamedTuple):
     q: HaltingDistribution | None
     log_horizon: Tensor
     """log q(T|x), ``(T, L)``."""
+    kl_scale: float = 1.0
+    """kappa that q was trained at.  The best q there is ~ p(t) p(x|t)^(1 / kappa): the exact posterior, tempered."""
 
     def tables(self) -> dict[str, Tensor]:
         """The exact tables, named as in ``posterior.nc``."""
@@ -51,6 +53,11 @@ class Inference(NamedTuple):
             gaps = exact.gaps(self.q, self.prior, log_likelihood, self.log_horizon)
         finite = self.rollout.nll.isfinite().all(0)
         gaps = exact.Gaps(*(torch.where(finite, values, torch.nan) for values in gaps))
+        tempered = log_likelihood / self.kl_scale
+        tempered_gap = gaps.amortisation
+        if self.q is not None and self.kl_scale != 1:
+            of_tempered = exact.gaps(self.q, self.prior, tempered, self.log_horizon).amortisation
+            tempered_gap = torch.where(finite, self.kl_scale * of_tempered, torch.nan)
         return {
             "halt_pmf": halt_pmf,
             "exact_pmf": exact_pmf,
@@ -62,6 +69,9 @@ class Inference(NamedTuple):
             "log_evidence": gaps.log_evidence,
             "amortisation_gap": gaps.amortisation,
             "horizon_gap": gaps.horizon,
+            "tempered_pmf": exact.log_posterior(self.prior, tempered).exp().T,
+            "tempered_horizon_pmf": exact.log_horizon_posterior(self.prior, tempered).exp().T,
+            "tempered_gap": tempered_gap,
         }
 
     def draw(self, num_draws: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -107,4 +117,4 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
         else:
             q = type(q)(q.logits.cpu().double())
             log_horizon = objective.log_horizon(q, prior, log_likelihood)
-        return Inference(rollout, prior, q, log_horizon)
+        return Inference(rollout, prior, q, log_horizon, getattr(objective, "kl_scale", 1.0))

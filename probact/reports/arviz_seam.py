@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from probact.reports.posterior_file import tables
+from probact.reports.posterior_file import kl_scale, tables
 
 with warnings.catch_warnings():
     # 0.23 announces its successor on import, once a day.
@@ -76,7 +76,7 @@ def rank(tree: xr.DataTree) -> Figure:
     t = tree["posterior"].to_dataset().t
     random = np.random.default_rng(0)
     kept = random.permutation(t.draw.size * t.optimizee.size)[:RANKED]
-    pmf = tables(tree).exact_pmf.mean("chain").values
+    pmf = tables(tree).tempered_pmf.mean("chain").values
     rows = [*t.values, _exact_draws(pmf, t.draw.size, random)]
     pooled = np.stack([row.reshape(-1)[kept] for row in rows]) + random.uniform(-0.5, 0.5, (len(rows), len(kept)))
     draws = xr.Dataset({"t": (("chain", "draw"), pooled)})
@@ -85,5 +85,6 @@ def rank(tree: xr.DataTree) -> Figure:
         if LEGACY
         else {"method": "envelope", "envelope_prob": INTERVAL, "backend": "matplotlib"}
     )
-    title = f"Ranks of t: learned q (chain 0 to {len(rows) - 2}) and exact posterior (chain {len(rows) - 1})"
+    scale = "" if kl_scale(tree) == 1 else f" at KL scale {kl_scale(tree):g}"
+    title = f"Ranks of t: learned q (chain 0 to {len(rows) - 2}) and exact posterior{scale} (chain {len(rows) - 1})"
     return _figure(az.plot_rank(draws, **options), title, "rank (all chains)")

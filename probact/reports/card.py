@@ -116,4 +116,6 @@ def _halting(summary: Summary) -> str:
         ["amortisation gap", summary.amortisation_gap],
         ["horizon gap", summary.horizon_gap],
     ]
+    if summary.kl_scale != 1:  # the gaps are those of scale 1
+        rows.append([f"amortisation gap at KL scale {summary.kl_scale:g}, as trained", summary.tempered_gap])
     return _table(["halting", ""], rows)

@@ -39,23 +39,31 @@ def _guide(tree: xr.DataTree) -> str:
     return "learned q" if posterior_file.has_posterior(tree) else "exact posterior"
 
 
+def _exact(tree: xr.DataTree, what: str = "exact posterior") -> str:
+    """Its label, with the KL scale that q was trained at where that is not 1."""
+    kappa = posterior_file.kl_scale(tree)
+    return what if kappa == 1 else f"{what} at KL scale {kappa:g}"
+
+
 def prior_and_posterior(tree: xr.DataTree) -> Figure:
     """p, q and the exact posterior of the halting step t (left) and of the horizon T (right), problems averaged."""
     data = posterior_file.tables(tree).mean(("chain", "optimizee"))
     figure = Figure(figsize=(10, 3.6))
     panels = figure.subplots(1, 2)
-    rows = (
-        ("step", "halting step t (steps)", "t", data.prior_pmf, data.halt_pmf, data.exact_pmf),
-        ("horizon", "horizon T (steps)", "T", data.horizon_prior, data.horizon_pmf, data.exact_horizon_pmf),
-    )
-    for axes, (dim, label, letter, prior, guide, exact) in zip(panels, rows, strict=True):
+    of_t = ("prior_pmf", "halt_pmf", "tempered_pmf", "exact_pmf")
+    of_T = ("horizon_prior", "horizon_pmf", "tempered_horizon_pmf", "exact_horizon_pmf")
+    rows = (("step", "halting step t (steps)", "t", of_t), ("horizon", "horizon T (steps)", "T", of_T))
+    for axes, (dim, label, letter, names) in zip(panels, rows, strict=True):
+        prior, guide, exact, at_1 = (data[name] for name in names)
         axes.bar(data[dim], prior, width=1.0, color=PRIOR, alpha=0.45, label=f"prior p({letter})")
         if posterior_file.has_posterior(tree):
             axes.step(data[dim], guide, where="mid", color=POSTERIOR, lw=2, label=f"learned q({letter}|x)")
-        axes.step(data[dim], exact, where="mid", color=EXACT, lw=1.3, label=f"exact p({letter}|x)")
-        highest = max(float(table.max()) for table in (prior, guide, exact))
+        axes.step(data[dim], exact, where="mid", color=EXACT, lw=1.3, label=_exact(tree, f"exact p({letter}|x)"))
+        if posterior_file.kl_scale(tree) != 1:
+            axes.step(data[dim], at_1, where="mid", color=EXACT, lw=0.8, ls=":", label="at KL scale 1")
+        highest = max(float(table.max()) for table in (prior, guide, exact, at_1))
         axes.set(xlabel=label, ylabel="probability", xlim=(0.5, data[dim].size + 0.5), ylim=(0, 1.3 * highest))
-        axes.legend(loc="upper center", ncols=3, fontsize="small")
+        axes.legend(loc="upper center", ncols=2, fontsize="small")
     figure.suptitle(f"Prior and posterior, mean over problems: {_title(tree)}")
     return figure
 
@@ -72,7 +80,7 @@ def halting_heat_map(tree: xr.DataTree) -> Figure:
     image = axes.imshow(
         pmf, aspect="auto", extent=limits, cmap="viridis", vmax=np.quantile(pmf, 0.999), interpolation="nearest"
     )
-    axes.plot(mode.values[order], np.arange(len(order)), ".", color="white", ms=3, label="mode of the exact posterior")
+    axes.plot(mode.values[order], np.arange(len(order)), ".", color="white", ms=3, label=f"mode of the {_exact(tree)}")
     axes.set(xlabel="halting step t (steps)", ylabel="problem (sorted by exact mode)")
     axes.legend(loc="upper right", labelcolor="white")
     figure.colorbar(image, label=f"probability of halting, {_guide(tree)}")
@@ -105,7 +113,7 @@ def loss_and_halting(tree: xr.DataTree) -> Figure:
             axes.set_ylabel(f"loss above {'the optimum' if known else 'its smallest'} (nats)")
         pmf = axes.twinx()
         pmf.fill_between(row.step, row.halt_pmf, step="mid", color=POSTERIOR, alpha=0.35)
-        pmf.step(row.step, row.exact_pmf, where="mid", color=EXACT, lw=1)
+        pmf.step(row.step, row.tempered_pmf, where="mid", color=EXACT, lw=1)
         pmf.set_ylim(0, None)
         pmf.spines["right"].set_visible(True)
         if position == 2:
@@ -113,7 +121,7 @@ def loss_and_halting(tree: xr.DataTree) -> Figure:
     handles = [
         Line2D([], [], color="black", label="loss (left axis)"),
         Patch(color=POSTERIOR, alpha=0.35, label=_guide(tree)),
-        Line2D([], [], color=EXACT, label="exact posterior"),
+        Line2D([], [], color=EXACT, label=_exact(tree)),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.suptitle(_title(tree))
@@ -132,7 +140,7 @@ def halting_steps(tree: xr.DataTree) -> Figure:
     if posterior_file.has_posterior(tree):
         label = f"halting step: {halting_statistics.HALTING_LEVEL:.0%} of q(t|x)"
         axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=label)
-    axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label="mode of the exact posterior")
+    axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label=f"mode of the {_exact(tree)}")
     axes.axvline(1 / (1 - float(tree.attrs["prior_nu"])), color=PRIOR, ls="--", label="prior E[t] = 1/(1 - $\\nu$)")
     many = tree["posterior"].sizes["chain"] > 1
     axes.set(xlabel="halting step (steps)", ylabel=f"number of problems{' (all chains)' if many else ''}")

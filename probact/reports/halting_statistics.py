@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import xarray as xr
 
-from probact.reports.posterior_file import has_posterior, tables
+from probact.reports.posterior_file import has_posterior, kl_scale, tables
 from probact.support.results import Result
 from probact.support.statistics import quantiles, rank_correlation
 
@@ -41,7 +41,7 @@ class StepDistribution(Moments):
 
 @dataclass(frozen=True, kw_only=True)
 class HorizonMeans(Result):
-    """E[T] under the prior, and under the exact posterior as mean over the problems."""
+    """E[T] under the prior, and under the exact posterior at ``kl_scale`` as mean over the problems."""
 
     prior_mean: float
     posterior_mean: float
@@ -55,7 +55,8 @@ class HaltingStatistics(Result):
     :ivar level: share of q(t|x) that is spent at a problem's halting step.
     :ivar halting: of each problem's halting step (``halting_step``).
     :ivar posterior, prior: the mixture of q(t|x) over the problems, and p(t).
-    :ivar map: of each problem's exact MAP step.
+    :ivar map: of each problem's exact MAP step at ``kl_scale``, the scale of the KL that q was trained at.
+    :ivar tempered_gap: the amortisation gap at ``kl_scale``, in nats; the others are those of scale 1.
     :ivar rank_correlation: Spearman's, between halting step and exact MAP step, within chains.
     :ivar steps_saved: mean of H - halting step.
     """
@@ -76,6 +77,8 @@ class HaltingStatistics(Result):
     loss_at_halting: float
     loss_at_horizon: float
     steps_saved: float
+    kl_scale: float = 1.0
+    tempered_gap: float = float("nan")
 
 
 def halting_step(tree: xr.DataTree, level: float = HALTING_LEVEL) -> xr.DataArray:
@@ -90,8 +93,8 @@ def halting_step(tree: xr.DataTree, level: float = HALTING_LEVEL) -> xr.DataArra
 
 
 def map_step(tree: xr.DataTree) -> xr.DataArray:
-    """argmax_t p(t|x), (chain, optimizee): in hindsight the step with the smallest nll_t - t log nu."""
-    return 1 + tables(tree).exact_pmf.argmax("step")
+    """argmax_t p(t) p(x|t)^(1 / kappa), (chain, optimizee): in hindsight the smallest nll_t - t kappa log nu."""
+    return 1 + tables(tree).tempered_pmf.argmax("step")
 
 
 def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> HaltingStatistics:
@@ -99,7 +102,7 @@ def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> Halti
     data = tables(tree)
     finite = np.isfinite(data.loss_path).all(("chain", "step"))
     if not bool(finite.any()):
-        return _of_none(data, finite.size, level)
+        return _of_none(data, finite.size, level, kl_scale(tree))
     data = data.sel(optimizee=finite)
     halting, exact_map = halting_step(tree, level).sel(optimizee=finite), map_step(tree).sel(optimizee=finite)
     correlations = [rank_correlation(*pair) for pair in zip(halting.values, exact_map.values, strict=True)]
@@ -114,7 +117,7 @@ def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> Halti
         prior=_distribution(data.prior_pmf),
         horizon=HorizonMeans(
             prior_mean=_mean_horizon(data),
-            posterior_mean=float((data.exact_horizon_pmf * data.horizon).sum("horizon").mean()),
+            posterior_mean=float((data.tempered_horizon_pmf * data.horizon).sum("horizon").mean()),
         ),
         map=_moments(exact_map),
         elbo=float(data.elbo.mean()),
@@ -125,14 +128,16 @@ def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> Halti
         loss_at_halting=float(data.loss_path.sel(step=halting).mean()),
         loss_at_horizon=float(data.loss_path.isel(step=-1).mean()),
         steps_saved=float(int(tree.attrs["horizon"]) - halting.mean()),
+        kl_scale=kl_scale(tree),
+        tempered_gap=float(data.tempered_gap.mean()),
     )
 
 
-def _of_none(data: xr.Dataset, num_diverged: int, level: float) -> HaltingStatistics:
+def _of_none(data: xr.Dataset, num_diverged: int, level: float, scale: float) -> HaltingStatistics:
     nan = float("nan")
     numbers = {field.name: nan for field in fields(HaltingStatistics) if field.type == "float"}
     return HaltingStatistics(
-        **{**numbers, "level": level},
+        **{**numbers, "level": level, "kl_scale": scale},
         num_optimizees=0,
         num_diverged=num_diverged,
         halting=HaltingSteps(mean=nan, sd=nan, min=0, max=0, median=nan),

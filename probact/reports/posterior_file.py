@@ -8,6 +8,9 @@ Groups of the ``xarray.DataTree``, chain = independently trained seed::
                        loss_path                  (optimizee, step)         nll after 1..H steps, nats
                        initial_loss, elbo, log_evidence, amortisation_gap, horizon_gap  (optimizee)  nats;
                                                  without a halting posterior bound and gaps are NaN
+                       tempered_pmf, tempered_horizon_pmf, tempered_gap  as exact_pmf, exact_horizon_pmf and
+                                                 amortisation_gap, but at the KL scale kappa that q was trained at
+                                                 (attribute ``tempered_at``): its best q is ~ p(t) p(x|t)^(1 / kappa)
                        optimum                    (optimizee)               smallest nll, NaN where unknown
                        prior_pmf (step), horizon_prior (horizon)
 
@@ -37,6 +40,14 @@ CHAIN_TABLES: dict[str, tuple[str, ...]] = {
     "log_evidence": ("optimizee",),
     "amortisation_gap": ("optimizee",),
     "horizon_gap": ("optimizee",),
+    "tempered_pmf": ("optimizee", "step"),
+    "tempered_horizon_pmf": ("optimizee", "horizon"),
+    "tempered_gap": ("optimizee",),
+}
+_AT_SCALE_1 = {
+    "tempered_pmf": "exact_pmf",
+    "tempered_horizon_pmf": "exact_horizon_pmf",
+    "tempered_gap": "amortisation_gap",
 }
 
 
@@ -69,9 +80,15 @@ def has_posterior(tree: xr.DataTree) -> bool:
     return bool(tree.attrs["halting"] != "none")
 
 
+def kl_scale(tree: xr.DataTree) -> float:
+    """kappa of the tempered tables; 1 in a file of before there were any."""
+    return float(tree.attrs.get("tempered_at", 1.0))
+
+
 def tables(tree: xr.DataTree) -> xr.Dataset:
     """``constant_data`` with a ``chain`` dimension on the tables of ``CHAIN_TABLES``."""
     data = tree["constant_data"].to_dataset()
+    data = data.assign({name: data[plain] for name, plain in _AT_SCALE_1.items() if name not in data})
     if "chain" in data.dims:
         return data
     return data.assign({name: data[name].expand_dims(chain=[0]) for name in CHAIN_TABLES})

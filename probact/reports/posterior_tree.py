@@ -41,11 +41,8 @@ def to_datatree(
 
     steps = np.arange(1, experiment.horizon + 1)
     coords = {"optimizee": np.arange(optimizee.num), "step": steps, "horizon": steps}
-    draw_coords = {
-        "chain": list(range(len(objectives))),
-        "draw": np.arange(num_draws),
-        "optimizee": coords["optimizee"],
-    }
+    chain, draw = list(range(len(objectives))), np.arange(num_draws)
+    draw_coords = {"chain": chain, "draw": draw, "optimizee": coords["optimizee"]}
     tables: dict[str, Any] = {}
     for name, dims in CHAIN_TABLES.items():
         values = np.stack([chain[name].numpy() for chain in chains])
@@ -74,6 +71,7 @@ def to_datatree(
         "prior_nu": experiment.prior_nu,
         "horizon": experiment.horizon,
         "kl_scale": experiment.kl_scale,
+        "tempered_at": inferences[0].kl_scale,
         "inference_library": "probact",
     }
     return tree

@@ -72,6 +72,7 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
     learned = posterior != NO_HALTING
     step, exact, T = statistics.halting, statistics.map, statistics.horizon
     widths = [8, 8] + [6] * len(LEVELS)
+    at_scale = "" if statistics.kl_scale == 1 else f", at KL scale {statistics.kl_scale:g}"
     lines = [
         f"halting over {statistics.num_optimizees} held-out problems"
         + (f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else "")
@@ -84,7 +85,7 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
         lines.append(_row(label, [pmf.mean, pmf.sd, *(pmf.quantiles.get(str(level)) for level in LEVELS)], widths))
     lines += [
         _row("prior p(T)", [T.prior_mean], widths[:1]),
-        _row("exact p(T|x)", [T.posterior_mean], widths[:1]),
+        _row(f"exact p(T|x){at_scale}", [T.posterior_mean], widths[:1]),
         f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, "
         f"E[T] = {Prior.mean_horizon(nu):.4g})",
         "",
@@ -95,24 +96,31 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
     label = f"halting step ({statistics.level:.0%} of q(t|x))" if learned else "halting step (exact MAP)"
     lines.append(_row(label, [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
     if learned:
-        lines.append(_row("exact MAP step", [exact.mean, exact.sd], [8, 8]))
+        lines.append(_row(f"exact MAP step{at_scale}", [exact.mean, exact.sd], [8, 8]))
         lines.append(_row("rank correlation of the two", [statistics.rank_correlation], [8]))
-    lines += ["", "evidence (nats, mean over problems)", _row("log p(x)", [f"{statistics.log_evidence:.3f}"], [10])]
-    if learned:
-        for label, value in (
-            ("ELBO", statistics.elbo),
-            ("amortisation gap", statistics.amortisation_gap),
-            ("horizon gap", statistics.horizon_gap),
-        ):
-            lines.append(_row(label, [f"{value:.3f}"], [10]))
     saved = statistics.steps_saved
     lines += [
+        "",
+        *_evidence(statistics, learned, at_scale),
         "",
         _row("loss at the halting step", [f"{statistics.loss_at_halting:.4g}"], [10]),
         _row(f"loss at step H = {horizon}", [f"{statistics.loss_at_horizon:.4g}"], [10]),
         _row("steps saved per problem", [f"{saved:.1f}"], [10]) + f"  ({saved / horizon:.0%} of H)",
     ]
     return "\n".join(lines)
+
+
+def _evidence(statistics: HaltingStatistics, learned: bool, at_scale: str) -> list[str]:
+    """Evidence, and with a q its bound and gaps: these are of KL scale 1, where the bound is one."""
+    rows = [("log p(x)", statistics.log_evidence)]
+    if learned:
+        rows.append(("ELBO", statistics.elbo))
+        rows.append(("amortisation gap", statistics.amortisation_gap))
+        rows.append(("horizon gap", statistics.horizon_gap))
+    if learned and at_scale:
+        rows.append((f"amortisation gap{at_scale}", statistics.tempered_gap))
+    head = f"evidence{' at KL scale 1' if at_scale else ''} (nats, mean over problems)"
+    return [head, *(_row(label, [f"{value:.3f}"], [10]) for label, value in rows)]
 
 
 def evaluation_table(result: Evaluation) -> str:

@@ -184,6 +184,7 @@ def test_all_follows_from_a_subclasss_own_tables() -> None:
     torch.testing.assert_close(
         prior.halting_distribution(torch.tensor(4)).log_pmf.exp(), torch.tensor([0.25] * 4 + [0.0] * 2)
     )
+    torch.testing.assert_close(prior.halting_distribution(torch.tensor(4), 4).log_pmf.exp(), torch.tensor([0.25] * 4))
     torch.testing.assert_close(prior.horizon_given_halting(torch.tensor(6)).log_pmf.exp()[-1], torch.tensor(1.0))
     assert type(prior.truncate(3)) is type(prior.double()) is Uniform
 

@@ -11,9 +11,10 @@ import torch
 import xarray as xr
 from scipy.stats import spearmanr
 
+from probact.inference import exact
 from probact.inference.posteriors.base import POSTERIORS
 from probact.judging.problem_sets import held_out_problems
-from probact.reports import halting_figures, halting_statistics, posterior_file
+from probact.reports import halting_figures, halting_statistics, posterior_file, text
 from probact.reports.posterior_tree import to_datatree
 from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
@@ -46,7 +47,7 @@ def test_layout(tree: xr.DataTree) -> None:
     data = tree["constant_data"]
     for name in ("halt_pmf", "exact_pmf", "loss_path"):
         assert data[name].dims == ("optimizee", "step")
-    for name in ("elbo", "log_evidence", "amortisation_gap", "horizon_gap", "optimum", "initial_loss"):
+    for name in ("elbo", "log_evidence", "amortisation_gap", "horizon_gap", "tempered_gap", "optimum", "initial_loss"):
         assert data[name].dims == ("optimizee",)
     assert data.prior_pmf.dims == ("step",)
     assert data.horizon_prior.dims == ("horizon",)
@@ -172,3 +173,56 @@ def test_figures_are_labelled(settings: dict[str, Any], tmp_path: Path) -> None:
         figure = draw(tree)
         assert figure.get_suptitle() or figure.axes[0].get_title()
         assert any(axes.get_xlabel() for axes in figure.axes)
+
+
+@pytest.mark.parametrize("settings", [{}, {"infer_horizon": True}, {"halting_first": True}])
+@pytest.mark.parametrize("kappa", [0.5, 8.0])
+def test_the_exact_posterior_stands_beside_q_at_the_scale_of_its_kl(settings: dict[str, Any], kappa: float) -> None:
+    """What q is trained towards is ~ p(t) e^(-nll_t / kappa); bound and evidence stay those of scale 1."""
+    tree = tree_of(kl_scale=kappa, **settings)
+    data = tree["constant_data"]
+    assert posterior_file.kl_scale(tree) == kappa
+    for name, scale in (("tempered_pmf", kappa), ("exact_pmf", 1.0)):
+        joint = data.prior_pmf * np.exp((data.loss_path.min("step") - data.loss_path) / scale)
+        np.testing.assert_allclose(data[name], (joint / joint.sum("step")).transpose("optimizee", "step"), rtol=1e-5)
+    modes = 1 + data.tempered_pmf.argmax("step")
+    np.testing.assert_array_equal(halting_statistics.map_step(tree)[0], modes)
+    statistics = halting_statistics.halting_statistics(tree)
+    assert statistics.map.mean == pytest.approx(float(modes.mean()))
+    assert statistics.tempered_gap == pytest.approx(float(data.tempered_gap.mean()))
+    assert 0 <= statistics.tempered_gap != pytest.approx(statistics.amortisation_gap)
+    table = text.halting_table(statistics, 0.95, "stick-breaking", HORIZON)
+    for label in ("exact MAP step", "exact p(T|x)", "amortisation gap"):
+        assert f"{label}, at KL scale {kappa:g}" in table
+    assert "evidence at KL scale 1 " in table
+    shown = halting_figures.prior_and_posterior(tree).axes[0].get_legend_handles_labels()[1]
+    assert f"exact p(t|x) at KL scale {kappa:g}" in shown
+
+
+def test_the_gap_at_the_scale_of_training_is_that_of_its_bound() -> None:
+    """E_p(T) of kappa log sum_t p(t|T) e^(-nll_t / kappa), less the bound that training raised."""
+    kappa = 8.0
+    experiment = Experiment.create(family="regression", horizon=HORIZON, kl_scale=kappa)
+    built, problems = build_objective(experiment), held_out_problems(experiment, NUM)
+    data = to_datatree(experiment, [built], problems, num_draws=1)["constant_data"]
+    with torch.no_grad():
+        rollout = built.eval().unroll(problems)
+        given_T = exact.log_evidence_given_horizon(built.prior, rollout.log_likelihood / kappa)
+        evidence = kappa * (built.prior.log_horizon().exp() @ given_T)
+        gap = evidence + built.losses(rollout)
+    np.testing.assert_allclose(data.tempered_gap, gap, rtol=1e-3)
+
+
+def test_at_scale_1_nothing_is_said_of_it(tree: xr.DataTree) -> None:
+    data = tree["constant_data"]
+    for name, plain in (("tempered_pmf", "exact_pmf"), ("tempered_horizon_pmf", "exact_horizon_pmf")):
+        np.testing.assert_array_equal(data[name], data[plain])
+    np.testing.assert_array_equal(data.tempered_gap, data.amortisation_gap)
+    statistics = halting_statistics.halting_statistics(tree)
+    assert "KL scale" not in text.halting_table(statistics, 0.95, "truncated", HORIZON)
+    older = tree.copy(deep=True)  # as it was written before there were tempered tables
+    older["constant_data"] = (
+        older["constant_data"].to_dataset().drop_vars(["tempered_pmf", "tempered_horizon_pmf", "tempered_gap"])
+    )
+    del older.attrs["tempered_at"]
+    assert halting_statistics.halting_statistics(older) == statistics

@@ -164,7 +164,9 @@ def test_dropsign_is_powersign_with_holes(double: None) -> None:
         RULES["dropsign"](drop=1.0)
 
 
-def test_lstm_cell_is_torchs(double: None) -> None:
+@pytest.mark.parametrize("compiling", [False, True])
+def test_lstm_cell_is_torchs(compiling: bool, double: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     ours, theirs = LSTMCell(3, 5), nn.LSTMCell(3, 5)
     # torch orders the gates input, forget, cell, output; ours puts the cell last
     order = torch.cat([torch.arange(0, 10), torch.arange(15, 20), torch.arange(10, 15)])

@@ -78,7 +78,9 @@ def test_the_scale_and_axes_of_the_parameters_do_not_matter() -> None:
 
 @pytest.mark.parametrize("family", ["digits", "student-t", "logistic-mixed", "rosenbrock"])
 def test_it_runs_where_it_was_not_made_for(family: str) -> None:
-    nll = path(RULES["subspace"](memory=3, num_layers=2).double(), problems(family, 6), 15)
+    rule = RULES["subspace"](memory=3, num_layers=2).double()
+    assert len(rule.cells) == 2
+    nll = path(rule, problems(family, 6), 15)
     assert bool(nll[1].isfinite().all())
 
 

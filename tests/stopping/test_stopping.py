@@ -212,3 +212,9 @@ def test_every_family_can_be_followed() -> None:
         path = record(RULES["adam"](), drawn, 2, score_at=[2])
         assert path.nll.shape == (3, 3)
         assert bool(path.scores) == (drawn.test_score(drawn.theta0) is not None)
+
+
+def test_the_thresholds_of_those_who_choose_none() -> None:
+    defaults = {name: STOP_RULES[name].default for name in STOP_RULES}
+    online = {"cumulative": 0.5, "hazard": 0.025, "stochastic": 0.0}
+    assert defaults == {"budget": 20.0, "gradient": 3.0, "patience": 5.0, **online}

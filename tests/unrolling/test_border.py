@@ -19,6 +19,8 @@ from probact.stopping.base import StopRule
 from probact.support.trees import map_params
 from probact.training.meta_training import MetaTraining
 from probact.unrolling.border import check_parts, try_family, try_rule
+from probact.unrolling.rollout import unroll
+from tests.helpers.checks import problems
 from tests.helpers.trainings import tiny
 
 
@@ -171,6 +173,17 @@ def test_a_slip_in_a_rule(slip: str) -> None:
     RULES.register("own")(type("Own", (Own,), given))
     with pytest.raises(ValueError, match=f"^rule 'own': {line}"):
         next(iter(MetaTraining(tiny(rule="own"))))
+
+
+def test_a_slip_of_a_rule_on_its_way() -> None:
+    """A first step is as it should be, the second leaves a parameter out."""
+
+    def step(self: Own, grads: Params, state: Tensor, params: Params, loss: Tensor) -> Step:
+        return Step(grads if bool((state == 0).all()) else {}, state + 1, loss.new_zeros(len(loss), 2))
+
+    late = type("Late", (Own,), {"init": lambda self, params: torch.zeros(3), "step": step})
+    with pytest.raises(ValueError, match=r"^rule 'Late': step: expected an update of 'theta'"):
+        unroll(late(), problems("quadratic", 3), 2)
 
 
 def test_parameters_of_another_type_than_the_weights() -> None:

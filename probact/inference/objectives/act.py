@@ -131,7 +131,7 @@ class ACT(Objective):
         return loss
 
     def log_horizon(
-        self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float = 1.0
+        self, q: HaltingDistribution, prior: Prior, log_likelihood: Tensor, kl_scale: float | None = None
     ) -> Tensor:
         """The guide's log q(T|x), ``(T, L)``: the optimal one with ``infer_horizon``, else by default the prior's."""
         if self.halting_first:
@@ -139,6 +139,7 @@ class ACT(Objective):
             return exact.horizon_after_halting(q, prior)
         if not self.infer_horizon:
             return super().log_horizon(q, prior, log_likelihood)
+        kl_scale = kl_scale or self.kl_scale
         bound = exact.elbo_given_horizon(q, prior, log_likelihood, kl_scale)
         return exact.optimal_horizon(prior, bound, kl_scale)
 
