@@ -55,7 +55,7 @@ def forest(tree: xr.DataTree) -> Figure:
     options: dict[str, Any] = (
         {"hdi_prob": INTERVAL, "figsize": (7, 5), "textsize": 10}
         if LEGACY
-        else {"ci_probs": (0.5, INTERVAL), "backend": "matplotlib"}
+        else {"ci_probs": (0.5, INTERVAL), "point_estimate": "median", "labels": ["optimizee"], "backend": "matplotlib"}
     )
     return _figure(az.plot_forest(data, combined=True, **options), title, "halting step t (steps)")
 
@@ -79,11 +79,12 @@ def rank(tree: xr.DataTree) -> Figure:
     pmf = tables(tree).tempered_pmf.mean("chain").values
     rows = [*t.values, _exact_draws(pmf, t.draw.size, random)]
     pooled = np.stack([row.reshape(-1)[kept] for row in rows]) + random.uniform(-0.5, 0.5, (len(rows), len(kept)))
-    draws = xr.Dataset({"t": (("chain", "draw"), pooled)})
+    coords = {dim: np.arange(size) for dim, size in zip(("chain", "draw"), pooled.shape, strict=True)}
+    draws = xr.Dataset({"t": (("chain", "draw"), pooled)}, coords)  # without coordinates 1.x draws a chain a draw
     options: dict[str, Any] = (
         {"kind": "bars", "figsize": (8, 4)}
         if LEGACY
-        else {"method": "envelope", "envelope_prob": INTERVAL, "backend": "matplotlib"}
+        else {"envelope_prob": INTERVAL, "visuals": {"title": False}, "backend": "matplotlib"}
     )
     scale = "" if kl_scale(tree) == 1 else f" at KL scale {kl_scale(tree):g}"
     title = f"Ranks of t: learned q (chain 0 to {len(rows) - 2}) and exact posterior{scale} (chain {len(rows) - 1})"
