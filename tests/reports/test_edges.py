@@ -19,6 +19,10 @@ from tests.helpers.spoilt import spoilt
 from tests.helpers.trainings import tiny
 
 
+def slow(value: Any, is_slow: bool = True) -> Any:
+    return pytest.param(value, marks=[pytest.mark.slow] if is_slow else [])
+
+
 @pytest.fixture
 def fit(capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Calls ``fit``; returns exit code, summary and what was said."""
@@ -34,7 +38,7 @@ def fit(capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return fitted
 
 
-@pytest.mark.parametrize("halting", [*POSTERIORS, "none"])
+@pytest.mark.parametrize("halting", ["none", *(slow(name, name != "truncated") for name in POSTERIORS)])
 def test_one_step(halting: str, fit: Any) -> None:
     """T = t = 1: nothing is left to believe, and both gaps are 0."""
     code, summary, said = fit("--horizon", "1", "--halting", halting)
@@ -48,14 +52,14 @@ def test_one_step(halting: str, fit: Any) -> None:
     "words",
     [
         ("--batch", "1", "--validation-problems", "1", "--test-problems", "1"),
-        ("--batch", "1", "--test-problems", "1", "--horizon", "1"),
+        slow(("--batch", "1", "--test-problems", "1", "--horizon", "1")),
         ("--batch", "1", "--test-problems", "1", "--gradient", "pes"),
-        ("--test-problems", "1", "--halting", "none"),
+        slow(("--test-problems", "1", "--halting", "none")),
         ("--test-problems", "2", "--meta-steps", "0"),
-        ("--prior-nu", "1e-40"),
+        slow(("--prior-nu", "1e-40")),
         ("--prior-nu", "1e-40", "--halting", "truncated", "--infer-horizon"),
         ("--prior-nu", "0.9999999999999999", "--halting", "graves"),
-        ("--prior-nu", "0.9999999999999999", "--halting", "softmax", "--halting-first"),
+        slow(("--prior-nu", "0.9999999999999999", "--halting", "softmax", "--halting-first")),
         ("--truncate", "1", "--horizon", "2", "--objective", "log-loss", "--by-segment"),
     ],
 )

@@ -189,12 +189,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_sigkill_then_resume_is_bitwise(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
-    """Killed twice, before and after the first checkpoint could have been written."""
+    """Killed early, and interrupted later."""
     arguments = [*BRIEF, "--out", "run"]
-    for at_least in (20, 80):
+    for at_least, number in ((20, signal.SIGKILL), (80, signal.SIGINT)):
         process = start(tmp_path, arguments)
         wait_for(lambda n=at_least: lines(tmp_path / "run" / "metrics.jsonl") >= n, process)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
         process.communicate(timeout=60)
         arguments = ["--resume", "run"]
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
@@ -208,9 +208,7 @@ def test_sigkill_then_resume_is_bitwise(uninterrupted: dict[str, Any], tmp_path:
 
 
 @pytest.mark.parametrize("request_", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_saves_and_says_how_to_resume(
-    request_: signal.Signals, uninterrupted: dict[str, Any], tmp_path: Path
-) -> None:
+def test_ctrl_c_saves_and_says_how_to_resume(request_: signal.Signals, tmp_path: Path) -> None:
     """Also the end of a job, or of the terminal."""
     process = start(tmp_path, [*BRIEF, "--out", "run"])
     wait_for(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 20, process)
@@ -222,10 +220,6 @@ def test_ctrl_c_saves_and_says_how_to_resume(
     assert "Traceback" not in errors
     saved = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"]
     assert saved == lines(tmp_path / "run" / "metrics.jsonl")
-    if request_ == signal.SIGINT:
-        process = start(tmp_path, ["--resume", "run"])
-        process.communicate(timeout=300)
-        assert same(final_weights(tmp_path / "run"), uninterrupted)
 
 
 def by_segment(**settings: Any) -> Experiment:
