@@ -87,6 +87,11 @@ class Chain:
             raise ValueError(f"{self.checkpoint}: expected format {FORMAT!r}, got {content.get('format')!r}")
         return content
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether all meta-steps are made."""
+        return self.checkpoint.exists() and bool(self.state().get("step", 0) >= self.experiment.meta_steps)
+
     @contextmanager
     def fitting(self) -> Iterator[None]:
         """Within, what does not fit in the checkpoint is an error that names it.

@@ -89,8 +89,15 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
 
 
-def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
+def test_no_command_shows_them_all(run: Any) -> None:
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert "Error" not in err
+    assert "\n    halt-stats               what its halting posterior looks like" in err
 
+
+def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
     assert run("fit", *ARGUMENTS, "--seed", "3", "--chains", "2", "--out", "chains")[0] == 0
     assert {path.name for path in (elsewhere / "chains").iterdir()} >= {"seed-3", "seed-4", "posterior.nc"}
     with xr.open_datatree(elsewhere / "chains" / "posterior.nc", engine="h5netcdf") as tree:
@@ -101,7 +108,7 @@ def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
     assert code == 0
     assert json.loads(out)["num_optimizees"] == 10
     assert run("plot", "chains")[0] == 0
-    assert run("fit", "--resume", "chains")[0] == 0  # already trained: writes its results again
+    assert run("fit", "--resume", "chains")[0] == 0
     refused(run("fit", "--seed", "1", "--seed", "1"), "different seeds")
     refused(run("fit", "--seed", "1", "--seed", "2", "--chains", "2"), "--chains or a repeated --seed")
 
