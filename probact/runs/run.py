@@ -210,7 +210,7 @@ class Run:
             seeds = tuple(checked("seed", seed) for seed in seeds)
             experiment = Experiment.create(**{**settings, "seed": seeds[0]})
         except UnknownPartError as error:
-            raise UnknownPartError(f"{path}: {error}") from None
+            raise error.within(path) from None
         except ValueError as error:
             raise ValueError(f"{path}: not an experiment ({error})") from None
         try:

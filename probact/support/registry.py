@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,10 @@ Own = TypeVar("Own", bound=type)
 
 class UnknownPartError(ValueError):
     """A name that no part has: a plug-in's, perhaps, whose module was not imported."""
+
+    def within(self, path: Path) -> UnknownPartError:
+        """The same of a name in the file ``path``."""
+        return UnknownPartError(f"{path}: {self} (if a plug-in has it: import its module first)")
 
 
 class Registry(Generic[Part]):
