@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from probact.support.refusals import in_one_line
 
@@ -48,6 +48,9 @@ class Registry(Generic[Part]):
     probact.support.registry.UnknownPartError: unknown shape 'square': choose from circle
     """
 
+    num_registered: ClassVar[int] = 0
+    """Classes so far, in all registries."""
+
     def __init__(self, kind: str, base: type, group: str = "") -> None:
         self.kind = kind
         self._base = base
@@ -73,6 +76,7 @@ class Registry(Generic[Part]):
             if part in self._parts.values():
                 raise ValueError(f"{self.kind} {name!r}: its class is already registered as {part.name!r}")  # type: ignore[attr-defined]
             self._parts[name] = part
+            Registry.num_registered += 1
             part.name = name  # type: ignore[attr-defined]
             return part
 

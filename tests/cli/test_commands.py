@@ -249,7 +249,9 @@ def test_help(command: list[str], run: Any) -> None:
         (["--halting", "none", "--objective", "elbo"], ["halting posterior"]),
         (["--estimator", "sample", "--infer-horizon"], ["infer_horizon"]),
         (["--infer-horizon", "--halting-first"], ["infer_horizon or halting_first"]),
-        (["--device", "abacus"], ["abacus"]),
+        (["--device", "abacus"], ["device 'abacus': expected cpu, cuda or the like of cuda:1"]),
+        (["--device", "tpu"], ["device 'tpu': expected cpu, cuda or the like of cuda:1"]),
+        (["--device", "meta"], ["device 'meta' cannot be used: "]),
         (["--no-such-option"], ["--no-such-option"]),
     ],
 )
@@ -268,7 +270,9 @@ def test_bad_folders(elsewhere: Path, run: Any) -> None:
     refused(run("fit", "--resume", "nowhere", "--lr", "1"), "drop --lr")
     (elsewhere / "file").write_text("")
     refused(run("fit", *ARGUMENTS, "--out", "file/run"), "file/run", "Not a directory")
-    refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
+    answer = run("prior", "--out", "nowhere/prior.png")
+    refused(answer, "nowhere", "No such file")
+    assert answer[1] == ""
     refused(run("prior", "--prior-nu", "2"), "--prior-nu", "> 0 and < 1")
     refused(run("prior", "--horizon", "0"), "--horizon", ">= 1")
 

@@ -87,3 +87,4 @@ def test_without_plots_a_run_has_no_figures(tmp_path: Path) -> None:
     assert "no figures" in out
     refused(without("plots", CLI, tmp_path, "plot", "run"), "matplotlib is not installed", "[plots]'")
     assert without("plots", CLI, tmp_path, "halt-stats", "run")[0] == 0
+    assert "no figure, for which: " in without("plots", CLI, tmp_path, "prior")[1]
