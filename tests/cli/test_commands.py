@@ -213,6 +213,32 @@ def test_list_names_everything(run: Any) -> None:
             assert len(line.split()) > 3
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("quadratic", "dim=10 (>= 1), scale=1.0 (> 0)"),
+        ("breast-cancer", "rows=200 (in 1..568)"),
+        ("digits", "activation=sigmoid (sigmoid, relu, tanh)"),
+        ("mnist", "mixed=False"),
+        ("sgd", "lr=0.05 (> 0)"),
+        ("adam", "beta1=0.9 (>= 0 and < 1)"),
+        ("lstm", "hidden_size=20 (>= 1 and < 10000)"),
+        ("patience", "epsilon=0.05 (>= 0)"),
+    ],
+)
+def test_list_shows_the_options_with_default_and_range(name: str, option: str, run: Any) -> None:
+    lines = run("list")[1].splitlines()
+    (place,) = [place for place, line in enumerate(lines) if line.split()[:1] == [name]]
+    rest = next(n for n, line in enumerate(lines[place + 1 :]) if not line.startswith(" " * 20))
+    assert option in " ".join(" ".join(lines[place + 1 : place + 1 + rest]).split())
+
+
+def test_list_shows_no_option_that_cannot_be_given(run: Any) -> None:
+    out = run("list")[1]
+    assert "unrolling=" not in out
+    assert all(len(line) <= 100 for line in out.splitlines() if line.lstrip().startswith("options "))
+
+
 @pytest.mark.parametrize("command", [[], ["fit"], ["halt-stats"], ["plot"], ["prior"], ["list"]])
 def test_help(command: list[str], run: Any) -> None:
     code, out, _ = run(*command, "--help")
