@@ -110,6 +110,6 @@ if not TYPE_CHECKING:  # a type checker knows the names above and no others
             module = import_module(f"{__name__}.{_HOME[name]}")
         except ModuleNotFoundError as error:
             if message := remedy(error):
-                raise ImportError(f"{__name__}.{name}: {message}", name=error.name) from error
+                raise ImportError(f"{__name__}.{name}: {message}", name=error.name) from None
             raise
         return getattr(module, name, module)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from probact.runs.experiment import Experiment
     from probact.runs.trained import TrainedOptimizer
 
+TUNED = "tuned"
+
 
 @click.command()
 @run_argument
@@ -71,14 +73,15 @@ def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> 
     followed = trained.online_posterior is not None
     fitting = {kind.name: kind for kind in stop_rules(followed)}
     name = re.split("[=,]", stop)[0]
-    kinds = [fitting[name]] if name in fitting else [*fitting.values()]
-    if name in fitting:
-        if stop != name or not fitting[name].tunable:
-            try:
-                return StopRule.read(stop)
-            except ValueError as error:
-                raise click.UsageError(f"--stop: {error}") from None
-    elif stop != "tuned":
+    if name == TUNED != stop:
+        raise click.UsageError(f"--stop: {TUNED} has neither threshold nor option: expected it alone, got {stop!r}")
+    if name not in fitting and name != TUNED:
         why = "" if followed else ": there is no halting posterior that other rules could follow"
-        raise click.UsageError(f"--stop: expected {', '.join(fitting)} or tuned, got {name!r}{why}")
+        raise click.UsageError(f"--stop: expected {', '.join(fitting)} or {TUNED}, got {name!r}{why}")
+    if name in fitting and (stop != name or not fitting[name].tunable):
+        try:
+            return StopRule.read(stop)
+        except ValueError as error:
+            raise click.UsageError(f"--stop: {error}") from None
+    kinds = [fitting[name]] if name in fitting else [*fitting.values()]
     return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), kinds)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from probact.support.interrupts import asked_to_stop
 from probact.support.ranks import ProcessLostError, Ranks
 
 if TYPE_CHECKING:
+    from probact.reports.run_report import Summary
     from probact.runs.run import Chain, Run
     from probact.runs.trained import TrainedOptimizer
 
@@ -56,7 +59,8 @@ def fit(
     """Meta-train an optimizer and its halting posterior, then report.
 
     Writes experiment.json, checkpoint.pt, metrics.jsonl, posterior.nc, summary.json and figures/*.png to the run's
-    folder.  Ctrl-C saves; --resume continues, also after a crash, to the same weights bit for bit.
+    folder.  Ctrl-C saves; --resume continues, also after a crash, to the same weights bit for bit, and leaves a run
+    that is finished as it is.
 
     Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
@@ -72,17 +76,41 @@ def fit(
         f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
         f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
     )
-    _train(run, min(jobs, len(run.chains)), ranks)
-    ranks.dismiss()
-    click.echo("trained; writing the report", err=True)
-    summary = report(run)
+    summary = None if resume is None else _reported(run)
+    if summary is None:
+        _train(run, min(jobs, len(run.chains)), ranks)
+        ranks.dismiss()
+        click.echo("trained; writing the report", err=True)
+        _show(run, report(run))
+        click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
+    else:
+        ranks.dismiss()
+        _show(run, summary)
+        longer = command(*shlex.split(command_line(replace(settings, begin_with=str(run.folder))))[2:])
+        click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
+    _complain_of_failures(run)
+    click.echo(f"next: {command('halt-stats', run.folder)}")
+
+
+def _reported(run: Run) -> Summary | None:
+    """The summary of a run that has made all its meta-steps and whose report is there and whole; else None."""
+    from probact.reports import posterior_file
+    from probact.reports.card import summary_of
+
+    if not all(chain.is_finished for chain in run.chains):
+        return None
+    with suppress(ValueError):
+        posterior_file.load(run.posterior)
+        return summary_of(run)
+    return None
+
+
+def _show(run: Run, summary: Summary) -> None:
+    settings = run.experiment
     click.echo(f"\n{text.loss_table(summary)}\n")
     click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
     if note := text.training_note(summary):
         click.echo(f"\n{note}")
-    click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
-    _complain_of_failures(run)
-    click.echo(f"next: {command('halt-stats', run.folder)}")
 
 
 def _complain_of_failures(run: Run) -> None:

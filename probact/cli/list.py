@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
@@ -12,13 +15,22 @@ from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.problems.base import FAMILIES
+from probact.reports.text import WIDTH
 from probact.rules.base import RULES
+from probact.runs.experiment import SETTINGS
 from probact.stopping.base import STOP_RULES
+from probact.support.registry import Registry
+
+_PROBES: dict[type, Any] = {int: math.nan, float: math.nan, str: "?", bool: None, tuple: None}
+"""Type of an option -> what no class takes for one; None where there is nothing to ask."""
 
 
 @click.command("list")
 def list_() -> None:
-    """Name every family, rule, halting posterior, objective, estimator, stop rule and shipped optimizer."""
+    """Name every family, rule, halting posterior, objective, estimator, stop rule and shipped optimizer.
+
+    With the options of each (--family-option, --rule-option, --objective-option), their defaults and ranges.
+    """
     import probact.stopping  # noqa: F401 - fills STOP_RULES
     from probact.runs.trained import TrainedOptimizer, shipped
 
@@ -36,6 +48,8 @@ def list_() -> None:
             recommended = getattr(registry[name], "recommended", {})
             if recommended:
                 click.echo(f"  {'':20}recommends {', '.join(starmap(_setting, recommended.items()))}")
+            if options := [*_options(registry, name)]:
+                click.echo(_wrapped("options", options))
         if registry is POSTERIORS:
             click.echo(f"  {NO_HALTING:20}No halting: learning to optimize alone, by the sum of losses.")
         click.echo()
@@ -45,6 +59,41 @@ def list_() -> None:
         )
         for name in names:
             click.echo(f"  {name:22}{TrainedOptimizer.load_named(name).describe()}")
+
+
+def _wrapped(title: str, entries: Sequence[str]) -> str:
+    """Entries are kept in one line each."""
+    joined = ", ".join(entry.replace(" ", "\0") for entry in entries)
+    indent = " " * 22
+    filled = textwrap.fill(
+        f"{title} {joined}",
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return filled.replace("\0", " ")
+
+
+def _options(registry: Registry[Any], name: str) -> Iterator[str]:
+    """``dim=10 (>= 1)``: the options that are no settings of their own, with default and range."""
+    for key, default in registry.keywords(name).items():
+        if type(default) in _PROBES and not (registry is OBJECTIVES and key in SETTINGS):
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+            yield f"{key}={shown}{_range(registry, name, key, default)}"
+
+
+def _range(registry: Registry[Any], name: str, key: str, default: Any) -> str:
+    """What the class expects of the option, in its own words: it is given what is within no range."""
+    if (probe := _PROBES[type(default)]) is None:
+        return ""
+    try:
+        registry.build(name, {key: probe})
+    except (OSError, ValueError) as error:
+        found = re.search(rf"(?:expected {key} |choose from )(.*?)(?:, got .*)?$", str(error))
+        return f" ({found[1]})" if found else ""
+    return ""
 
 
 def _setting(name: str, value: Any) -> str:

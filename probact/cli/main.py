@@ -91,7 +91,11 @@ def _complain(message: str) -> None:
         click.echo(f"Error: {' '.join(message.split())}", err=True)
 
 
-@click.group(context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]})
+@click.group(
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(probact.__version__, prog_name="probact")
 @click.option(
     "--import",
@@ -116,9 +120,13 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       prior --prior-nu 0.95    the prior alone
       list                     families, rules, halting posteriors, objectives, estimators, stop rules
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
     if context.invoked_subcommand != "fit" and context.obj is not None and not context.obj.alone:
         raise click.UsageError(f"torchrun is for fit: start {context.invoked_subcommand} without it")
-    import_plugins(plugins)
+    for module in import_plugins(plugins):
+        click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
 for one in (fit, halt_stats, evaluate, export, plot, prior, list_):

@@ -9,6 +9,7 @@ import click
 from probact.cli.options import Place, setting_option
 from probact.inference.priors import Prior
 from probact.reports import text
+from probact.support.extras import install, is_installed
 
 
 @click.command()
@@ -18,12 +19,14 @@ from probact.reports import text
 def prior(prior_nu: float, horizon: int, out: Path) -> None:
     """Print and draw the prior over horizon T and halting step t."""
     chosen = Prior(prior_nu, horizon)
-    click.echo(text.prior_table(chosen))
-    from matplotlib import rc_context
+    drawn = f"no figure, for which: {install('plots')}"
+    if is_installed("plots"):
+        from matplotlib import rc_context
 
-    from probact.reports import halting_figures
+        from probact.reports import halting_figures
 
-    log_T, log_t = chosen.log_horizon(), chosen.log_marginal()
-    with rc_context(halting_figures.STYLE):
-        halting_figures.save_figure(halting_figures.prior_figure(prior_nu, log_T.numpy(), log_t.numpy()), out)
-    click.echo(f"\nfigure: {out}")
+        log_T, log_t = chosen.log_horizon(), chosen.log_marginal()
+        with rc_context(halting_figures.STYLE):
+            halting_figures.save_figure(halting_figures.prior_figure(prior_nu, log_T.numpy(), log_t.numpy()), out)
+        drawn = f"figure: {out}"
+    click.echo(f"{text.prior_table(chosen)}\n\n{drawn}")

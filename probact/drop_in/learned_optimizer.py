@@ -12,7 +12,7 @@ from torch import Tensor
 
 from probact.drop_in import groups, stop as stops
 from probact.drop_in.cohorts import Cohort, look
-from probact.drop_in.loss import mean_over_ranks, not_finite, read_loss
+from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite, read_loss
 from probact.drop_in.parameters import fitted, read_gradient, working_zero, write
 from probact.drop_in.state import Standing
 from probact.inference.posteriors.base import HaltingPosterior
@@ -78,12 +78,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
             raise ValueError(
                 f"expected a rule such as RULES.build('adam'), a probact.UpdateRule, got {type(rule).__name__}"
             )
-        if patience_for_nan is not None and not patience_for_nan >= 1:
-            raise ValueError(f"patience_for_nan: expected a number >= 1 of steps, or None, got {patience_for_nan!r}")
         self.stop = stops.asked_for(stop, posterior)
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         self.freeze_when_stopped = freeze_when_stopped
-        self.patience_for_nan = patience_for_nan
+        self.patience_for_nan = checked_patience(patience_for_nan)
         self._standing = Standing(OnlineBelief(posterior))
         self._zero: Tensor | None = None
         self._said: set[str] = set()
@@ -205,8 +203,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
         standing, bad = self._standing, not_finite(loss, grads)
         standing.num_lost = standing.num_lost + 1 if bad else 0
         if bad and self.patience_for_nan is not None and standing.num_lost >= self.patience_for_nan:
+            first = standing.steps - (max(standing.num_lost - 2, 0) if self.rule.recovers else 0)
             raise FloatingPointError(
-                f"after step {standing.steps}: {bad} was not finite {standing.num_lost} times in a row "
+                f"from step {first} on: {bad} was not finite {standing.num_lost} times in a row "
                 f"(patience_for_nan={self.patience_for_nan}; None to go on for ever)"
             )
         return bad is not None and (standing.num_lost == 1 or not self.rule.recovers)

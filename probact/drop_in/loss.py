@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -44,3 +44,15 @@ def not_finite(loss: Tensor, grads: Params) -> str | None:
     if bool(finite.all()):
         return None
     return next(f"the gradient of parameter {name}" for name, fine in zip(grads, finite, strict=True) if not fine)
+
+
+def checked_patience(patience: Any) -> int | None:
+    """``patience``, how many looks in a row may be at what is not finite.
+
+    :raises ValueError: if it is neither a whole number >= 1 nor None.
+    """
+    if patience is None:
+        return None
+    if isinstance(patience, Integral) and not isinstance(patience, bool) and int(patience) >= 1:
+        return int(patience)
+    raise ValueError(f"patience_for_nan: expected a whole number >= 1 of steps, or None, got {patience!r:.60}")

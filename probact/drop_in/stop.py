@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
-from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.stopping import rules  # noqa: F401 - registers them
-from probact.stopping.base import STOP_RULES, Known, StopRule
+from probact.stopping.base import STOP_RULES, Known, StopRule, is_number
 from probact.stopping.rules import Hazard, Patience
+from probact.support.registry import UnknownPartError
 
 OWN = "own"
 """The file's own stop rule, or ``NO_NEWS``; of a posterior without a file, ``Hazard`` at ``HAZARD_SHARE``."""
@@ -30,39 +28,53 @@ def asked_for(stop: Asked, posterior: HaltingPosterior | None) -> StopRule | Non
     """
     if stop is None:
         return None
-    if stop == OWN:
+    if isinstance(stop, str) and stop == OWN:
         return None if posterior is None else Hazard(HAZARD_SHARE * (1 - posterior.nu))
-    rule = _named(stop) if isinstance(stop, str) else stop
-    if not isinstance(rule, StopRule) and callable(getattr(rule, "score", None)) and hasattr(rule, "threshold"):
-        rule = _Own(rule)
-    if not isinstance(rule, StopRule) or not isinstance(rule.threshold, Real) or math.isnan(rule.threshold):
-        raise ValueError(
-            f"stop: expected a stop rule such as Budget(100), NAME or NAME=THRESHOLD with NAME one of "
-            f"{', '.join(STOP_RULES)}, {OWN!r}, or None for never, got {_said(stop)}"
-        )
+    rule = _named(stop) if isinstance(stop, str) else _given(stop)
+    if not is_number(threshold := getattr(rule, "threshold", None)):
+        raise ValueError(f"{rule.label}: expected a number as threshold, got {threshold!r:.60}")
     if rule.needs_posterior and posterior is None:
-        raise ValueError(f"stop rule {rule.name!r}: expected a halting posterior to follow, got none")
+        raise ValueError(f"{rule.label}: expected a halting posterior to follow, got none")
     return rule
 
 
-def _named(text: str) -> StopRule | None:
-    """None if it cannot be read."""
-    with suppress(ValueError):
+def _named(text: str) -> StopRule:
+    try:
         return StopRule.read(text)
-    return None
+    except UnknownPartError:
+        raise _refusal(repr(text)) from None
+    except ValueError as error:
+        raise ValueError(f"stop: {error}") from None
 
 
-def _said(stop: object) -> str:
-    return f"{type(stop).__name__}({stop.threshold!r})" if isinstance(stop, StopRule) else repr(stop)
+def _given(stop: Any) -> StopRule:
+    if isinstance(stop, StopRule):
+        return stop
+    if isinstance(stop, type):
+        raise _refusal(f"the class {stop.__name__}: make an object of it, {stop.__name__}()")
+    has = {"score(known, memory)": callable(getattr(stop, "score", None)), "threshold": hasattr(stop, "threshold")}
+    missing = [name for name, there in has.items() if not there]
+    if len(missing) == 2:
+        raise _refusal(repr(stop))
+    if missing:
+        raise _refusal(f"a {type(stop).__name__} without {missing[0]}: a stop rule has score and threshold")
+    return _Own(stop)
+
+
+def _refusal(got: str) -> ValueError:
+    return ValueError(
+        f"stop: expected a stop rule such as Budget(100), NAME or NAME=THRESHOLD with NAME one of "
+        f"{', '.join(STOP_RULES)}, {OWN!r} (the stop of the file, or of the posterior), or None for never, got {got}"
+    )
 
 
 class _Own(StopRule):
     """What has ``score`` and ``threshold`` and perhaps ``init`` (``start`` in 0.1.0) but is no ``StopRule``."""
 
     def __init__(self, own: Any) -> None:
+        self.name = getattr(own, "name", type(own).__name__)  # type: ignore[misc]
         super().__init__(own.threshold)
         self.own = own
-        self.name = getattr(own, "name", type(own).__name__)  # type: ignore[misc]
         self.needs_posterior = getattr(own, "needs_posterior", False)  # type: ignore[misc]
 
     def init(self, like: Tensor) -> Any:

@@ -51,7 +51,8 @@ def _figure(drawn: Any, title: str, xlabel: str) -> Figure:
 def forest(tree: xr.DataTree) -> Figure:
     """Draws of t, one line a problem, chains together: the 90 % interval, quartiles and median, in steps."""
     data = _chosen(tree)[["t"]]
-    title = f"Draws of t for {data.optimizee.size} problems: median, quartiles, {INTERVAL:.0%} interval"
+    title = f"Draws of t for {data.optimizee.size} problems, early ones first: "
+    title += f"median, quartiles, {INTERVAL:.0%} interval"
     options: dict[str, Any] = (
         {"hdi_prob": INTERVAL, "figsize": (7, 5), "textsize": 10}
         if LEGACY

@@ -141,12 +141,17 @@ def halting_steps(tree: xr.DataTree) -> Figure:
         label = f"halting step: {halting_statistics.HALTING_LEVEL:.0%} of q(t|x)"
         axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=label)
     axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label=f"mode of the {_exact(tree)}")
-    axes.axvline(1 / (1 - float(tree.attrs["prior_nu"])), color=PRIOR, ls="--", label="prior E[t] = 1/(1 - $\\nu$)")
+    mean = 1 / (1 - float(tree.attrs["prior_nu"]))
+    label = f"prior E[t] = 1/(1 - $\\nu$) = {mean:.3g}"
+    if mean <= bins[-1]:
+        axes.axvline(mean, color=PRIOR, ls="--", label=label)
+    else:
+        axes.plot([], [], " ", label=f"{label}, beyond H")
     many = tree["posterior"].sizes["chain"] > 1
     axes.set(xlabel="halting step (steps)", ylabel=f"number of problems{' (all chains)' if many else ''}")
-    last = max(halting.max(), modes.max(), 1 / (1 - float(tree.attrs["prior_nu"])))
+    last = max(halting.max(), modes.max(), mean)
     axes.set_xlim(0, min(bins[-1], 1.1 * last + 3))
-    axes.legend()
+    axes.legend(frameon=True, edgecolor="none")  # the line may pass behind it
     spread = f"range [{halting.min()}, {halting.max()}], mean {halting.mean():.1f}, sd {halting.std():.1f}"
     axes.set_title(f"{_title(tree)}\n{spread}, median {np.median(halting):.0f}")
     return figure

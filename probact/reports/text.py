@@ -182,12 +182,12 @@ def _score(row: LossRow, step: str) -> str:
 def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
     """What each stop rule makes of each trained optimizer, then every optimizer with the best stop found for it."""
     columns = ["J", "loss", "steps", "± sd", "share", "rank corr"]
-    widths = [16, 9, 8, 7, 8, 10]
+    widths = [LOSS_WIDTH, 9, 8, 7, 8, 10]
 
     def line(label: str, row: StopRow) -> str:
         if not math.isfinite(row.J):
             return _row(label, ["diverged"], widths[:1])
-        cells = [f"{row.J:.4f} ±{row.J_sem:.1g}", f"{row.loss:.4g}", f"{row.steps:.1f}", f"{row.steps_sd:.1f}"]
+        cells = [_loss(row.J, row.J_sem), f"{row.loss:.4g}", f"{row.steps:.1f}", f"{row.steps_sd:.1f}"]
         return _row(label, [*cells, row.share, row.rank_correlation], widths)
 
     lines = [

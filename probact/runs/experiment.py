@@ -29,13 +29,17 @@ class Experiment:
     """
 
     family: str = setting("regression", "What the optimizer is trained on; see `list`.", parts=FAMILIES)
-    family_options: Mapping[str, Any] = setting({}, "Option of the family.", options=("--family-option",))
+    family_options: Mapping[str, Any] = setting(
+        {}, "Option of the family; `list` shows them with their ranges.", options=("--family-option",)
+    )
     rule: str = setting(
         "lstm",
         "The optimizer, learned or hand-designed (then only its halting is trained).",
         parts=RULES,
     )
-    rule_options: Mapping[str, Any] = setting({}, "Option of the rule.", options=("--rule-option",))
+    rule_options: Mapping[str, Any] = setting(
+        {}, "Option of the rule; `list` shows them with their ranges.", options=("--rule-option",)
+    )
     safeguard: bool = setting(
         False,
         "Let the rule go back to its best iterate, with shorter steps, when the loss gets lost.",
@@ -59,7 +63,9 @@ class Experiment:
     objective: str = setting(
         "", "What training minimises; if not given, the halting posterior's own.", parts=OBJECTIVES
     )
-    objective_options: Mapping[str, Any] = setting({}, "Option of the objective.", options=("--objective-option",))
+    objective_options: Mapping[str, Any] = setting(
+        {}, "Option of the objective; `list` shows them with their ranges.", options=("--objective-option",)
+    )
     log_loss_weight: float = setting(
         0.0, "Weight of the mean log loss added to it, which teaches every step alike.", at_least=0
     )

@@ -1,15 +1,19 @@
-"""``metrics.jsonl``: one JSON object a line, each with its checksum."""
+"""``metrics.jsonl``: one JSON object a line, each with its checksum; what is no finite number is null there."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from probact.support.checksums import sealed_object, unsealed_object
-from probact.support.files import write_atomically
+from probact.support.files import finite_numbers, write_atomically
+
+_MEASURED = ("loss", "grad_norm")
+"""What every meta-step has: null means NaN, not that there is none."""
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
@@ -47,7 +51,7 @@ def cut(path: Path, step: int, needed: Collection[str]) -> None:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(sealed_object(dict(record))) + "\n"
+    return json.dumps(sealed_object(finite_numbers(dict(record)))) + "\n"
 
 
 def _record(line: bytes, where: str, needed: Collection[str]) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def _record(line: bytes, where: str, needed: Collection[str]) -> dict[str, Any]:
         raise ValueError(
             f"{where}: expected a record, one JSON object a meta-step ({error}); delete the line to go on without it"
         ) from None
-    return record
+    return {**record, **{name: math.nan for name in _MEASURED if record[name] is None}}
 
 
 def _wrong(record: Mapping[str, Any], needed: Collection[str]) -> Iterator[str]:

@@ -87,6 +87,11 @@ class Chain:
             raise ValueError(f"{self.checkpoint}: expected format {FORMAT!r}, got {content.get('format')!r}")
         return content
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether all meta-steps are made."""
+        return self.checkpoint.exists() and bool(self.state().get("step", 0) >= self.experiment.meta_steps)
+
     @contextmanager
     def fitting(self) -> Iterator[None]:
         """Within, what does not fit in the checkpoint is an error that names it.
@@ -205,7 +210,7 @@ class Run:
             seeds = tuple(checked("seed", seed) for seed in seeds)
             experiment = Experiment.create(**{**settings, "seed": seeds[0]})
         except UnknownPartError as error:
-            raise UnknownPartError(f"{path}: {error}") from None
+            raise error.within(path) from None
         except ValueError as error:
             raise ValueError(f"{path}: not an experiment ({error})") from None
         try:

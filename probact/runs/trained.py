@@ -110,7 +110,7 @@ class TrainedOptimizer:
                 later["stop"] = StopRule.from_json(content["stop"])
             return cls(rule, saved["options"], posterior, nu, content["horizon"], **later)
         except UnknownPartError as error:
-            raise UnknownPartError(f"{path}: {error}") from None
+            raise error.within(path) from None
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"{path}: not a {what} that this version can read ({reason})") from None

@@ -8,8 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from inspect import signature
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from probact.support.refusals import naming
@@ -37,11 +39,18 @@ class Known(NamedTuple):
         return Known(self.step, function(self.loss), function(self.grad_norm), *changed)
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a finite real number, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool) and -math.inf < float(value) < math.inf
+
+
 class StopRule(ABC):
     """Stop at the first step s whose score reaches ``threshold``; the score reads steps 1..s only.
 
-    Subclasses register a name in ``STOP_RULES``, and keep each parameter of their constructor as the attribute of its
-    name.
+    Subclasses register a name in ``STOP_RULES``, else they have that of the class; they keep each parameter of their
+    constructor as the attribute of its name.
+
+    :raises ValueError: if ``threshold`` is no number, or not within the limits of the class.
     """
 
     name: ClassVar[str]
@@ -49,9 +58,18 @@ class StopRule(ABC):
     tunable: ClassVar[bool] = True
     """Whether ``threshold`` is chosen on other problems; else it is ``default``."""
     default: ClassVar[float] = 0.0
+    lowest: ClassVar[float] = -math.inf
+    highest: ClassVar[float] = math.inf
+    whole: ClassVar[bool] = False
+    """Whether a threshold is a count."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
 
     def __init__(self, threshold: float | None = None) -> None:
-        self.threshold = self.default if threshold is None else threshold
+        self.threshold = self.default if threshold is None else self.checked_threshold(threshold)
 
     @classmethod
     def candidates(cls) -> list[StopRule]:
@@ -59,7 +77,7 @@ class StopRule(ABC):
         return [cls()]
 
     def at(self, threshold: float) -> Self:
-        """The same rule with another threshold."""
+        """The same rule with another threshold, beyond the limits too: tuning tries every score that it sees."""
         other = copy.copy(self)
         other.threshold = threshold
         return other
@@ -67,7 +85,20 @@ class StopRule(ABC):
     @property
     def label(self) -> str:
         """For messages: ``stop rule 'patience'``."""
-        return f"stop rule {getattr(self, 'name', type(self).__name__)!r}"
+        return f"stop rule {self.name!r}"
+
+    def checked_threshold(self, threshold: Any) -> float:
+        """``threshold``.
+
+        :raises ValueError: if it is no number, or not within the limits.
+        """
+        within = is_number(threshold) and self.lowest <= threshold <= self.highest
+        if within and not (self.whole and threshold % 1):
+            return float(threshold)
+        number = "a whole number" if self.whole else "a number"
+        limits = ((">=", self.lowest), ("<=", self.highest))
+        said = " and".join(f" {sign} {limit:g}" for sign, limit in limits if math.isfinite(limit))
+        raise ValueError(f"{self.label}: expected {number}{said} as threshold, got {threshold!r:.60}")
 
     def to_json(self) -> dict[str, Any]:
         """Name, threshold and options: ``{"name": "patience", "threshold": 5.0, "epsilon": 0.05}``."""
@@ -86,9 +117,9 @@ class StopRule(ABC):
 
     def spelled(self) -> str:
         """As ``read`` takes it: ``patience=4,epsilon=0.3``; options at their default are left out."""
-        content, defaults = self.to_json(), STOP_RULES.keywords(self.name)
+        content, parameters = self.to_json(), signature(type(self)).parameters
         name, threshold = content.pop("name"), content.pop("threshold")
-        changed = (f",{option}={value}" for option, value in content.items() if value != defaults.get(option))
+        changed = (f",{option}={value}" for option, value in content.items() if value != parameters[option].default)
         return f"{name}={threshold:.6g}{''.join(changed)}"
 
     @staticmethod
@@ -98,17 +129,17 @@ class StopRule(ABC):
         >>> StopRule.read("patience=4,epsilon=0.3").describe()
         'no gain > 0.3 for 4 steps'
 
-        :raises ValueError: on an unknown name or option, or if the threshold is not a finite number.
+        :raises ValueError: on an unknown name or option, or a threshold that is no number or not within the limits.
         """
         first, *options = text.split(",")
         name, given, threshold = first.partition("=")
         rule = STOP_RULES.build(name, dict(option.partition("=")[::2] for option in options))
         if not given:
             return rule
+        value: Any = threshold
         with suppress(ValueError):
-            if math.isfinite(value := float(threshold)):
-                return rule.at(value)
-        raise ValueError(f"stop rule {name!r}: expected a number as threshold, got {threshold!r}")
+            value = float(threshold)
+        return rule.at(rule.checked_threshold(value))
 
     def init(self, like: Tensor) -> Any:
         """The memory before step 1, for problems ``like (L,)``."""
@@ -121,7 +152,7 @@ class StopRule(ABC):
     def checked_score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         """``score``.
 
-        :raises ValueError: if a user's own is not one for each problem.
+        :raises ValueError: if a user's own is not one for each problem, or NaN where all that is known is finite.
         """
         with naming(f"{self.label}: score"):
             found: Any = self.score(known, memory)
@@ -131,6 +162,12 @@ class StopRule(ABC):
             raise ValueError(
                 f"{self.label}: score: expected (score, memory), the score of shape (L,) = "
                 f"{tuple(known.loss.shape)}, got {got}"
+            )
+        finite = torch.stack([value.isfinite() for value in known[1:] if value is not None]).all(0)
+        if bool((score.isnan() & finite).any()):
+            raise ValueError(
+                f"{self.label}: score: expected a number (-inf for not yet), got NaN at step {known.step}: it would "
+                "never stop"
             )
         return score, rest[0]
 

@@ -16,7 +16,7 @@ from probact.support.refusals import check_range
 class Budget(StopRule):
     """The same number of steps for every problem."""
 
-    default = 20.0
+    default, lowest, whole = 20.0, 1, True
 
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         return torch.full_like(known.loss, known.step), memory
@@ -46,7 +46,7 @@ class Patience(StopRule):
     :param share: further, as a share of the fall from the first loss to the best one, which has no units.
     """
 
-    default = 5.0
+    default, lowest, whole = 5.0, 1, True
 
     def __init__(self, threshold: float | None = None, epsilon: float = 0.05, share: float = 0.0) -> None:
         super().__init__(threshold)
@@ -86,7 +86,7 @@ class Cumulative(StopRule):
     """
 
     needs_posterior = True
-    default = 0.5
+    default, lowest, highest = 0.5, 0, 1
 
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         assert known.halted is not None
@@ -102,7 +102,7 @@ class Hazard(StopRule):
     """
 
     needs_posterior = True
-    default = 0.025
+    default, lowest, highest = 0.025, 0, 1
 
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         assert known.hazard is not None

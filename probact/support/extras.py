@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.util import find_spec
+from pathlib import Path
 
 EXTRAS = {
     "fit": ("click", "h5netcdf", "h5py", "pooch", "pyro", "scipy", "sklearn", "tqdm", "xarray"),
     "plots": ("arviz", "matplotlib"),
 }
 """Extra -> the modules that it brings, beside torch and NumPy, which suffice for ``LearnedOptimizer``."""
+_CLONE = Path(__file__).parents[2]
 
 
 def install(extra: str) -> str:
-    """The command that installs ``extra``."""
-    return f"python -m pip install 'probact[{extra}]'"
+    """The command that installs ``extra``: of the clone that this file is in, or of the installed package."""
+    if not (_CLONE / "pyproject.toml").is_file():
+        return f"python -m pip install 'probact[{extra}]'"
+    place = "." if _CLONE.samefile(Path.cwd()) else str(_CLONE)
+    return f"python -m pip install -e {shlex.quote(f'{place}[{extra}]')}"
 
 
 def is_installed(extra: str) -> bool:

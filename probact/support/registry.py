@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from probact.support.refusals import in_one_line
 
@@ -20,6 +21,10 @@ Own = TypeVar("Own", bound=type)
 
 class UnknownPartError(ValueError):
     """A name that no part has: a plug-in's, perhaps, whose module was not imported."""
+
+    def within(self, path: Path) -> UnknownPartError:
+        """The same of a name in the file ``path``."""
+        return UnknownPartError(f"{path}: {self} (if a plug-in has it: import its module first)")
 
 
 class Registry(Generic[Part]):
@@ -42,6 +47,9 @@ class Registry(Generic[Part]):
     Traceback (most recent call last):
     probact.support.registry.UnknownPartError: unknown shape 'square': choose from circle
     """
+
+    num_registered: ClassVar[int] = 0
+    """Classes so far, in all registries."""
 
     def __init__(self, kind: str, base: type, group: str = "") -> None:
         self.kind = kind
@@ -68,6 +76,7 @@ class Registry(Generic[Part]):
             if part in self._parts.values():
                 raise ValueError(f"{self.kind} {name!r}: its class is already registered as {part.name!r}")  # type: ignore[attr-defined]
             self._parts[name] = part
+            Registry.num_registered += 1
             part.name = name  # type: ignore[attr-defined]
             return part
 

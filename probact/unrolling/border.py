@@ -38,6 +38,7 @@ def try_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
         problems, again = (family.sample(NUM, torch.Generator().manual_seed(seed)) for _ in range(2))
         check_problems(problems)
     _check_tensors(what, problems)
+    _check_dependence(what, problems)
     first, same = _losses(what, problems, "nll"), _losses(what, again, "nll")
     if not bool(first.isfinite().any()):
         more = family.sample(MANY, torch.Generator().manual_seed(seed))
@@ -110,15 +111,36 @@ def _check_rows(what: str, step: Step, rule: UpdateRule, problems: Optimizee, gr
             )
 
 
+def _check_dependence(what: str, problems: Optimizee) -> None:
+    """Something is to be chosen, and ``nll`` depends on it."""
+    for name, tensor in problems.theta0.items():
+        if not tensor.numel():
+            raise ValueError(
+                f"{what}: sample: expected parameters of one number at least, got theta0[{name!r}] of shape "
+                f"{tuple(tensor.shape)} (an option that is 0?)"
+            )
+    for at in (problems.theta0, map_params(lambda tensor: tensor + 1, problems.theta0)):
+        _, grads = _losses_and_grads(what, problems, "nll", at)
+        if any(bool(grad.count_nonzero()) for grad in grads.values()):
+            return
+    raise ValueError(
+        f"{what}: nll: expected a loss that depends on the parameters, got a gradient of 0 for all {NUM} problems "
+        "at theta_0 and theta_0 + 1 (without observations?)"
+    )
+
+
 def _losses(what: str, problems: Optimizee, method: str, at: Params | None = None) -> Tensor:
-    """At ``at``, by default theta_0, and checked to have a gradient."""
+    return _losses_and_grads(what, problems, method, at or problems.theta0)[0]
+
+
+def _losses_and_grads(what: str, problems: Optimizee, method: str, at: Params) -> tuple[Tensor, Params]:
 
     def losses(params: Any) -> Any:
         return problems.nll(params) if method == "nll" else problems.loss(params, 0)
 
     losses.__qualname__ = f"{type(problems).__name__}.{method}"
     with naming(f"{what}: {method}"):
-        return value_and_grad(losses, at or problems.theta0)[0]
+        return value_and_grad(losses, at)
 
 
 def _check_tensors(what: str, problems: Optimizee) -> None:

@@ -89,8 +89,15 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
 
 
-def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
+def test_no_command_shows_them_all(run: Any) -> None:
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert "Error" not in err
+    assert "\n    halt-stats               what its halting posterior looks like" in err
 
+
+def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
     assert run("fit", *ARGUMENTS, "--seed", "3", "--chains", "2", "--out", "chains")[0] == 0
     assert {path.name for path in (elsewhere / "chains").iterdir()} >= {"seed-3", "seed-4", "posterior.nc"}
     with xr.open_datatree(elsewhere / "chains" / "posterior.nc", engine="h5netcdf") as tree:
@@ -101,7 +108,7 @@ def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
     assert code == 0
     assert json.loads(out)["num_optimizees"] == 10
     assert run("plot", "chains")[0] == 0
-    assert run("fit", "--resume", "chains")[0] == 0  # already trained: writes its results again
+    assert run("fit", "--resume", "chains")[0] == 0
     refused(run("fit", "--seed", "1", "--seed", "1"), "different seeds")
     refused(run("fit", "--seed", "1", "--seed", "2", "--chains", "2"), "--chains or a repeated --seed")
 
@@ -206,6 +213,32 @@ def test_list_names_everything(run: Any) -> None:
             assert len(line.split()) > 3
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("quadratic", "dim=10 (>= 1), scale=1.0 (> 0)"),
+        ("breast-cancer", "rows=200 (in 1..568)"),
+        ("digits", "activation=sigmoid (sigmoid, relu, tanh)"),
+        ("mnist", "mixed=False"),
+        ("sgd", "lr=0.05 (> 0)"),
+        ("adam", "beta1=0.9 (>= 0 and < 1)"),
+        ("lstm", "hidden_size=20 (>= 1 and < 10000)"),
+        ("patience", "epsilon=0.05 (>= 0)"),
+    ],
+)
+def test_list_shows_the_options_with_default_and_range(name: str, option: str, run: Any) -> None:
+    lines = run("list")[1].splitlines()
+    (place,) = [place for place, line in enumerate(lines) if line.split()[:1] == [name]]
+    rest = next(n for n, line in enumerate(lines[place + 1 :]) if not line.startswith(" " * 20))
+    assert option in " ".join(" ".join(lines[place + 1 : place + 1 + rest]).split())
+
+
+def test_list_shows_no_option_that_cannot_be_given(run: Any) -> None:
+    out = run("list")[1]
+    assert "unrolling=" not in out
+    assert all(len(line) <= 100 for line in out.splitlines() if line.lstrip().startswith("options "))
+
+
 @pytest.mark.parametrize("command", [[], ["fit"], ["halt-stats"], ["plot"], ["prior"], ["list"]])
 def test_help(command: list[str], run: Any) -> None:
     code, out, _ = run(*command, "--help")
@@ -242,7 +275,9 @@ def test_help(command: list[str], run: Any) -> None:
         (["--halting", "none", "--objective", "elbo"], ["halting posterior"]),
         (["--estimator", "sample", "--infer-horizon"], ["infer_horizon"]),
         (["--infer-horizon", "--halting-first"], ["infer_horizon or halting_first"]),
-        (["--device", "abacus"], ["abacus"]),
+        (["--device", "abacus"], ["device 'abacus': expected cpu, cuda or the like of cuda:1"]),
+        (["--device", "tpu"], ["device 'tpu': expected cpu, cuda or the like of cuda:1"]),
+        (["--device", "meta"], ["device 'meta' cannot be used: "]),
         (["--no-such-option"], ["--no-such-option"]),
     ],
 )
@@ -261,7 +296,9 @@ def test_bad_folders(elsewhere: Path, run: Any) -> None:
     refused(run("fit", "--resume", "nowhere", "--lr", "1"), "drop --lr")
     (elsewhere / "file").write_text("")
     refused(run("fit", *ARGUMENTS, "--out", "file/run"), "file/run", "Not a directory")
-    refused(run("prior", "--out", "nowhere/prior.png"), "nowhere", "No such file")
+    answer = run("prior", "--out", "nowhere/prior.png")
+    refused(answer, "nowhere", "No such file")
+    assert answer[1] == ""
     refused(run("prior", "--prior-nu", "2"), "--prior-nu", "> 0 and < 1")
     refused(run("prior", "--horizon", "0"), "--horizon", ">= 1")
 

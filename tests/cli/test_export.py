@@ -74,9 +74,12 @@ def test_without_a_posterior_a_stop_rule_needs_none(elsewhere: Path, run: Any) -
     for stop, *words in (
         ("hazard", "expected budget, gradient, patience or tuned, got 'hazard'", "there is no halting posterior"),
         ("cumulative=0.5", "expected budget, gradient, patience or tuned", "there is no halting posterior"),
-        ("tuned=3", "expected budget, gradient, patience or tuned, got 'tuned'"),
-        ("budget=soon", "expected a number", "'soon'"),
-        ("budget=nan", "expected a number", "'nan'"),
+        ("tuned=3", "tuned has neither threshold nor option: expected it alone, got 'tuned=3'"),
+        ("tuned,epsilon=1", "expected it alone, got 'tuned,epsilon=1'"),
+        ("hazrd=3", "expected budget, gradient, patience or tuned, got 'hazrd'"),
+        ("budget=0", "expected a whole number >= 1", "0"),
+        ("budget=soon", "expected a whole number >= 1", "'soon'"),
+        ("budget=nan", "expected a whole number >= 1", "nan"),
     ):
         refused(run("export", "a", "--out", "x.pt", "--stop", stop), *words)
         assert not Path("x.pt").exists()

@@ -42,10 +42,20 @@ def test_a_family_of_a_file(elsewhere: Path) -> None:
     assert code == 0, out + err
     assert f"next: python cli.py --import {elsewhere / 'my_family.py'} halt-stats run" in out
     assert "my_family" not in (elsewhere / "run" / "experiment.json").read_text()
-    code, out, _ = command(elsewhere, "list", PROBACT_IMPORT="my_family")
+    code, out, err = command(elsewhere, "list", PROBACT_IMPORT="my_family")
+    assert err == ""
     assert "bowls               Quadratic problems of a file." in out
     missing = command(elsewhere, "halt-stats run --num-optimizees 2")
-    refused(missing, "experiment.json: family: expected one of", "'bowls'; a plug-in? name its module with --import")
+    refused(missing, "experiment.json: family: expected one of", "'bowls'", "a plug-in? name its module with --import")
+
+
+@pytest.mark.parametrize("content", ["", "x = 1\n", "from probact import FAMILIES\n\n\nclass Bowls:\n    pass\n"])
+def test_a_file_that_registers_nothing_is_told(content: str, elsewhere: Path) -> None:
+    (elsewhere / "idle.py").write_text(content)
+    code, out, err = command(elsewhere, "--import idle.py list")
+    assert code == 0
+    assert "families (--family)" in out
+    assert err == "import idle.py: registers no part, as @probact.FAMILIES.register('name') does\n"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from probact.stopping.base import STOP_RULES, StopRule
 from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Hazard
 from tests.helpers.checks import objective, problems
-from tests.helpers.loops import NEVER, Loop, assert_stops_for_good, assert_walks_as_an_unroll
+from tests.helpers.loops import Loop, assert_stops_for_good, assert_walks_as_an_unroll
 
 RULES_TRIED = ["lstm", "adam", "lbfgs", "subspace", "dropsign"]
 
@@ -145,12 +145,12 @@ def test_from_pretrained(tmp_path: Path) -> None:
     loop, alone = Loop(problems("regression", 1), rule=trained.rule), problems("regression", 1).to(torch.float64)
     loaded = LearnedOptimizer.from_pretrained(loop.params, path)
     assert loaded.stop is NO_NEWS
-    given = Loop(problems("regression", 1), rule=trained.rule, posterior=trained.posterior, stop=NEVER)
-    loop.optimizer = LearnedOptimizer.from_pretrained(loop.params, path, stop=NEVER)
+    given = Loop(problems("regression", 1), rule=trained.rule, posterior=trained.posterior, stop=None)
+    loop.optimizer = LearnedOptimizer.from_pretrained(loop.params, path, stop=None)
     path_of_given = given.run(6)
     assert loop.run(6) == path_of_given
     loop = Loop(alone, rule=trained.rule)
-    loop.optimizer = LearnedOptimizer.from_pretrained(loop.params, str(path), stop=NEVER)
+    loop.optimizer = LearnedOptimizer.from_pretrained(loop.params, str(path), stop=None)
     assert loop.run(6)[-1][2] == pytest.approx(path_of_given[-1][2], rel=1e-3)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from probact import Budget, Cumulative, Hazard, LearnedOptimizer, Patience
+from probact import Budget, Cumulative, Hazard, LearnedOptimizer, Patience, StopRule
 from probact.rules.base import RULES
 from tests.helpers.checks import objective
 from tests.helpers.loops import Regression, descend
@@ -73,12 +73,76 @@ def test_by_name(asked: Any, expected: Any) -> None:
     assert stop.to_json() == expected.to_json()
 
 
+class Scoreless:
+    threshold = 3.0
+
+
+class Endless:
+    def score(self, known: Any, memory: Any) -> Any:
+        return known.loss, memory
+
+
 @pytest.mark.parametrize(
-    "asked", ["patients", "budget=many", "budget=nan", "", 20, True, Patience, Budget("20"), lambda loss: False]
+    ("asked", "got"),
+    [
+        ("patients", "'patients'"),
+        ("", "''"),
+        (20, "20"),
+        (True, "True"),
+        (lambda loss: False, "<function"),
+        (Patience, r"the class Patience: make an object of it, Patience\(\)"),
+        (Endless, r"the class Endless: make an object of it, Endless\(\)"),
+        (Scoreless(), r"a Scoreless without score\(known, memory\)"),
+        (Endless(), "a Endless without threshold"),
+    ],
 )
-def test_what_is_no_stop(asked: Any) -> None:
-    with pytest.raises(ValueError, match=r"stop: expected a stop rule such as Budget\(100\), NAME .* budget, .* got"):
+def test_what_is_no_stop(asked: Any, got: str) -> None:
+    words = rf"stop: expected a stop rule such as Budget\(100\), NAME .* budget, .* 'own' \(the stop of .*, got {got}"
+    with pytest.raises(ValueError, match=words):
         LearnedOptimizer([nn.Parameter(torch.ones(2))], RULES["adam"](), stop=asked)
+
+
+@pytest.mark.parametrize("asked", ["budget=many", "budget=nan", "budget=0", "patience=-1", "patience=4,delta=1"])
+def test_a_name_with_a_senseless_number(asked: str) -> None:
+    with pytest.raises(ValueError, match=f"stop: stop rule '{asked.partition('=')[0]}'"):
+        LearnedOptimizer([nn.Parameter(torch.ones(2))], RULES["adam"](), stop=asked)
+
+
+class Plain(StopRule):
+    """Not registered."""
+
+    def score(self, known: Any, memory: Any) -> Any:
+        return torch.full_like(known.loss, known.step), memory
+
+
+class Other(Budget):
+    """Not registered, of a class that is."""
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Plain, "Plain"), (Other, "Other")])
+def test_a_stop_rule_that_is_not_registered_has_the_name_of_its_class(kind: type[StopRule], name: str) -> None:
+    loop = Regression(stop=kind(3.0))
+    loop.run(4)
+    assert loop.optimizer.should_stop()
+    with pytest.warns(UserWarning, match=GOES_ON):
+        loop.run(1)
+    stop = loop.optimizer.stop
+    assert stop is not None
+    assert stop.spelled() == f"{name}=3"
+    assert loop.optimizer.state_dict()["param_groups"][0]["standing"]["stop"] == {"name": name, "threshold": 3.0}
+
+
+class Unsure(Plain):
+    """NaN from the second step on."""
+
+    def score(self, known: Any, memory: Any) -> Any:
+        return torch.full_like(known.loss, math.nan if known.step > 1 else 0.0), memory
+
+
+def test_a_score_of_nan_is_an_error() -> None:
+    loop = Regression(stop=Unsure(3.0))
+    with pytest.raises(ValueError, match=r"stop rule 'Unsure': score: expected a number .* got NaN at step 2"):
+        loop.run(4)
 
 
 @pytest.mark.parametrize("rule", [{"safeguard": True}, {"safeguard": False}])
@@ -99,7 +163,7 @@ def test_a_lasting_one_is_an_error(safeguard: bool) -> None:
     weight = nn.Parameter(torch.ones(4))
     optimizer = LearnedOptimizer([weight], RULES["adam"](), safeguard=safeguard, patience_for_nan=7)
     descend(optimizer, lambda: weight.square().sum(), 3)
-    with pytest.raises(FloatingPointError, match=r"after step \d: the loss \(nan\) was not finite 7 times in a row"):
+    with pytest.raises(FloatingPointError, match=r"from step 3 on: the loss \(nan\) was not finite 7 times in a row"):
         descend(optimizer, lambda: (weight - 3).log().sum(), 50)
     assert weight.isfinite().all()
 
@@ -107,12 +171,16 @@ def test_a_lasting_one_is_an_error(safeguard: bool) -> None:
 def test_lost_gradients_and_endless_patience() -> None:
     weight = nn.Parameter(torch.zeros(4))
     optimizer = LearnedOptimizer([weight], RULES["sgd"](), patience_for_nan=2)
-    with pytest.raises(FloatingPointError, match="the gradient of parameter 0 was not finite 2 times"):
+    with pytest.raises(FloatingPointError, match="from step 0 on: the gradient of parameter 0 was not finite 2 times"):
         descend(optimizer, lambda: weight.sqrt().sum(), 3)
     optimizer = LearnedOptimizer([weight], RULES["sgd"](), patience_for_nan=None)
     descend(optimizer, lambda: weight.sqrt().sum(), 150)
-    with pytest.raises(ValueError, match="patience_for_nan: expected a number >= 1 of steps, or None, got 0"):
-        LearnedOptimizer([weight], RULES["sgd"](), patience_for_nan=0)
+
+
+@pytest.mark.parametrize("patience", [0, -1, 1.5, math.inf, math.nan, True, "a", [7]])
+def test_a_senseless_patience_for_nan(patience: Any) -> None:
+    with pytest.raises(ValueError, match="patience_for_nan: expected a whole number >= 1 of steps, or None, got "):
+        LearnedOptimizer([nn.Parameter(torch.zeros(4))], RULES["sgd"](), patience_for_nan=patience)
 
 
 def test_what_is_no_rule() -> None:

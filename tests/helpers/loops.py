@@ -14,10 +14,7 @@ from probact.inference.objectives.base import Objective
 from probact.judging.trajectory import record
 from probact.problems.base import Optimizee
 from probact.rules.safeguarded import Safeguarded
-from probact.stopping.rules import Hazard
 from probact.unrolling.rollout import unroll
-
-NEVER = Hazard(2.0)
 
 
 class Loop:
@@ -48,7 +45,7 @@ def assert_walks_as_an_unroll(
     trained: Objective, alone: Optimizee, safeguard: bool = False, kind: type[LearnedOptimizer] = LearnedOptimizer
 ) -> None:
     """Losses, parameters, hazards and mass spent of a user's loop are those of ``unroll`` and ``OnlineBelief``."""
-    loop = Loop(alone, kind, rule=trained.rule, posterior=trained.posterior, stop=NEVER, safeguard=safeguard)
+    loop = Loop(alone, kind, rule=trained.rule, posterior=trained.posterior, stop=None, safeguard=safeguard)
     path = loop.run(21)
     worn = Safeguarded(trained.rule) if safeguard else trained.rule
     rollout = unroll(worn, alone, 21)

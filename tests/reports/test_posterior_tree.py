@@ -226,3 +226,15 @@ def test_at_scale_1_nothing_is_said_of_it(tree: xr.DataTree) -> None:
     )
     del older.attrs["tempered_at"]
     assert halting_statistics.halting_statistics(older) == statistics
+
+
+@pytest.mark.parametrize(("nu", "drawn"), [(0.5, True), (0.9, True), (0.99, False)])
+def test_the_priors_mean_is_a_line_or_beyond_the_axis(nu: float, drawn: bool) -> None:
+    axes = halting_figures.halting_steps(tree_of(prior_nu=nu)).axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata())]
+    assert [line.get_xdata()[0] for line in lines] == ([pytest.approx(1 / (1 - nu))] if drawn else [])
+    assert all(line.get_xdata()[0] <= axes.get_xlim()[1] for line in lines)
+    legend = axes.get_legend()
+    assert legend is not None
+    said = legend.get_texts()[-1].get_text()
+    assert said.endswith(f"= {1 / (1 - nu):.3g}" + ("" if drawn else ", beyond H"))

@@ -30,6 +30,18 @@ def test_a_mean_keeps_its_digits(mean: float, sem: float, shown: str) -> None:
     assert line.removeprefix("mine").strip() == shown
 
 
+@pytest.mark.parametrize(
+    ("J", "sem", "shown"),
+    [(23.146, 2.0, "23.1 ±2.0"), (23.146, 0.02, "23.146 ±0.020"), (23.146, 21.0, "23 ±21"), (1.5, 0.0, "1.5")],
+)
+def test_a_price_has_the_digits_that_its_error_leaves(J: float, sem: float, shown: str) -> None:
+    row = StopRow(optimizer="mine", trained=True, seed=1, **{**STOP, "J": J, "J_sem": sem})
+    table = text.stopping_table(evaluation(stopping=(row,)), [BestStop(**{**vars(row), "num_seeds": 3})])
+    for label in ("  4 steps", "  mine (3 seeds): budget"):
+        (line,) = [line for line in table.splitlines() if line.startswith(label)]
+        assert line.removeprefix(label).lstrip().startswith(f"{shown}  ")
+
+
 def test_no_table_is_wider_than_a_terminal() -> None:
     """Seven steps, and optimizers named after folders; every number is there all the same."""
     values = {step: 1234.5678 + place for place, step in enumerate(STEPS)}

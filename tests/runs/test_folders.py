@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -88,11 +89,29 @@ def test_a_lost_checkpoint_is_made_again_by_the_advice(seeds: list[int], elsewhe
     refused(run("halt-stats", "a run"), "no checkpoint.pt", "fit --resume 'a run'")
 
 
-def test_a_finished_run_stays_as_it_is_when_it_is_resumed(elsewhere: Path, run: Any) -> None:
+@pytest.mark.parametrize("chains", ["1", "2"])
+def test_a_finished_run_stays_as_it_is_when_it_is_resumed(chains: str, elsewhere: Path, run: Any) -> None:
+    """What it reached is shown again, and how to train longer works."""
+    _, first, _ = run("fit", *ARGUMENTS, "--chains", chains, "--out", "a run")
+    before = {path: path.read_bytes() for path in Path("a run").rglob("*") if path.is_file()}
+    code, out, err = run("fit", "--resume", "a run")
+    assert (code, err) == (0, "")
+    assert {path: path.read_bytes() for path in Path("a run").rglob("*") if path.is_file()} == before
+    assert out.startswith(first.partition("\nwritten to")[0])
+    assert "a run is finished: nothing was changed" in out
+    longer = next(line for line in out.splitlines() if "To train longer" in line).partition("python cli.py ")[2]
+    assert "--family quadratic" in longer
+    assert run(*shlex.split(longer), "--out", "longer")[0] == 0
+
+
+def test_a_finished_run_without_its_report_gets_it(elsewhere: Path, run: Any) -> None:
     made = Run.create(Path("a run"), tiny(meta_steps=2), [0])
     train(made.chains[0], lambda record: None, lambda: False)
     before = made.chains[0].checkpoint.read_bytes()
     assert run("fit", "--resume", "a run")[0] == 0
+    made.posterior.write_bytes(b"damaged")
+    assert run("fit", "--resume", "a run")[0] == 0
+    assert run("plot", "a run")[0] == 0
     assert made.chains[0].checkpoint.read_bytes() == before
 
 

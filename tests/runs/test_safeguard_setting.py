@@ -17,7 +17,6 @@ from probact.rules.safeguarded import Safeguarded
 from probact.runs.experiment import Experiment
 from probact.runs.run import Run
 from probact.runs.trained import TrainedOptimizer
-from probact.stopping.rules import Hazard
 from probact.training.loop import train
 from probact.training.meta_training import MetaTraining
 from probact.unrolling.rollout import unroll
@@ -82,7 +81,7 @@ def test_a_file_says_that_the_rule_wears_it(tmp_path: Path) -> None:
         theta = nn.Parameter(alone.theta0["theta"][0].clone())
         for optimizer in (
             LearnedOptimizer([theta], objective.rule, safeguard=asked),
-            LearnedOptimizer.from_pretrained([theta], tmp_path / "safe.pt", stop=Hazard(2.0), safeguard=asked),
+            LearnedOptimizer.from_pretrained([theta], tmp_path / "safe.pt", stop=None, safeguard=asked),
         ):
             assert isinstance(optimizer.rule, Safeguarded)
             assert not isinstance(optimizer.rule.rule, Safeguarded)
@@ -94,7 +93,7 @@ def test_a_file_says_that_the_rule_wears_it(tmp_path: Path) -> None:
                 optimizer.step(loss=loss)
                 assert loss.item() == pytest.approx(float(expected[step, 0]), rel=1e-4)
     trained(tmp_path / "plain").chains[0].trained().save(tmp_path / "plain.pt")
-    plain = LearnedOptimizer.from_pretrained([theta], tmp_path / "plain.pt", stop=Hazard(2.0), safeguard=False)
+    plain = LearnedOptimizer.from_pretrained([theta], tmp_path / "plain.pt", stop=None, safeguard=False)
     assert not isinstance(plain.rule, Safeguarded)
 
 

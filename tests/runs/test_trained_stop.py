@@ -76,5 +76,18 @@ def test_a_rule_that_is_not_known_here_is_named(tmp_path: Path) -> None:
     content = torch.load(tmp_path / "one.pt", weights_only=True)
     content["stop"]["name"] = "of-a-stranger"
     torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match=r"other\.pt: .*unknown stop rule 'of-a-stranger': choose from budget"):
+    words = r"other\.pt: unknown stop rule 'of-a-stranger': choose from budget.*: import its module first"
+    with pytest.raises(ValueError, match=words):
+        TrainedOptimizer.load(tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=words):
+        LearnedOptimizer.from_pretrained([nn.Parameter(torch.ones(2))], tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("part", ["rule", "halting"])
+def test_so_is_any_other_part(part: str, tmp_path: Path) -> None:
+    trained().save(tmp_path / "one.pt")
+    content = torch.load(tmp_path / "one.pt", weights_only=True)
+    content[part]["name"] = "of-a-stranger"
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"unknown .* 'of-a-stranger': .* import its module first\)"):
         TrainedOptimizer.load(tmp_path / "other.pt")

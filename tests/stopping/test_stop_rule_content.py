@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_every_rule_is_what_its_content_says(name: str) -> None:
 @pytest.mark.parametrize("name", list(STOP_RULES))
 def test_every_rule_is_read_as_it_is_spelled(name: str) -> None:
     for form in STOP_RULES[name].candidates():
-        rule = form.at(0.375)
+        rule = form.at(1.0)
         assert StopRule.read(rule.spelled()).to_json() == rule.to_json()
     assert StopRule.read(name).to_json() == STOP_RULES[name]().to_json()
 
@@ -42,9 +43,10 @@ def test_every_rule_is_read_as_it_is_spelled(name: str) -> None:
     ("text", "message"),
     [
         ("hazrd=1", "unknown stop rule 'hazrd': choose from budget, gradient"),
-        ("patience=soon", "stop rule 'patience': expected a number as threshold, got 'soon'"),
-        ("patience=nan", "expected a number as threshold, got 'nan'"),
-        ("patience=", "expected a number as threshold, got ''"),
+        ("patience=soon", "stop rule 'patience': expected a whole number >= 1 as threshold, got 'soon'"),
+        ("patience=nan", "expected a whole number >= 1 as threshold, got nan"),
+        ("patience=", "expected a whole number >= 1 as threshold, got ''"),
+        ("gradient=few", "stop rule 'gradient': expected a number as threshold, got 'few'"),
         ("patience=4,delta=1", "stop rule 'patience' has no option 'delta': choose from epsilon"),
         ("patience=4,epsilon=much", "expected float like 0.05, got 'much'"),
     ],
@@ -52,6 +54,27 @@ def test_every_rule_is_read_as_it_is_spelled(name: str) -> None:
 def test_what_cannot_be_read(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StopRule.read(text)
+
+
+@pytest.mark.parametrize("name", ["budget", "patience"])
+@pytest.mark.parametrize("threshold", [-3, 0, 1.5, math.nan, math.inf, True, "a", [2.0]])
+def test_a_count_is_a_whole_number(name: str, threshold: Any) -> None:
+    with pytest.raises(ValueError, match=f"stop rule '{name}': expected a whole number >= 1 as threshold, got "):
+        STOP_RULES[name](threshold)
+    assert STOP_RULES[name](3).threshold == 3
+
+
+@pytest.mark.parametrize("name", ["hazard", "cumulative"])
+@pytest.mark.parametrize("threshold", [-0.1, 7, math.nan, "a"])
+def test_a_share_is_from_0_to_1(name: str, threshold: Any) -> None:
+    with pytest.raises(ValueError, match=f"stop rule '{name}': expected a number >= 0 and <= 1 as threshold, got "):
+        STOP_RULES[name](threshold)
+    assert STOP_RULES[name](1).threshold == 1
+
+
+def test_tuning_may_go_beyond_the_limits() -> None:
+    """A patience of 0 stops at once, and is what an exported file may wear."""
+    assert StopRule.from_json(Patience().at(0.0).to_json()).threshold == 0
 
 
 def test_options_are_in_the_content() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from probact.support import extras
 from probact.support.extras import EXTRAS
 from tests.helpers.commands import ARGUMENTS, refused
 
@@ -52,22 +53,38 @@ def test_the_drop_in_needs_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [CLI, "import runpy; runpy.run_module('probact', run_name='__main__')"])
 def test_the_command_line_names_its_extra(code: str, tmp_path: Path) -> None:
     found = without("fit plots", code, tmp_path, "list")
-    refused(found, "click is not installed; get it with: python -m pip install 'probact[fit]'")
+    refused(found, f"click is not installed; get it with: python -m pip install -e '{ROOT}[fit]'")
 
 
-def test_a_name_of_python_names_its_extra(tmp_path: Path) -> None:
-    code, _, error = without("fit", "import probact; probact.ACT", tmp_path)
+@pytest.mark.parametrize("line", ["import probact; probact.ACT", "from probact import ACT"])
+def test_a_name_of_python_names_its_extra_in_one_traceback(line: str, tmp_path: Path) -> None:
+    code, _, error = without("fit", line, tmp_path)
     assert code == 1
-    assert "ImportError: probact.ACT: pyro is not installed; get it with: python -m pip install 'probact[fit]'" in error
+    assert error.count("Traceback") == 1
+    assert (
+        f"ImportError: probact.ACT: pyro is not installed; get it with: python -m pip install -e '{ROOT}[fit]'" in error
+    )
+
+
+def test_the_command_is_that_of_a_clone_or_of_the_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert extras.install("fit") == "python -m pip install -e '.[fit]'"
+    monkeypatch.chdir(tmp_path)
+    assert extras.install("fit") == f"python -m pip install -e '{ROOT}[fit]'"
+    monkeypatch.setattr(extras, "_CLONE", tmp_path)
+    assert extras.install("plots") == "python -m pip install 'probact[plots]'"
 
 
 def test_without_plots_a_run_has_no_figures(tmp_path: Path) -> None:
     code, out, error = without("plots", CLI, tmp_path, "fit", *ARGUMENTS, "--out", "run")
     assert code == 0, error
-    assert "no figures, for which: python -m pip install 'probact[plots]'" in out
+    assert f"no figures, for which: python -m pip install -e '{ROOT}[plots]'" in out
     assert (tmp_path / "run" / "posterior.nc").exists()
     code, out, error = without("plots", CLI, tmp_path, "evaluate", "run", "--baselines", "none")
     assert code == 0, error
     assert "no figures" in out
-    refused(without("plots", CLI, tmp_path, "plot", "run"), "matplotlib is not installed", "'probact[plots]'")
+    refused(without("plots", CLI, tmp_path, "plot", "run"), "matplotlib is not installed", "[plots]'")
     assert without("plots", CLI, tmp_path, "halt-stats", "run")[0] == 0
+    assert "no figure, for which: " in without("plots", CLI, tmp_path, "prior")[1]

@@ -91,6 +91,20 @@ FAMILY_SLIPS: dict[str, tuple[dict[str, Any], str]] = {
         r"sample: theta0 .* shape \(L, ...\), got shape \(3,\)",
     ),
     "no parameters": ({"sample": lambda num, _: Bowl({}, torch.zeros(num, 3))}, "sample: theta0 .*, got dict {}"),
+    "parameters without a number": (
+        {"sample": lambda num, _: Bowl({"x": torch.zeros(num, 0)}, torch.zeros(num, 0))},
+        r"sample: expected parameters of one number at least, got theta0\['x'\] of shape \(7, 0\)",
+    ),
+    "one parameter without a number": (
+        {"sample": lambda num, _: Bowl({"x": torch.zeros(num, 3), "y": torch.zeros(num, 2, 0)}, torch.zeros(num, 3))},
+        r"sample: expected parameters of one number at least, got theta0\['y'\]",
+    ),
+    "a loss without observations": (loss(lambda x: x[:, :0].square().sum(1)), "nll: expected a loss that depends on"),
+    "a constant": (loss(lambda x: 3 + 0 * x.sum(1)), "nll: expected a loss that depends on the parameters"),
+    "a loss of something else": (
+        {"nll": lambda self, params: (params["x"] - params["x"]).sum(1) + self.centre.sum(1)},
+        "nll: expected a loss that depends on the parameters, got a gradient of 0 for all 7 problems",
+    ),
     "rows of another number": (
         {"sample": lambda num, _: Bowl({"x": torch.zeros(num, 3)}, torch.zeros(num + 1, 3))},
         "sample: expected centre to have a row for each of 7 problems",
@@ -112,6 +126,10 @@ def test_a_family_without_a_slip_is_left_in_peace() -> None:
     problems = try_family(family_of()())
     try_rule(Momentum(), problems)
     assert problems.num == 7
+
+
+def test_a_start_where_the_gradient_is_0_is_left_in_peace() -> None:
+    try_family(family_of(nll=lambda self, params: params["x"].square().sum(1))())
 
 
 def test_a_family_without_sample_and_one_that_cannot_be_built() -> None:
