@@ -61,8 +61,9 @@ def training_note(summary: Summary) -> str:
     """What training left out; empty if nothing."""
     if not summary.left_out and not summary.skipped:
         return ""
+    failed = "TRAINING FAILED: " if 2 * summary.skipped > summary.updates else ""
     return (
-        f"training left out {summary.left_out} problems that diverged, "
+        f"{failed}training left out {summary.left_out} problems that diverged, "
         f"and skipped {summary.skipped} of {summary.updates} updates"
     )
 

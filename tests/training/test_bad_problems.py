@@ -125,3 +125,16 @@ def test_a_run_that_skipped_most_updates_says_that_it_failed(
     code, _, err = fit(capsys, monkeypatch, tmp_path, "all")
     assert code == 1
     assert err.splitlines()[-1].startswith("Error: seed 0: training failed: 6 of 6 updates were skipped")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--halting", "none"), ("--chains", "2", "--jobs", "2"), ("--validate-every", "4")],
+    ids=" ".join,
+)
+def test_so_does_one_whose_first_update_went_too_far(words: tuple[str, ...], elsewhere: Path, run: Any) -> None:
+    code, out, err = run("fit", *ARGUMENTS, "--lr", "1e9", *words, "--out", "run")
+    assert code == 1
+    assert "TRAINING FAILED: training left out" in out
+    assert "Error: seed 0: training failed: 5 of 6 updates were skipped" in err
+    assert run("fit", "--resume", "run")[0] == 1
