@@ -41,16 +41,16 @@ class Observation(TorchDistribution):
         if value is self.observed or (value.shape == self.observed.shape and torch.equal(value, self.observed)):
             problem = torch.arange(self.rollout.nll.shape[1], device=self.t.device)
             return self.rollout.log_likelihood[self.t - 1, problem]
-        shape = torch.broadcast_shapes(value.shape, (*self.batch_shape, *self.event_shape))
-        values = value.expand(shape).flatten(0, -2 - len(self.event_shape)) if len(shape) > 1 else value
-        t = self.t.expand(shape[: len(shape) - len(self.event_shape)])
-        found = [self._predictive(steps).log_prob(x) for steps, x in zip(_rows(t), values, strict=True)]
-        return torch.stack(found).view(t.shape)
+        batch = torch.broadcast_shapes(self.batch_shape, value.shape[: value.dim() - self.event_dim])
+        values = value.expand(*batch, *self.event_shape).reshape(-1, batch[-1], *self.event_shape)
+        steps = self.t.expand(batch).reshape(-1, batch[-1])
+        found = [self._predictive(t).log_prob(x) for t, x in zip(steps, values, strict=True)]
+        return torch.stack(found).view(batch)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        t = self.t.expand(*sample_shape, *self.batch_shape)
-        drawn = torch.stack([self._predictive(steps).sample() for steps in _rows(t)])
-        return drawn.view(*t.shape, *self.event_shape)
+        batch = (*sample_shape, *self.batch_shape)
+        drawn = [self._predictive(t).sample() for t in self.t.expand(batch).reshape(-1, batch[-1])]
+        return torch.stack(drawn).view(*batch, *self.event_shape)
 
     def _predictive(self, t: Tensor) -> Distribution:
         """p(. | theta_t), batch ``(L,)``, for one t a problem."""
@@ -64,8 +64,3 @@ class Observation(TorchDistribution):
         predictive = optimizee.predictive(map_params(lambda tensor: tensor[t - 1, problem], path))
         assert predictive is not None
         return predictive
-
-
-def _rows(t: Tensor) -> Tensor:
-    """``(*sample, L)`` as ``(num, L)``."""
-    return t.reshape(-1, t.shape[-1])
