@@ -77,7 +77,7 @@ class Prior:
             (self.halting_prior, self.halting_prior.log_mass(nu, steps)),
         ):
             kind = "horizon" if isinstance(part, HorizonPrior) else "halting"
-            what = f"{kind} prior {getattr(part, 'name', type(part).__name__)!r}: log_mass: expected"
+            what = f"{kind} prior {_name(part)!r}: log_mass: expected"
             shape = (*nu.shape[:-1], self.horizon)
             if not isinstance(mass, Tensor) or mass.shape != shape or not mass.is_floating_point():
                 raise ValueError(f"{what} logs of shape (*batch, H) = {shape}, got {said(mass)}")
@@ -141,6 +141,11 @@ class Prior:
                 return closed.to(self._dtype)
         weight = self.log_horizon() - self.log_halting_normaliser()
         return self.log_unnormalised_halting() + torch.logcumsumexp(weight.flip(-1), -1).flip(-1)
+
+    @property
+    def label(self) -> str:
+        """For people: ``geometric p(T), geometric p(t|T)``."""
+        return f"{_name(self.horizon_prior)} p(T), {_name(self.halting_prior)} p(t|T)"
 
     def price(self) -> Tensor:
         """-log p_H(t+1) / p_H(t): what the step from t to t + 1 has to gain for the posterior to go on, in nats.
@@ -216,3 +221,8 @@ class Prior:
     def mean_horizon(nu: float) -> float:
         """E[T] of the geometric prior without a cap, in steps."""
         return float(mean_horizon(torch.tensor(nu, dtype=torch.float64)))
+
+
+def _name(part: HorizonPrior | HaltingPrior) -> str:
+    """By which it is registered, or that of its class."""
+    return getattr(part, "name", type(part).__name__)

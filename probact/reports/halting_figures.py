@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from probact.reports import arviz_seam, halting_statistics, posterior_file
 from probact.support.files import write_atomically
@@ -201,16 +202,23 @@ def learning_curve(records: Records) -> Figure:
     return figure
 
 
-def prior_figure(nu: float, log_horizon: np.ndarray[Any, Any], log_marginal: np.ndarray[Any, Any]) -> Figure:
-    """p_H(T) and p_H(t) of one nu."""
-    figure = Figure(figsize=(7, 3.6))
-    axes = figure.subplots()
+def prior_figure(
+    nu: float, log_horizon: np.ndarray[Any, Any], log_marginal: np.ndarray[Any, Any], label: str
+) -> Figure:
+    """p_H(T) and p_H(t) of one nu, and below the price of each step, -log p_H(t+1) / p_H(t), beside -log nu."""
+    figure = Figure(figsize=(7, 5))
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     steps = np.arange(1, len(log_horizon) + 1)
     axes.bar(steps, np.exp(log_marginal), width=1.0, color=POSTERIOR, alpha=0.5, label="halting step, p(t)")
     axes.step(steps, np.exp(log_horizon), where="mid", color=EXACT, label="horizon, p(T)")
-    axes.set(xlabel="steps", ylabel="probability", xlim=(0.5, len(steps) + 0.5), ylim=(0, None))
-    axes.set_title(f"Prior with $\\nu$ = {nu:g}, truncated to H = {len(steps)}")
-    axes.legend()
+    axes.set(ylabel="probability", xlim=(0.5, len(steps) + 0.5), ylim=(0, None))
+    axes.set_title(f"Prior with $\\nu$ = {nu:g}, {label}, capped at H = {len(steps)}")
+    below.step(steps[:-1] + 0.5, -np.diff(log_marginal), where="mid", color=POSTERIOR, label="price of the next step")
+    below.axhline(-np.log(nu), color=EXACT, lw=0.8, ls="--", label="$-\\log \\nu$")
+    below.set(xlabel="steps", ylabel="nats")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for panel in (axes, below):
+        panel.legend()
     return figure
 
 
