@@ -149,12 +149,12 @@ class FlatPrice(HorizonPrior):
     def log_mass(self, nu: Tensor, T: Tensor, halting: HaltingPrior) -> Tensor:
         log_g = T * torch.log(nu) - halting.log_mass(nu, T)
         fall = -torch.diff(log_g, dim=-1)
-        if not bool((fall > 0).all()):
+        if not bool((fall > -1e-4).all()):  # no less than rounding makes of 0
             raise ValueError(
                 "horizon prior 'flat': expected a halting prior that falls more slowly than nu^t, "
                 f"got {halting.name!r} at nu = {float(nu.flatten()[0]):.4g}"
             )
-        steps_down = torch.cat([log1mexp(fall), torch.zeros_like(log_g[..., :1])], -1)
+        steps_down = torch.cat([log1mexp(fall.clamp_min(1e-30)), torch.zeros_like(log_g[..., :1])], -1)
         return halting.log_normaliser(nu, T) + log_g + steps_down
 
     def log_marginal(self, nu: Tensor, t: Tensor, halting: HaltingPrior) -> Tensor:

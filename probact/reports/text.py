@@ -218,9 +218,8 @@ def prior_table(chosen: Prior) -> str:
     """Means and quantiles of p(t) and p(T), and the price of a step."""
     nu, horizon = float(chosen.nu), chosen.horizon
     widths = [8] + [6] * len(LEVELS)
-    geometric = (
-        f"without a cap E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, E[T] = {Prior.mean_horizon(nu):.4g}"
-    )
+    t, T = Prior.mean_halting_step(nu), Prior.mean_horizon(nu)
+    geometric = f"without a cap E[t] = 1/(1 - nu) = {t:.4g} steps, E[T] = {T:.4g} steps"
     lines = [
         f"nu = {nu:g}, the probability to continue; -log nu = {chosen.step_cost:.4g} nats",
         chosen.label,

@@ -54,9 +54,7 @@ def test_enumerated_collapsed_and_exact_bounds_are_one_for_every_prior(halting: 
     """To 1e-10; and so is the drawn bound, on average over all T that can be drawn."""
     settings: dict[str, Any] = {guide: True} if guide else {}
     acts = {
-        name: objective(
-            objective="elbo", halting=halting, estimator=name, kl_scale=0.7, **({guide: True} if guide else {})
-        )
+        name: objective(objective="elbo", halting=halting, estimator=name, kl_scale=0.7, **settings)
         for name in ESTIMATORS
         if not (guide and ESTIMATORS[name].draws_horizon)
     }

@@ -163,8 +163,10 @@ def test_discrete_inference_is_the_exact_posterior(estimator: str) -> None:
     marginals = TraceEnum_ELBO(max_plate_nesting=1).compute_marginals(model, lambda rollout: None, rollout)
     for site, table in (("t", exact.log_posterior), ("T", exact.log_horizon_posterior)):
         torch.testing.assert_close(marginals[site].probs.T, table(act.prior, rollout.log_likelihood).exp())
-    best = infer_discrete(poutine.block(model, hide=["T"]), first_available_dim=-2, temperature=0)
-    assert best is not None
+    best = poutine.trace(infer_discrete(model, first_available_dim=-2, temperature=0)).get_trace(rollout).nodes
+    joint = (act.prior.log_horizon().unsqueeze(-1) + act.prior.log_halting()).unsqueeze(-1) + rollout.log_likelihood
+    found = HORIZON * (best["T"]["value"] - 1) + best["t"]["value"] - 1
+    assert torch.equal(found, joint.flatten(0, 1).argmax(0))
     pyro.set_rng_seed(0)
     draws = [poutine.trace(infer_discrete(model, first_available_dim=-2)).get_trace(rollout).nodes for _ in range(100)]
     t = torch.stack([nodes["t"]["value"] for nodes in draws])
