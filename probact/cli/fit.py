@@ -81,11 +81,11 @@ def fit(
         _train(run, min(jobs, len(run.chains)), ranks)
         ranks.dismiss()
         click.echo("trained; writing the report", err=True)
-        _show(run, report(run))
+        _show(report(run))
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
     else:
         ranks.dismiss()
-        _show(run, summary)
+        _show(summary)
         longer = command(*shlex.split(command_line(replace(settings, begin_with=str(run.folder))))[2:])
         click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
     _complain_of_failures(run)
@@ -105,10 +105,8 @@ def _reported(run: Run) -> Summary | None:
     return None
 
 
-def _show(run: Run, summary: Summary) -> None:
-    settings = run.experiment
-    click.echo(f"\n{text.loss_table(summary)}\n")
-    click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
+def _show(summary: Summary) -> None:
+    click.echo(f"\n{text.loss_table(summary)}\n\n{text.worth_table(summary)}")
     if note := text.training_note(summary):
         click.echo(f"\n{note}")
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import click
 
-from probact.cli.options import Declared, data_directory_option, run_argument
+from probact.cli.options import data_directory_option, run_argument
 from probact.reports import text
-from probact.reports.halting_statistics import HALTING_LEVEL
 from probact.runs.assembly import family_judged
-from probact.runs.settings import Setting
 
 
 @click.command("halt-stats")
@@ -19,16 +17,9 @@ from probact.runs.settings import Setting
     "--num-optimizees", type=click.IntRange(min=2), default=1000, show_default=True, help="Held-out problems."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
-@click.option(
-    "--level",
-    type=Declared(Setting(HALTING_LEVEL, above=0, below=1)),
-    default=HALTING_LEVEL,
-    show_default=True,
-    help="A problem halts once this share of q(t|x) is spent; 0.5 is the median.  [> 0 and < 1]",
-)
 @data_directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
-def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float, as_json: bool) -> None:
+def halt_stats(folder: Path | None, num_optimizees: int, seed: int, as_json: bool) -> None:
     """How a run halts, on fresh problems: beside the prior, the exact posterior and the full horizon.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
@@ -43,9 +34,10 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float
     settings = family_judged(run.experiment)
     problems = held_out_problems(settings, num_optimizees, seed)
     tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
-    statistics = halting_statistics(tree, level)
+    statistics = halting_statistics(tree)
     if as_json:
         click.echo(statistics.to_json())
         return
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
+    click.echo(f"{text.worth_table(statistics)}\n")
     click.echo(text.halting_table(statistics, settings.prior_nu, settings.halting, settings.horizon))

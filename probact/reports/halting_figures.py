@@ -138,7 +138,7 @@ def halting_steps(tree: xr.DataTree) -> Figure:
     axes = figure.subplots()
     bins = [step + 0.5 for step in range(int(tree.attrs["horizon"]) + 1)]
     if posterior_file.has_posterior(tree):
-        label = f"halting step: {halting_statistics.HALTING_LEVEL:.0%} of q(t|x)"
+        label = "halting step: the own stop"
         axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=label)
     axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label=f"mode of the {_exact(tree)}")
     mean = 1 / (1 - float(tree.attrs["prior_nu"]))

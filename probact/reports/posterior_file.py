@@ -11,6 +11,10 @@ Groups of the ``xarray.DataTree``, chain = independently trained seed::
                        tempered_pmf, tempered_horizon_pmf, tempered_gap  as exact_pmf, exact_horizon_pmf and
                                                  amortisation_gap, but at the KL scale kappa that q was trained at
                                                  (attribute ``tempered_at``): its best q is ~ p(t) p(x|t)^(1 / kappa)
+                       stop_own, stop_budget, stop_patience, stop_oracle  (optimizee)  int64: where the optimizer's
+                                                 own stop rule (attribute ``stop_rules``) stops at the price of a step
+                                                 (attribute ``price``), and what it is compared with; see
+                                                 ``judging.own_stop``
                        optimum                    (optimizee)               smallest nll, NaN where unknown
                        prior_pmf (step), horizon_prior (horizon)
 
@@ -29,6 +33,7 @@ from probact.support.checksums import sealed, unsealed
 from probact.support.files import write_atomically
 from probact.support.missing import MissingError
 
+STOPS = ("own", "budget", "patience", "oracle")
 CHAIN_TABLES: dict[str, tuple[str, ...]] = {
     "halt_pmf": ("optimizee", "step"),
     "exact_pmf": ("optimizee", "step"),
@@ -43,6 +48,7 @@ CHAIN_TABLES: dict[str, tuple[str, ...]] = {
     "tempered_pmf": ("optimizee", "step"),
     "tempered_horizon_pmf": ("optimizee", "horizon"),
     "tempered_gap": ("optimizee",),
+    **{f"stop_{name}": ("optimizee",) for name in STOPS},
 }
 _AT_SCALE_1 = {
     "tempered_pmf": "exact_pmf",
@@ -91,4 +97,4 @@ def tables(tree: xr.DataTree) -> xr.Dataset:
     data = data.assign({name: data[plain] for name, plain in _AT_SCALE_1.items() if name not in data})
     if "chain" in data.dims:
         return data
-    return data.assign({name: data[name].expand_dims(chain=[0]) for name in CHAIN_TABLES})
+    return data.assign({name: data[name].expand_dims(chain=[0]) for name in CHAIN_TABLES if name in data})

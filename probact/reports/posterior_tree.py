@@ -11,8 +11,9 @@ from torch import Tensor
 
 from probact.inference.belief import draw_halting, infer
 from probact.inference.objectives.base import Objective
+from probact.judging.own_stop import own_stops
 from probact.problems.base import Optimizee
-from probact.reports.posterior_file import CHAIN_TABLES
+from probact.reports.posterior_file import CHAIN_TABLES, STOPS
 from probact.runs.experiment import Experiment
 from probact.support.randomness import random_stream
 
@@ -31,7 +32,11 @@ def to_datatree(
     """
     random = random_stream("draws", seed)
     inferences = [infer(objective, optimizee) for objective in objectives]
-    chains = [inference.tables() for inference in inferences]
+    stops = [own_stops(experiment, objective, optimizee) for objective in objectives]
+    chains = [
+        inference.tables() | {f"stop_{name}": steps for name, steps in zip(STOPS, own[1:], strict=True)}
+        for inference, own in zip(inferences, stops, strict=True)
+    ]
     prior = inferences[0].prior
     draws = [inference.draw(num_draws, random) for inference in inferences]
     shape = (len(objectives), num_draws, optimizee.num)
@@ -72,6 +77,8 @@ def to_datatree(
         "horizon": experiment.horizon,
         "kl_scale": experiment.kl_scale,
         "tempered_at": inferences[0].kl_scale,
+        "price": experiment.step_cost,
+        "stop_rules": "; ".join(own.rule.describe() for own in stops),
         "inference_library": "probact",
     }
     return tree

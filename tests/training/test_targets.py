@@ -30,8 +30,9 @@ def test_regression(tmp_path: Path) -> None:
 def test_mixed(tmp_path: Path) -> None:
     summary = fit(tmp_path, "--family", "mixed")
     assert summary["amortisation_gap"] <= 0.2
-    assert summary["rank_correlation"] >= 0.8
-    assert summary["halting"]["sd"] >= 2
+    found = summary["stopping"]
+    assert found["rank_correlation"] >= 0.75
+    assert found["sd"] >= found["sd_oracle"] / 2
 
 
 @pytest.mark.parametrize("family", ["digits", "diabetes"])
