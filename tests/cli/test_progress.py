@@ -24,11 +24,10 @@ def test_no_silence_of_more_than_ten_seconds(
         for step, seconds, validation in ((1, 0, None), (2, 6, None), (3, 6, None), (4, 1, 0.5), (5, 9, None)):
             now += seconds
             show(record(step, validation))
-    said = [line.partition("  |g|")[0] for line in capsys.readouterr().err.splitlines()]
-    assert said == [
-        "seed 0: meta-step 1/6  loss 1.5",
-        "seed 0: meta-step 3/6  loss 1.5",
-        "seed 0: meta-step 4/6  validation 0.5",
+    assert capsys.readouterr().err.splitlines() == [
+        "seed 0: meta-step 1/6  loss 1.5 nats  |g| 0.1  0 s left",
+        "seed 0: meta-step 3/6  loss 1.5 nats  |g| 0.1  12 s left",
+        "seed 0: meta-step 4/6  validation 0.5 nats (best 0.5)  |g| 0.1  6 s left",
     ]
 
 
