@@ -94,8 +94,7 @@ def fit(
         click.echo(f"threads: {used} of {os.cpu_count()} (--threads)", err=True)
         _train(run, min(jobs, len(run.chains)), ranks)
         ranks.dismiss()
-        click.echo("trained; writing the report", err=True)
-        _show(report(run))
+        _show(report(run, partial(click.echo, err=True)))
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
     else:
         ranks.dismiss()

@@ -49,7 +49,7 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     assert summary["seconds"] > 0
     assert set(summary["halting"]) == {"min", "max", "mean", "sd", "median"}
     assert "adam, tuned" in out
-    assert "trained; writing the report" in err
+    assert "report: figures" in err
     for words in ("own stop: ", "best budget for all", "in hindsight", "The bound is"):
         assert words in out
 
