@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import click
 
 from probact.cli.advice import command, figures_in
 from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option, threads_option
+from probact.cli.progress import telling
 from probact.problems.base import FAMILIES
 from probact.reports import text
 from probact.runs.assembly import family_judged, num_coordinates
@@ -111,17 +111,18 @@ def evaluate(
     base = sources[0].folder if sources else RUNS
     folder = out or base / f"evaluation-{experiment.family}{shifted}"
     use_threads(num_coordinates(experiment), threads)
-    result, data = evaluate_all(
-        experiment,
-        sources,
-        chosen,
-        at or reported_steps(experiment.horizon),
-        num=num_optimizees,
-        seed=seed,
-        cost=cost,
-        safeguard=safeguard,
-        tell=partial(click.echo, err=True),
-    )
+    with telling() as tell:
+        result, data = evaluate_all(
+            experiment,
+            sources,
+            chosen,
+            at or reported_steps(experiment.horizon),
+            num=num_optimizees,
+            seed=seed,
+            cost=cost,
+            safeguard=safeguard,
+            tell=tell,
+        )
     write(result, data, folder)
     if as_json:
         click.echo(result.to_json())

@@ -23,7 +23,7 @@ from probact.cli.options import (
     read_config,
     threads_option,
 )
-from probact.cli.progress import progress
+from probact.cli.progress import progress, telling
 from probact.reports import text
 from probact.runs.experiment import Experiment
 from probact.support.devices import check_device
@@ -94,7 +94,9 @@ def fit(
         click.echo(f"threads: {used} of {os.cpu_count()} (--threads)", err=True)
         _train(run, min(jobs, len(run.chains)), ranks)
         ranks.dismiss()
-        _show(report(run, partial(click.echo, err=True)))
+        with telling() as tell:
+            summary = report(run, tell)
+        _show(summary)
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
     else:
         ranks.dismiss()

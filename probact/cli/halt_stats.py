@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from probact.cli.options import data_directory_option, run_argument, threads_option
+from probact.cli.progress import telling
 from probact.reports import text
 from probact.runs.assembly import family_judged, num_coordinates
 from probact.support.threads import use_threads
@@ -36,7 +37,9 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, threads: int
     settings = family_judged(run.experiment)
     use_threads(num_coordinates(settings), threads)
     problems = held_out_problems(settings, num_optimizees, seed)
-    tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
+    with telling() as tell:
+        tell(f"halting on {num_optimizees} problems")
+        tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
     statistics = halting_statistics(tree)
     if as_json:
         click.echo(statistics.to_json())

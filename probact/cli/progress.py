@@ -1,11 +1,12 @@
-"""How a training shows where it is."""
+"""How a command shows where it is: never more than ten seconds of silence."""
 
 from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -55,6 +56,37 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
                 )
 
         yield show
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Tell a line about what is under way, and while it takes long, every ten seconds, how long it has."""
+    line, begun, said = "", time.monotonic(), time.monotonic()
+    done = threading.Event()
+
+    def tell(text: str) -> None:
+        nonlocal line, begun, said
+        line, begun = text, time.monotonic()
+        said = begun
+        with suppress(OSError):
+            click.echo(line, err=True)
+
+    def go_on() -> None:
+        nonlocal said
+        while not done.wait(SECONDS_OF_SILENCE / 20):
+            now = time.monotonic()
+            if line and now - said >= SECONDS_OF_SILENCE:
+                said = now
+                with suppress(OSError):
+                    click.echo(f"{line} ({now - begun:.0f} s)", err=True)
+
+    watch = threading.Thread(target=go_on, daemon=True)
+    watch.start()
+    try:
+        yield tell
+    finally:
+        done.set()
+        watch.join()
 
 
 def _duration(seconds: float) -> str:
