@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 FITS = {
     "regression": "--family regression --prior-nu 0.95 --chains 3",
-    "mixed": "--family mixed --rule lstm --horizon 100 --chains 3",
-    "mixed-stick-breaking": "--family mixed --rule lstm --horizon 100 --halting stick-breaking --chains 3",
+    "mixed": "--family mixed --chains 3",
+    "mixed-stick-breaking": "--family mixed --halting stick-breaking --chains 3",
     "diabetes": "--family diabetes --chains 3",
     "digits": "--family digits",
     "graves": "--family regression --halting graves --chains 3",
