@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,8 +15,15 @@ import click
 from click.core import ParameterSource
 
 from probact.cli.advice import command, figures_in
-from probact.cli.options import Place, data_directory_option, experiment_options, option_text, read_config
-from probact.cli.progress import progress
+from probact.cli.options import (
+    Place,
+    data_directory_option,
+    experiment_options,
+    option_text,
+    read_config,
+    threads_option,
+)
+from probact.cli.progress import progress, telling
 from probact.reports import text
 from probact.runs.experiment import Experiment
 from probact.support.devices import check_device
@@ -44,7 +52,8 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Chains trained at once, a process each."
 )
-@click.option("--resume", type=Place(), help="Continue this run; takes no other option but --jobs.")
+@threads_option
+@click.option("--resume", type=Place(), help="Continue this run; takes no other option but --jobs and --threads.")
 @click.pass_context
 def fit(
     context: click.Context,
@@ -53,6 +62,7 @@ def fit(
     chains: int | None,
     out: Path | None,
     jobs: int,
+    threads: int | None,
     resume: Path | None,
     **given: Any,
 ) -> None:
@@ -65,6 +75,8 @@ def fit(
     Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
     from probact.reports.run_report import report
+    from probact.runs.assembly import num_coordinates
+    from probact.support.threads import use_threads
 
     ranks: Ranks = context.obj or Ranks()
     if jobs > 1 and not ranks.alone:
@@ -78,10 +90,13 @@ def fit(
     )
     summary = None if resume is None else _reported(run)
     if summary is None:
+        used = use_threads(num_coordinates(settings), threads)
+        click.echo(f"threads: {used} of {os.cpu_count()} (--threads)", err=True)
         _train(run, min(jobs, len(run.chains)), ranks)
         ranks.dismiss()
-        click.echo("trained; writing the report", err=True)
-        _show(report(run))
+        with telling() as tell:
+            summary = report(run, tell)
+        _show(summary)
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
     else:
         ranks.dismiss()
@@ -137,7 +152,7 @@ def _continued(context: click.Context, folder: Path) -> Run:
     from probact.runs.run import Run
 
     given = [one for one in context.command.params if _was_given(context, one)]
-    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs"}]:
+    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs", "threads"}]:
         raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
     run = Run.open(folder, to_train=True)
     run.mark_latest()
