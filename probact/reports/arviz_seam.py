@@ -32,7 +32,7 @@ def chosen(tree: xr.DataTree) -> xr.Dataset:
     order = np.argsort(difficulty, kind="stable")
     picked = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)]
     draws = tree["posterior"].to_dataset()[["t"]].isel(optimizee=picked).drop_vars("difficulty", errors="ignore")
-    return draws.assign_coords(optimizee=[f"{difficulty[one]:.3g}, no. {one}" for one in picked])
+    return draws.assign_coords(optimizee=[f"best step {difficulty[one]:.3g}, no. {one}" for one in picked])
 
 
 def forest(tree: xr.DataTree) -> Figure:
@@ -59,7 +59,7 @@ def forest(tree: xr.DataTree) -> Figure:
     figure.axes[-1].set_xlabel("halting step t (steps)")
     medians = data.t.median(("chain", "draw")).values
     span = f"from {medians[0]:g} to {medians[-1]:g}"
-    figure.suptitle(f"From easy to hard (t[best step, problem]), the median of q goes {span}")
+    figure.suptitle(f"From easy to hard, the median of q(t|x) goes {span}")
     figure.set_layout_engine("constrained")
     plt.close(figure)
     return figure

@@ -119,7 +119,7 @@ def halting_by_problem(tree: xr.DataTree) -> Figure:
             column[1].fill_between(steps, row.halt_pmf, step="mid", color=LEARNED, alpha=0.4, lw=0,
                                    label="learned q(t|x)")  # fmt: skip
         column[1].step(steps, row.tempered_pmf, where="mid", color=EXACT, lw=1.3, label=_exact(tree))
-        mode = int(row.tempered_pmf.argmax())
+        mode = int(row.tempered_pmf.values.argmax())
         column[1].plot(steps[mode], row.tempered_pmf[mode], "o", color=EXACT, ms=5, label="its mode")
         lines = {"stop_oracle": (ink(), ":", "best step in hindsight"), "stop_own": (LEARNED, "-", "own stop")}
         for name in [name for name in lines if name in row]:
