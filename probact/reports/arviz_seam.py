@@ -60,6 +60,7 @@ def forest(tree: xr.DataTree) -> Figure:
     medians = data.t.median(("chain", "draw")).values
     span = f"from {medians[0]:g} to {medians[-1]:g}"
     figure.suptitle(f"From easy to hard, the median of q(t|x) goes {span}")
-    figure.set_layout_engine("constrained")
+    if LEGACY:
+        figure.subplots_adjust(left=0.24, right=0.97)
     plt.close(figure)
     return figure

@@ -105,7 +105,7 @@ def halting_by_problem(tree: xr.DataTree) -> Figure:
     data, price = _from_easy_to_hard(finite(tree)), posterior_file.price(tree)
     size = data.optimizee.size
     chosen = np.unique([round(share * (size - 1)) for share in SHOWN])
-    figure, axes = panels(2, len(chosen), 5.2, sharex=True, bottom=0.85, left=0.8, between=0.28)
+    figure, axes = panels(2, len(chosen), 5.2, sharex=True, sharey="row", bottom=0.85, left=0.8, between=0.12)
     steps = data.step.values
     top = 1.1 * price * steps[-1]
     for column, row in zip(axes.T, (data.isel(optimizee=one) for one in chosen), strict=True):
@@ -126,11 +126,11 @@ def halting_by_problem(tree: xr.DataTree) -> Figure:
             color, dashes, label = lines[name]
             for panel in column:
                 panel.axvline(int(row[name]), color=color, ls=dashes, lw=1.4, label=label)
-        column[1].set(xlabel="step t", xlim=(0, steps[-1] + 1), ylim=(0, None))
+        column[1].set(xlabel="step t", xlim=(0, steps[-1] + 1))
         column[0].set_title(_of_stop(row, cost))
         whole(column[1].xaxis)
     axes[0, 0].set_ylabel("nats")
-    axes[1, 0].set_ylabel("probability")
+    axes[1, 0].set(ylabel="probability", ylim=(0, None))
     named = {}
     for panel in axes[:, 0]:
         named.update({label: line for line, label in zip(*panel.get_legend_handles_labels(), strict=True)})
@@ -154,7 +154,7 @@ def gaps_and_calibration(tree: xr.DataTree) -> Figure:
     """The gaps of each problem by its difficulty, and whether t of the exact posterior is a draw from q."""
     data = finite(tree)
     figure, (axes,) = panels(1, 2, 4.2, between=0.2)
-    _draw_gaps(axes[0], data.mean("chain"), kl_scale(tree))
+    _draw_gaps(axes[0], data[["amortisation_gap", "horizon_gap"]].mean("chain"), kl_scale(tree))
     density = pit_density(data.halt_pmf.values, data.tempered_pmf.values)
     edges = np.linspace(0, 1, BINS + 1)
     axes[1].stairs(density.mean(0), edges, fill=True, color=LEARNED, alpha=0.4, label="mean over problems")

@@ -98,7 +98,7 @@ def from_none_to_much() -> Colormap:
 
 def whole(axis: Axis) -> None:
     """Ticks at whole numbers."""
-    axis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
 def log_scale(axes: Axes, names: str) -> None:
