@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from probact.reports import arviz_seam, posterior_file
-from probact.reports.posterior_file import finite, has_posterior, kl_scale
+from probact.reports import arviz_seam
+from probact.reports.posterior_file import finite, has_posterior, kl_scale, price
 from probact.reports.stop_figures import stop_and_regret
 from probact.reports.style import EXACT, LEARNED, PRIOR, headed, ink, panels, save_figure, styled, whole
 from probact.reports.training_figures import Records, learning_curve
@@ -102,52 +102,57 @@ def _of_means(data: xr.Dataset, learned: bool) -> str:
 
 def halting_by_problem(tree: xr.DataTree) -> Figure:
     """Problems from easy to hard: what stopping at t would cost, and below it prior, q and exact posterior."""
-    data, price = _from_easy_to_hard(finite(tree)), posterior_file.price(tree)
-    size = data.optimizee.size
-    chosen = np.unique([round(share * (size - 1)) for share in SHOWN])
-    figure, axes = panels(2, len(chosen), 5.2, sharex=True, sharey="row", bottom=0.85, left=0.8, between=0.12)
-    steps = data.step.values
-    top = 1.1 * price * steps[-1]
-    for column, row in zip(axes.T, (data.isel(optimizee=one) for one in chosen), strict=True):
-        path = row.loss_path.values
-        cost = path + price * steps
-        column[0].plot(steps, path - path.min(), color=PRIOR, label="loss, above its smallest")
-        column[0].plot(steps, cost - cost.min(), color=ink(), label="loss + price of the steps, above its smallest")
-        column[0].set(ylim=(-0.04 * top, top))
-        column[1].fill_between(steps, data.prior_pmf, step="mid", color=PRIOR, alpha=0.3, lw=0, label="prior p(t)")
-        if has_posterior(tree):
-            column[1].fill_between(steps, row.halt_pmf, step="mid", color=LEARNED, alpha=0.4, lw=0,
-                                   label="learned q(t|x)")  # fmt: skip
-        column[1].step(steps, row.tempered_pmf, where="mid", color=EXACT, lw=1.3, label=_exact(tree))
-        mode = int(row.tempered_pmf.values.argmax())
-        column[1].plot(steps[mode], row.tempered_pmf[mode], "o", color=EXACT, ms=5, label="its mode")
-        lines = {"stop_oracle": (ink(), ":", "best step in hindsight"), "stop_own": (LEARNED, "-", "own stop")}
-        for name in [name for name in lines if name in row]:
-            color, dashes, label = lines[name]
-            for panel in column:
-                panel.axvline(int(row[name]), color=color, ls=dashes, lw=1.4, label=label)
-        column[1].set(xlabel="step t", xlim=(0, steps[-1] + 1))
-        column[0].set_title(_of_stop(row, cost))
-        whole(column[1].xaxis)
-    axes[0, 0].set_ylabel("nats")
-    axes[1, 0].set(ylabel="probability", ylim=(0, None))
-    named = {}
-    for panel in axes[:, 0]:
-        named.update({label: line for line, label in zip(*panel.get_legend_handles_labels(), strict=True)})
+    data = _from_easy_to_hard(finite(tree))
+    data = data.isel(optimizee=np.unique([round(share * (data.optimizee.size - 1)) for share in SHOWN]))
+    cost = data.loss_path + price(tree) * data.step
+    data = data.assign(cost=cost - cost.min("step"))
+    figure, axes = panels(2, data.optimizee.size, 5.2, sharex=True, sharey="row", bottom=0.85, between=0.12)
+    for number, (above, below) in enumerate(axes.T):
+        _draw_problem(above, below, data.isel(optimizee=number), tree)
+    last = data.step.size
+    top = max(1.1 * price(tree) * last, float(data.cost.quantile(0.6, "step").max()))
+    axes[0, 0].set(ylabel="nats", ylim=(-0.04 * top, top))
+    axes[1, 0].set(ylabel="probability", ylim=(0, None), xlim=(0, last + 1))
+    whole(axes[1, 0].xaxis)
+    named = {
+        label: line for panel in axes[:, 0] for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
     figure.legend([*named.values()], [*named], loc="lower center", ncols=4)
-    best = ", ".join(str(int(step)) for step in data.stop_oracle.values[chosen])
-    finding = f"From easy to hard, stopping pays best at step {best}"
+    finding = f"From easy to hard, stopping pays best at step {_listed(data.stop_oracle)}"
     if "stop_own" in data:
-        finding += f"; the own stop comes at {', '.join(str(int(step)) for step in data.stop_own.values[chosen])}"
+        finding += f"; the own stop comes at {_listed(data.stop_own)}"
     return headed(figure, finding, _first(tree))
 
 
-def _of_stop(row: xr.Dataset, cost: Array) -> str:
+def _listed(steps: xr.DataArray) -> str:
+    return ", ".join(str(step) for step in steps.values)
+
+
+def _draw_problem(above: Any, below: Any, row: xr.Dataset, tree: xr.DataTree) -> None:
+    """One problem: loss, and loss and steps together, ``above``; distributions of t ``below``; stops in both."""
+    steps = row.step
+    above.plot(steps, row.loss_path - row.loss_path.min(), color=PRIOR, label="loss, above its smallest")
+    above.plot(steps, row.cost, color=ink(), label="loss + price of the steps, above its smallest")
+    above.set_title(_of_stop(row))
+    below.fill_between(steps, row.prior_pmf, step="mid", color=PRIOR, alpha=0.3, lw=0, label="prior p(t)")
+    if has_posterior(tree):
+        below.fill_between(steps, row.halt_pmf, step="mid", color=LEARNED, alpha=0.4, lw=0, label="learned q(t|x)")
+    below.step(steps, row.tempered_pmf, where="mid", color=EXACT, lw=1.3, label=_exact(tree))
+    mode = int(row.tempered_pmf.values.argmax())
+    below.plot(steps[mode], row.tempered_pmf[mode], "o", color=EXACT, ms=5, label="its mode")
+    below.set_xlabel("step t")
+    lines = {"stop_oracle": (ink(), ":", "best step in hindsight"), "stop_own": (LEARNED, "-", "own stop")}
+    for name in [name for name in lines if name in row]:
+        color, dashes, label = lines[name]
+        for panel in (above, below):
+            panel.axvline(int(row[name]), color=color, ls=dashes, lw=1.4, label=label)
+
+
+def _of_stop(row: xr.Dataset) -> str:
     best = int(row.stop_oracle)
     if "stop_own" not in row:
         return f"best at {best}"
-    stop = int(row.stop_own)
-    return f"stop {stop}, best {best}: {cost[stop - 1] - cost[best - 1]:.2f} nats"
+    return f"stop {int(row.stop_own)}, best {best}: {float(row.cost.sel(step=row.stop_own)):.2f} nats"
 
 
 def gaps_and_calibration(tree: xr.DataTree) -> Figure:
@@ -248,7 +253,8 @@ def draw_all(
 ) -> list[Path]:
     """Every figure that there is something to show in, and the learning curve; returns the files in ``folder``.
 
-    :param style, kind: one of ``style.STYLES``, of ``style.FORMATS``.
+    :param style: one of ``style.STYLES``.
+    :param kind: of the files, ``png`` or ``svg``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with styled(style):

@@ -44,7 +44,7 @@ def _draw_stops(axes: Any, best: Any, stop: Any, regret: Any, horizon: int) -> N
     limits = (0.8, 1.25 * horizon)
     axes.plot(limits, limits, color=ink(), lw=1, ls=":", zorder=0)
     area = 10 + 500 * counts / len(best)
-    most = max(float(np.quantile(regret, 0.95)), 1e-9)
+    most = max(float(np.quantile(regret, 0.95)), 1e-3)
     points = axes.scatter(*pairs.T, s=area, c=mean, cmap=from_none_to_much(), vmin=0, vmax=most, lw=0)
     log_scale(axes, "xy")
     axes.set(xlim=limits, ylim=limits, xlabel="best step in hindsight (difficulty)", ylabel="own stop (step)")
@@ -56,7 +56,7 @@ def _draw_regrets(axes: Any, regret: dict[str, Any], cost: float) -> None:
     """Share of the problems within so much of the best step: the further up and left, the better."""
     lines = {"own": ("own stop", LEARNED), "budget": ("best budget", BUDGET), "patience": ("best patience", PATIENCE)}
     first = 0.1 * cost
-    last = max(float(np.quantile(np.concatenate([*regret.values()]), 0.99)), 10 * first)
+    last = max(float(np.quantile(np.concatenate([*regret.values()]), 0.99)), 20 * first)
     for name, (label, color) in lines.items():
         values = np.sort(np.maximum(regret[name], first))
         share = np.arange(1, len(values) + 1) / len(values)

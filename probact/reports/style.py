@@ -19,7 +19,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from probact.support.files import write_atomically
 
-FORMATS = ("png", "svg")
 LEARNED, EXACT, BUDGET, PATIENCE, PRIOR = "C0", "C1", "C2", "C3", "C4"
 """Colours by role, the same in every figure."""
 _COMMON: dict[str, Any] = {

@@ -49,8 +49,8 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
         axes[1].legend(loc="lower right")
     for panel in axes:
         whole(panel.xaxis)
-    below = "thin: training batches; evidence and optimum are as far below as on held-out problems"
-    return headed(figure, _finding(kept, room), below)
+    below = "; evidence and optimum are as far below as on held-out problems" if room else ""
+    return headed(figure, _finding(kept, room), f"thin: training batches{below}")
 
 
 def _room(tree: xr.DataTree) -> dict[str, float]:
@@ -73,5 +73,5 @@ def _limit(axes: Any, losses: Any, also: Sequence[float]) -> None:
 def _finding(kept: Sequence[tuple[int, float]], room: Mapping[str, float]) -> str:
     if not kept:
         return "The training was never validated"
-    found = f"The weights of meta-step {', '.join(str(step) for step, _ in kept)} are kept"
+    found = f"The weights of meta-step {', '.join(dict.fromkeys(str(step) for step, _ in kept))} are kept"
     return f"{found}; their bound is {room['-log p(x)']:.2g} nats from the evidence" if room else found
