@@ -45,8 +45,8 @@ def learning_curves(data: xr.Dataset) -> Figure:
         axes.plot(steps, mean, color=ink(), alpha=shade, ls=dash, lw=1.2, label=name)
     drawn = [float(np.nanmin(np.asarray(line.get_ydata(), dtype=float)[1:])) for line in axes.get_lines()]
     top = float(np.nanmedian(data.curve_mean.values[:, 0])) - floor
-    log_scale(axes, "y")
     axes.set_ylim(max(min(drawn) * 0.8, 1e-5 * top), 3 * top)  # the limit goes to 0
+    log_scale(axes, "y")
     above = "above the optimum " if known else ""
     axes.set(xlabel="step", ylabel=f"mean loss {above}(nats)", xlim=(0, steps[-1]))
     whole(axes.xaxis)
@@ -59,11 +59,13 @@ def learning_curves(data: xr.Dataset) -> Figure:
 
 
 def _best(data: xr.Dataset, kind: str) -> tuple[str, float]:
-    """The optimizer of that kind with the smallest mean loss at the last step; no name where there is none."""
-    final = np.where(data.kind.values == kind, data.curve_mean.isel(step=-1).values, np.inf)
-    final = np.where(np.isfinite(final), final, np.inf)
-    entry = int(final.argmin())
-    return (str(data.optimizer.values[entry]), float(final[entry])) if np.isfinite(final[entry]) else ("", np.inf)
+    """The optimizer of that kind with the smallest loss at the last step, mean over seeds; no name where none is."""
+    final = {
+        str(label): float(data.curve_mean.values[data.optimizer.values == label, -1].mean())
+        for label in np.unique(data.optimizer.values[data.kind.values == kind])
+    }
+    finite = {label: loss for label, loss in final.items() if np.isfinite(loss)}
+    return min(finite.items(), key=lambda found: found[1], default=("", np.inf))
 
 
 def steps_against_loss(result: Evaluation) -> Figure:

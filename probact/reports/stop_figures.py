@@ -46,8 +46,8 @@ def _draw_stops(axes: Any, best: Any, stop: Any, regret: Any, horizon: int) -> N
     area = 10 + 500 * counts / len(best)
     most = max(float(np.quantile(regret, 0.95)), 1e-3)
     points = axes.scatter(*pairs.T, s=area, c=mean, cmap=from_none_to_much(), vmin=0, vmax=most, lw=0)
-    log_scale(axes, "xy")
     axes.set(xlim=limits, ylim=limits, xlabel="best step in hindsight (difficulty)", ylabel="own stop (step)")
+    log_scale(axes, "xy")
     axes.set_title("stops: on the line, none is lost")
     axes.figure.colorbar(points, ax=axes, label="regret (nats)", pad=0.02)
 
@@ -61,11 +61,12 @@ def _draw_regrets(axes: Any, regret: dict[str, Any], cost: float) -> None:
         values = np.sort(np.maximum(regret[name], first))
         share = np.arange(1, len(values) + 1) / len(values)
         mean = f"{label}: {regret[name].mean():.2g} on average"
-        axes.step(np.append(values, last), np.append(share, 1), where="post", color=color, lw=1.8, label=mean)
+        axes.step(np.append(values, max(last, values[-1])), np.append(share, 1), where="post", color=color, lw=1.8,
+                  label=mean, zorder=3 if name == "own" else 2)  # fmt: skip
     axes.plot((cost, cost), (0, 1), color=ink(), lw=1, ls=":")
     axes.annotate("a step's price", (cost, 1), xytext=(0, 2), textcoords="offset points", ha="center", fontsize="small")
-    log_scale(axes, "x")
     axes.set(xlim=(first, last), ylim=(0, 1.4), xlabel="regret (nats)", ylabel="share of problems within")
+    log_scale(axes, "x")
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     axes.set_title("regret: loss + price above that of the best step")
     axes.legend(loc="upper left")

@@ -101,11 +101,12 @@ def whole(axis: Axis) -> None:
 
 
 def log_scale(axes: Axes, names: str) -> None:
-    """Logarithmic axes, ``x``, ``y`` or ``xy``, with ticks at 1, 2, 5, 10, ..., written plainly."""
+    """Logarithmic axes, ``x``, ``y`` or ``xy``, with plain ticks at 1, 2, 5, 10, ..., or 1, 10, ... where many fit."""
     for name in names:
         axes.set(**{f"{name}scale": "log"})
         axis: Axis = getattr(axes, f"{name}axis")
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 3000 * low else (1.0,)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
 
