@@ -94,7 +94,13 @@ def coordinate_mean() -> dict[str, Any]:
     result = {}
     for name, features in (("all signals", slice(None)), ("coordinate mean", slice(0, 20))):
         experiment = Experiment.create(
-            family="mixed", halting="stick-breaking", halting_first=True, meta_steps=STEPS, validation_problems=512
+            family="mixed",
+            rule="lstm",
+            horizon=100,
+            halting="stick-breaking",
+            halting_first=True,
+            meta_steps=STEPS,
+            validation_problems=512,
         )
         objective = train(experiment, features).objective.eval()
         cost = experiment.step_cost

@@ -28,8 +28,8 @@ LONG = "--lr 0.01 --batch 256 --meta-steps 1200 --validate-every 50 --validation
 NETS = "--lr 0.01 --batch 24 --meta-steps 150 --horizon 100 --validate-every 25 --validation-problems 48"
 RUNS = {
     "mixed": {
-        "lbfgs": f"--family mixed --rule lbfgs {SHARP} {LONG}",
-        "lstm": f"--family mixed {MILD}",
+        "lbfgs": f"--family mixed --rule lbfgs --horizon 100 {SHARP} {LONG}",
+        "lstm": f"--family mixed --rule lstm --horizon 100 {MILD}",
     },
     "logistic-mixed": {
         "adam": f"--family logistic-mixed --rule adam {SHARP} {LONG} --meta-steps 300",

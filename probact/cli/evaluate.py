@@ -107,9 +107,8 @@ def evaluate(
     chosen = _chosen(baselines, references(FAMILIES[experiment.family]))
     if not sources and not chosen:
         raise click.UsageError("nothing to evaluate: expected a run or baselines")
-    shifted = "".join(f"-{key}={value}" for key, value in family_options.items())
     base = sources[0].folder if sources else RUNS
-    folder = out or base / f"evaluation-{experiment.family}{shifted}"
+    folder = out or base / "-".join(["evaluation", experiment.family, *_spelled(family_options, "=")])
     use_threads(num_coordinates(experiment), threads)
     with telling() as tell:
         result, data = evaluate_all(
@@ -127,12 +126,16 @@ def evaluate(
     if as_json:
         click.echo(result.to_json())
         return
-    options = "".join(f", {key} {value}" for key, value in family_options.items())
-    click.echo(f"family {experiment.family}{options}, test problems of seed {seed}\n")
+    about = ", ".join([f"family {experiment.family}", *_spelled(family_options, " "), f"test problems of seed {seed}"])
+    click.echo(f"{about}\n")
     best = best_stops(result)
     _show(result, best, folder)
     if len(sources) == 1 and (base / "experiment.json").exists() and (worn := [one for one in best if one.trained]):
         click.echo(f"next: {_export(sources[0], worn[0])}")
+
+
+def _spelled(options: Mapping[str, str], between: str) -> list[str]:
+    return [f"{key}{between}{value}" for key, value in options.items()]
 
 
 def _show(result: Evaluation, best: Sequence[BestStop], folder: Path) -> None:

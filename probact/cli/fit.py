@@ -84,14 +84,11 @@ def fit(
     run = _created(given, seeds, chains, out, ranks) if resume is None else _continued(context, resume)
     settings = run.experiment
     ranks.use_device(settings.device)
-    click.echo(
-        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
-        f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
-    )
+    click.echo(_described(run))
     summary = None if resume is None else _reported(run)
     if summary is None:
         used = use_threads(num_coordinates(settings), threads)
-        click.echo(f"threads: {used} of {os.cpu_count()} (--threads)", err=True)
+        click.echo(f"threads: {used} of {os.cpu_count()} (--threads)")
         _train(run, min(jobs, len(run.chains)), ranks)
         ranks.dismiss()
         with telling() as tell:
@@ -105,6 +102,14 @@ def fit(
         click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
     _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
+
+
+def _described(run: Run) -> str:
+    settings = run.experiment
+    return (
+        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
+        f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
+    )
 
 
 def _reported(run: Run) -> Summary | None:

@@ -160,7 +160,14 @@ class Mixed(OptimizeeFamily):
     """
 
     quadratic = True
-    recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True}
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "rule": "subspace",
+        "rule_options": {"first_share": 10.0, "backtrack": 0.9},
+        "halting_first": True,
+        "horizon": 50,
+        "meta_steps": 250,
+        "lr": 0.005,
+    }
 
     def __init__(self, dim: int = 10, log_scale: float = 0.7) -> None:
         check_range(self.label, at_least=1, dim=dim)

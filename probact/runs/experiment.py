@@ -28,7 +28,7 @@ class Experiment:
     :raises ValueError: on a value of the wrong type or out of range, or settings that exclude each other.
     """
 
-    family: str = setting("regression", "What the optimizer is trained on; see `list`.", parts=FAMILIES)
+    family: str = setting("mixed", "What the optimizer is trained on; see `list`.", parts=FAMILIES)
     family_options: Mapping[str, Any] = setting(
         {}, "Option of the family; `list` shows them with their ranges.", options=("--family-option",)
     )
@@ -160,7 +160,9 @@ class Experiment:
 
     @classmethod
     def create(cls, /, **given: Any) -> Self:
-        """Defaults, then the family's recommended settings (rule options for the default rule), then ``given``.
+        """Defaults, then the family's recommended settings, then ``given``.
+
+        With another rule than the recommended one nothing is recommended that was chosen for that one.
 
         :raises ValueError: on an unknown setting, and as the class does.
         """
@@ -171,8 +173,10 @@ class Experiment:
         for chosen, other in (("halting_first", "infer_horizon"), ("infer_horizon", "halting_first")):
             if given.get(chosen):
                 recommended.pop(other, None)  # one guide of T excludes the other
-        if given.get("rule", cls.rule) != cls.rule:
-            recommended.pop("rule_options", None)  # they are the default rule's
+        usual = recommended.get("rule", cls.rule)
+        if given.get("rule", usual) != usual:
+            for name in ("rule", "rule_options", *(("lr", "meta_steps") if "rule" in recommended else ())):
+                recommended.pop(name, None)
         return cls(**{**recommended, **given})
 
     def given(self) -> dict[str, Any]:
