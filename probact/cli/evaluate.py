@@ -126,20 +126,20 @@ def evaluate(
     if as_json:
         click.echo(result.to_json())
         return
-    about = ", ".join([f"family {experiment.family}", *_spelled(family_options, " "), f"test problems of seed {seed}"])
-    click.echo(f"{about}\n")
     best = best_stops(result)
     _show(result, best, folder)
     if len(sources) == 1 and (base / "experiment.json").exists() and (worn := [one for one in best if one.trained]):
         click.echo(f"next: {_export(sources[0], worn[0])}")
 
 
-def _spelled(options: Mapping[str, str], between: str) -> list[str]:
+def _spelled(options: Mapping[str, object], between: str) -> list[str]:
     return [f"{key}{between}{value}" for key, value in options.items()]
 
 
 def _show(result: Evaluation, best: Sequence[BestStop], folder: Path) -> None:
-    click.echo(text.evaluation_table(result))
+    options = _spelled(result.family_options, " ")
+    click.echo(", ".join([f"family {result.family}", *options, f"test problems of seed {result.seed}"]))
+    click.echo(f"\n{text.evaluation_table(result)}")
     click.echo(f"\n{text.stopping_table(result, best)}")
     click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures_in(folder / 'figures')}")
 

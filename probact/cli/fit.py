@@ -75,8 +75,6 @@ def fit(
     Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
     from probact.reports.run_report import report
-    from probact.runs.assembly import num_coordinates
-    from probact.support.threads import use_threads
 
     ranks: Ranks = context.obj or Ranks()
     if jobs > 1 and not ranks.alone:
@@ -87,9 +85,7 @@ def fit(
     click.echo(_described(run))
     summary = None if resume is None else _reported(run)
     if summary is None:
-        used = use_threads(num_coordinates(settings), threads)
-        click.echo(f"threads: {used} of {os.cpu_count()} (--threads)")
-        _train(run, min(jobs, len(run.chains)), ranks)
+        _train(run, min(jobs, len(run.chains)), threads, ranks)
         ranks.dismiss()
         with telling() as tell:
             summary = report(run, tell)
@@ -233,8 +229,12 @@ def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
     return tuple(range(seeds[0], seeds[0] + chains))
 
 
-def _train(run: Run, jobs: int, ranks: Ranks) -> None:
+def _train(run: Run, jobs: int, threads: int | None, ranks: Ranks) -> None:
     """Train every chain; when that ends early, say how to continue."""
+    from probact.runs.assembly import num_coordinates
+    from probact.support.threads import use_threads
+
+    click.echo(f"threads: {use_threads(num_coordinates(run.experiment), threads)} of {os.cpu_count()} (--threads)")
     again = f"continue with: {command('fit', '--resume', run.folder)}"
     try:
         once_more = "; once more: at once, and back to the last checkpoint" if ranks.alone else ""
