@@ -61,10 +61,6 @@ class Optimizee(ABC):
         """Smallest ``nll`` of each problem, ``(L,)``, or None where it is not known."""
         return None
 
-    def observed_data(self) -> Tensor | None:
-        """x of each problem where it is a table of numbers, ``(L, n)``: targets or labels; else None."""
-        return None
-
     def test_score(self, params: Params) -> Score | None:
         """Loss and accuracy on the whole test set, or None for what has none; costly, and never part of training."""
         return None

@@ -57,9 +57,6 @@ class LinearModel(Optimizee):
     def optimum(self) -> Tensor:
         return self.smallest
 
-    def observed_data(self) -> Tensor:
-        return self.target
-
     @property
     def quadratic(self) -> bool:
         return self.noise in (sum_of_squares, gaussian_nll)

@@ -26,9 +26,6 @@ class LogisticModel(Optimizee):
         logits = torch.bmm(self.design, params["theta"].unsqueeze(-1)).squeeze(-1)
         return F.softplus(-self.labels * logits).sum(-1)
 
-    def observed_data(self) -> Tensor:
-        return self.labels
-
 
 @FAMILIES.register("logistic-mixed")
 class LogisticMixed(OptimizeeFamily):

@@ -71,10 +71,6 @@ class Network(Optimizee):
         rows = self.observed
         return torch.vmap(self._losses)(params, gather(inputs, rows), targets[rows]).sum(-1)
 
-    def observed_data(self) -> Tensor | None:
-        targets = self.data.tensors[-1][self.observed]
-        return targets if targets.dim() == 2 else None
-
     def test_score(self, params: Params) -> Score:
         """On all held-out rows in one pass, ``NETWORKS`` times ``ROWS`` at a time, so that memory stays bounded."""
         _, _, inputs, targets = self.data.tensors

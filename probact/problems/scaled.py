@@ -54,8 +54,5 @@ class Scaled(Optimizee):
     def optimum(self) -> Tensor | None:
         return self.inner.optimum()
 
-    def observed_data(self) -> Tensor | None:
-        return self.inner.observed_data()
-
     def test_score(self, params: Params) -> Score | None:
         return self.inner.test_score(self._theta(params))
