@@ -60,8 +60,8 @@ def to_datatree(
         ),
         "constant_data": xr.Dataset(tables, {**chains, "step": steps, "horizon": steps}),
     }
-    observed = optimizee.observed_data()
-    if observed is not None:
+    observed = optimizee.observations()
+    if observed is not None and observed.dim() == 2:
         groups["observed_data"] = xr.Dataset({"x": (("optimizee", "observation"), observed.cpu().numpy())}, problems)
     tree = xr.DataTree.from_dict({name: posterior_file.described(group) for name, group in groups.items()})
     tree["log_likelihood"]["x"].attrs = {"long_name": "log p(x|theta_t) at the t drawn", "units": "nats"}

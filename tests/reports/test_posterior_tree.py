@@ -75,7 +75,7 @@ def test_likelihood_observations_and_difficulty(tree: xr.DataTree) -> None:
         t = int(tree["posterior"].t[0, draw, problem])
         assert float(likelihood.x[0, draw, problem]) == -float(data.loss_path[0, problem, t - 1])
     problems = held_out_problems(Experiment.create(family="regression", horizon=HORIZON), NUM)
-    np.testing.assert_array_equal(tree["observed_data"].x, problems.observed_data())
+    np.testing.assert_array_equal(tree["observed_data"].x, problems.observations())
     cost = data.loss_path - data.step * math.log(tree.attrs["prior_nu"])
     best = 1 + cost.values.argmin(-1)
     for group in tree.children.values():
