@@ -6,6 +6,8 @@ Groups of the ``xarray.DataTree``, chain = independently trained seed; each vari
     log_likelihood     x                          (chain, draw, optimizee)  log p(x|theta_t) at the t drawn, nats
                        x_by_step                  (chain, optimizee, step)  the same at every step
     observed_data      x                          (optimizee, observation)  where a problem's x is a table of numbers
+    posterior_predictive  x                       (chain, draw, optimizee, observation)  the same, drawn from
+                                                 p(x|theta_t) at the first few t of ``posterior``; NaN where diverged
     constant_data      halt_pmf, exact_pmf        (chain, optimizee, step)         q(t|x), p(t|x)
                        horizon_pmf, exact_horizon_pmf (chain, optimizee, horizon)  q(T|x), p(T|x)
                        loss_path                  (chain, optimizee, step)         nll after 1..H steps, nats

@@ -11,6 +11,7 @@ import xarray as xr
 
 from probact.inference.belief import Inference, draw_halting, infer
 from probact.inference.objectives.base import Objective
+from probact.inference.predictions import draw_observations
 from probact.judging.own_stop import Stops, own_stops
 from probact.problems.base import Optimizee
 from probact.reports import posterior_file
@@ -20,6 +21,8 @@ from probact.support.randomness import random_stream
 from probact.support.version import __version__
 
 _DRAWS = ("chain", "draw", "optimizee")
+PREDICTED = 2**18
+"""Observations that are drawn a chain."""
 
 
 def to_datatree(
@@ -65,22 +68,45 @@ def to_datatree(
         groups["observed_data"] = xr.Dataset({"x": (("optimizee", "observation"), observed.cpu().numpy())}, problems)
     tree = xr.DataTree.from_dict({name: posterior_file.described(group) for name, group in groups.items()})
     tree["log_likelihood"]["x"].attrs = {"long_name": "log p(x|theta_t) at the t drawn", "units": "nats"}
-    tree.attrs = {
+    tree.attrs = _attributes(experiment, objectives[0].name, inferences[0].kl_scale, stops)
+    return tree
+
+
+def _attributes(experiment: Experiment, objective: str, tempered_at: float, stops: Sequence[Stops]) -> dict[str, Any]:
+    return {
         "family": experiment.family,
         "rule": experiment.rule,
         "halting": experiment.halting,
-        "objective": objectives[0].name,
+        "objective": objective,
         "prior_nu": experiment.prior_nu,
         "horizon": experiment.horizon,
         "kl_scale": experiment.kl_scale,
-        "tempered_at": inferences[0].kl_scale,
+        "tempered_at": tempered_at,
         "price": experiment.step_cost,
         "stop_rules": "; ".join(own.rule.describe() for own in stops),
         "settings": experiment.to_json(),
         "inference_library": "probact",
         "inference_library_version": __version__,
     }
-    return tree
+
+
+def add_predictions(tree: xr.DataTree, objectives: Sequence[Objective], optimizee: Optimizee, seed: int = 0) -> None:
+    """Give ``tree``, of the same chains and problems, the group ``posterior_predictive`` where they predict a table."""
+    observed = optimizee.observations()
+    kept = torch.tensor(posterior_file.finite(tree).optimizee.values)
+    if observed is None or observed.dim() != 2 or len(kept) == 0:
+        return
+    of_kept, problems = optimizee.select(kept.to(observed.device)), tree["posterior"].to_dataset().coords
+    random = random_stream("draws", seed, 1)
+    few = slice(max(1, PREDICTED // (len(kept) * observed.shape[1])))
+    t = tree["posterior"].to_dataset().t.isel(draw=few, optimizee=kept)
+    drawn = [
+        draw_observations(objective.rule, of_kept, torch.tensor(of_chain), random).cpu().float().numpy()
+        for objective, of_chain in zip(objectives, t.values, strict=True)
+    ]
+    data = xr.Dataset({"x": ((*_DRAWS, "observation"), np.stack(drawn))}, t.coords)
+    data = data.reindex(optimizee=problems["optimizee"]).assign_coords(difficulty=problems["difficulty"])
+    tree["posterior_predictive"] = xr.DataTree(posterior_file.described(data))
 
 
 def _tables(inferences: Sequence[Inference], stops: Sequence[Stops], optimizee: Optimizee) -> dict[str, Any]:

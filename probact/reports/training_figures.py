@@ -20,37 +20,49 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     """Objective and mean halting step over training, the step whose weights were kept, and what bounds them below."""
     halts = any(record["mean_halting"] is not None for chain in records.values() for record in chain)
     figure, (axes,) = panels(1, 2 if halts else 1, 3.6, top=0.75, between=0.2)
-    losses, kept = [], []
-    for index, (label, chain) in enumerate(records.items()):
-        color, name = f"C{index}", label if len(records) > 1 else "validation"
-        steps = [record["step"] for record in chain]
-        losses += [record["loss"] for record in chain]
-        axes[0].plot(steps, losses[len(losses) - len(steps) :], color=color, lw=0.6, alpha=0.45)
-        validated = [(record["step"], record["validation"]) for record in chain if record["validation"] is not None]
-        axes[0].plot(*np.reshape(validated, (-1, 2)).T, color=color, marker=".", label=name)
-        if validated:
-            kept.append(min(validated, key=lambda pair: pair[1]))
-            axes[0].plot(*kept[-1], "o", color=color, ms=9, mfc="none", mew=1.6, label=None if index else "kept")
-        if halts:
-            axes[1].plot(steps, [record["mean_halting"] for record in chain], color=color, lw=0.9,
-                         label=label if len(records) > 1 else None)  # fmt: skip
-    best, room = [value for _, value in kept], _room(tree) if kept else {}
+    drawn = [
+        _draw_objective(axes[0], label, chain, f"C{index}") for index, (label, chain) in enumerate(records.items())
+    ]
+    kept = [best for best in drawn if best is not None]
+    best = float(np.mean([value for _, value in kept])) if kept else np.nan
+    room = _room(tree) if kept else {}
     for dashes, (label, nats) in zip(("--", ":"), room.items(), strict=False):
-        axes[0].axhline(np.mean(best) - nats, color=ink(), lw=1, ls=dashes, label=f"{label}: {nats:.2g} below")
-    _limit(axes[0], np.array(losses, dtype=float), [*best, *(np.mean(best) - nats for nats in room.values())])
+        axes[0].axhline(best - nats, color=ink(), lw=1, ls=dashes, label=f"{label}: {nats:.2g} below")
+    losses = np.array([record["loss"] for chain in records.values() for record in chain], dtype=float)
+    _limit(axes[0], losses, [value for _, value in kept] + [best - nats for nats in room.values()])
     objective = tree.attrs.get("objective", "objective")
     axes[0].set(xlabel="meta-step", ylabel=f"{'-ELBO' if objective == 'elbo' else objective} (nats)")
-    axes[0].legend(loc="upper right", ncols=2)
     if halts:
-        data = finite(tree)
-        exact = float((data.tempered_pmf * data.step).sum("step").mean()) if data.optimizee.size else np.nan
-        axes[1].axhline(exact, color=EXACT, ls="--", lw=1, label=f"exact posterior at the end: {exact:.3g}")
-        axes[1].set(xlabel="meta-step", ylabel="mean halting step E[t]")
-        axes[1].legend(loc="lower right")
+        _draw_halting(axes[1], records, tree)
     for panel in axes:
         whole(panel.xaxis)
+    named = {label: line for line, label in zip(*axes[0].get_legend_handles_labels(), strict=True)}
+    axes[0].legend([*named.values()], [*named], loc="upper right", ncols=2)
     below = "; evidence and optimum are as far below as on held-out problems" if room else ""
     return headed(figure, _finding(kept, room), f"thin: training batches{below}")
+
+
+def _draw_objective(axes: Any, label: str, chain: Sequence[Mapping[str, Any]], color: str) -> tuple[int, float] | None:
+    """The curves of a chain; where it validated best, if it did."""
+    losses = [record["loss"] for record in chain]
+    axes.plot([record["step"] for record in chain], losses, color=color, lw=0.6, alpha=0.45)
+    validated = [(record["step"], record["validation"]) for record in chain if record["validation"] is not None]
+    axes.plot(*np.reshape(validated, (-1, 2)).T, color=color, marker=".", label=f"validation, {label}")
+    best = min(validated, key=lambda pair: pair[1], default=None)
+    if best is not None:
+        axes.plot(*best, "o", color=color, ms=9, mfc="none", mew=1.6, label="kept")
+    return best
+
+
+def _draw_halting(axes: Any, records: Records, tree: xr.DataTree) -> None:
+    for index, (label, chain) in enumerate(records.items()):
+        halting = [record["mean_halting"] for record in chain]
+        axes.plot([record["step"] for record in chain], halting, color=f"C{index}", lw=0.9, label=label)
+    data = finite(tree)
+    exact = float((data.tempered_pmf * data.step).sum("step").mean()) if data.optimizee.size else np.nan
+    axes.axhline(exact, color=EXACT, ls="--", lw=1, label=f"exact posterior at the end: {exact:.3g}")
+    axes.set(xlabel="meta-step", ylabel="mean halting step E[t]")
+    axes.legend(loc="lower right")
 
 
 def _room(tree: xr.DataTree) -> dict[str, float]:

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -15,8 +16,9 @@ import probact
 from probact.inference import exact
 from probact.inference.posteriors.base import POSTERIORS
 from probact.judging.problem_sets import held_out_problems
+from probact.problems import linear
 from probact.reports import halting_statistics, posterior_file, text
-from probact.reports.posterior_tree import to_datatree
+from probact.reports.posterior_tree import add_predictions, to_datatree
 from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
 
@@ -80,6 +82,45 @@ def test_likelihood_observations_and_difficulty(tree: xr.DataTree) -> None:
     best = 1 + cost.values.argmin(-1)
     for group in tree.children.values():
         np.testing.assert_array_equal(group.difficulty, best.mean(0))
+
+
+class Mean(torch.distributions.Normal):
+    """Draws of a normal distribution that are its mean."""
+
+    def sample(self, sample_shape: Any = ()) -> torch.Tensor:
+        return self.mean.expand(*sample_shape, *self.mean.shape)
+
+
+def test_predictions_are_drawn_at_the_steps_of_the_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = Experiment.create(family="regression", horizon=HORIZON, rule="lstm")
+    built, problems = build_objective(experiment), held_out_problems(experiment, NUM)
+    tree = to_datatree(experiment, [built], problems, num_draws=30)
+    add_predictions(tree, [built], problems)
+    predicted = tree["posterior_predictive"].x
+    assert predicted.dims == ("chain", "draw", "optimizee", "observation")
+    assert predicted.shape == (1, 30, NUM, 10)
+    monkeypatch.setitem(linear.NOISE, linear.gaussian_nll, Mean)
+    add_predictions(tree, [built], problems)
+    means = tree["posterior_predictive"].x
+    assert abs(float((predicted - means).std()) - 1) < 0.05
+    residual = means - tree["observed_data"].x
+    nll = 0.5 * (residual**2).sum("observation") + 5 * math.log(2 * math.pi)
+    np.testing.assert_allclose(nll, -tree["log_likelihood"].x, rtol=1e-3)
+
+
+def test_what_diverged_or_is_no_density_is_not_predicted() -> None:
+    experiment = Experiment.create(family="regression", horizon=3)
+    built, problems = build_objective(experiment), held_out_problems(experiment, 4)
+    tree = to_datatree(experiment, [built], problems, num_draws=5)
+    tree["constant_data"].loss_path.values[0, 2, 1:] = np.inf
+    add_predictions(tree, [built], problems)
+    known = np.isfinite(tree["posterior_predictive"].x).all(("chain", "draw", "observation"))
+    assert known.values.tolist() == [True, True, False, True]
+    np.testing.assert_array_equal(tree["posterior_predictive"].difficulty, tree["posterior"].difficulty)
+    other = Experiment.create(family="rosenbrock", horizon=3)
+    tree = to_datatree(other, [build_objective(other)], held_out_problems(other, 4), num_draws=5)
+    add_predictions(tree, [build_objective(other)], held_out_problems(other, 4))
+    assert "posterior_predictive" not in tree.children
 
 
 def test_attributes_tell_version_and_settings(tree: xr.DataTree) -> None:
@@ -187,6 +228,8 @@ def test_diverged_problems_are_counted_and_left_out(tree: xr.DataTree) -> None:
 
 def test_file_is_read_by_xarray_and_arviz(tree: xr.DataTree, tmp_path: Path) -> None:
     path = tmp_path / "posterior.nc"
+    experiment = Experiment.create(family="regression", horizon=HORIZON, halting="truncated")
+    add_predictions(tree, [build_objective(experiment)], held_out_problems(experiment, NUM))
     posterior_file.save(tree, path)
     again = posterior_file.load(path)
     xr.testing.assert_identical(again["posterior"].to_dataset(), tree["posterior"].to_dataset())
@@ -199,6 +242,11 @@ def test_file_is_read_by_xarray_and_arviz(tree: xr.DataTree, tmp_path: Path) -> 
     assert int(data.posterior.t.max()) <= HORIZON
     assert data.constant_data.halt_pmf.shape == (1, NUM, HORIZON)
     assert data.posterior["T"].dtype == np.int64
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 0.23 uses what Matplotlib will drop
+        az.plot_ppc(data, num_pp_samples=5) if az.__version__ < "1" else az.plot_ppc_dist(data)
+    assert plt.get_fignums()
+    plt.close("all")
     data.close() if hasattr(data, "close") else None
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ValueError, match="not a posterior file, or a damaged one"):
