@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probact.reports.posterior_file import finite, has_posterior
-from probact.reports.style import EXACT, headed, ink, panels, whole
+from probact.reports.style import headed, ink, panels, whole
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Metrics of each chain: label -> one mapping a meta-step (the fields of ``runs.run.Record``)."""
@@ -60,7 +60,7 @@ def _draw_halting(axes: Any, records: Records, tree: xr.DataTree) -> None:
         axes.plot([record["step"] for record in chain], halting, color=f"C{index}", lw=0.9, label=label)
     data = finite(tree)
     exact = float((data.tempered_pmf * data.step).sum("step").mean()) if data.optimizee.size else np.nan
-    axes.axhline(exact, color=EXACT, ls="--", lw=1, label=f"exact posterior at the end: {exact:.3g}")
+    axes.axhline(exact, color=ink(), ls="--", lw=1, label=f"exact posterior at the end: {exact:.3g}")
     axes.set(xlabel="meta-step", ylabel="mean halting step E[t]")
     axes.legend(loc="lower right")
 
