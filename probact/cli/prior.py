@@ -21,12 +21,11 @@ def prior(prior_nu: float, horizon: int, out: Path) -> None:
     chosen = Prior(prior_nu, horizon)
     drawn = f"no figure, for which: {install('plots')}"
     if is_installed("plots"):
-        from matplotlib import rc_context
-
-        from probact.reports import halting_figures
+        from probact.reports.halting_figures import prior_figure
+        from probact.reports.style import save_figure, styled
 
         log_T, log_t = chosen.log_horizon(), chosen.log_marginal()
-        with rc_context(halting_figures.STYLE):
-            halting_figures.save_figure(halting_figures.prior_figure(prior_nu, log_T.numpy(), log_t.numpy()), out)
+        with styled():
+            save_figure(prior_figure(prior_nu, log_T.numpy(), log_t.numpy()), out)
         drawn = f"figure: {out}"
     click.echo(f"{text.prior_table(chosen)}\n\n{drawn}")

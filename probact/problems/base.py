@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from probact.support.refusals import naming, said
 from probact.support.registry import Registry
@@ -52,6 +53,17 @@ class Optimizee(ABC):
     @abstractmethod
     def nll(self, params: Params) -> Tensor:
         """-log p(x | theta) of the observations x, ``(L,)`` in nats: a sum over x, the same x at every step."""
+
+    def predictive(self, params: Params) -> Distribution | None:
+        """p(. | theta) of each problem, batch ``(L,)``: ``nll`` is -log of it at ``observations``.
+
+        None where ``nll`` is a loss that is no density of observations, by default.
+        """
+        return None
+
+    def observations(self) -> Tensor | None:
+        """x as ``predictive`` has it, ``(L, n, ...)``, or None without a predictive distribution."""
+        return None
 
     def loss(self, params: Params, step: int) -> Tensor:
         """What the optimizer descends from theta_step to theta_{step+1}, ``(L,)``; by default ``nll``."""

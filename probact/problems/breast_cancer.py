@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent
 from torch.nn import functional as F
 
 from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily, Score, Shared
@@ -45,6 +46,17 @@ class Diagnoses(Optimizee):
 
     def nll(self, params: Params) -> Tensor:
         return torch.where(self.signs == 0, 0.0, F.softplus(-self.signs * self._margins(params))).sum(-1)
+
+    def _observed(self) -> Tensor:
+        """The patients that are x, ``(L, n)`` int64; as many of each problem."""
+        return self.signs.nonzero()[:, 1].view(len(self.signs), -1)
+
+    def predictive(self, params: Params) -> Distribution:
+        logits = params["theta"] @ self.data.tensors[0].T
+        return Independent(Bernoulli(logits=logits.gather(1, self._observed())), 1)
+
+    def observations(self) -> Tensor:
+        return ((self.signs * self.data.tensors[1] + 1) / 2).gather(1, self._observed())
 
     def test_score(self, params: Params) -> Score:
         """On the patients that are not x, each problem its own, by their true diagnoses."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Categorical
 from torch.nn import functional as F
 
 from probact.problems.network import NetworkFamily
@@ -15,6 +16,11 @@ from probact.support.trees import Params
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(logits)[label] of each row, ``(n,)``."""
     return F.cross_entropy(logits, labels, reduction="none")
+
+
+def labels_of(logits: Tensor) -> Categorical:
+    """The density that ``cross_entropy`` is -log of."""
+    return Categorical(logits=logits)
 
 
 class Classifier(NetworkFamily):
@@ -27,6 +33,7 @@ class Classifier(NetworkFamily):
             batch_size=batch_size,
             observations=observations,
             classifier=True,
+            density=labels_of,
         )
 
     def initial_params(self, num: int, generator: torch.Generator) -> Params:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent
 from torch.nn import functional as F
 
 from probact.problems.base import FAMILIES
@@ -86,6 +87,11 @@ def bernoulli(logits: Tensor, pixels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(-1)
 
 
+def pixels_of(logits: Tensor) -> Distribution:
+    """The density that ``bernoulli`` is -log of."""
+    return Independent(Bernoulli(logits=logits), 1)
+
+
 @FAMILIES.register("digits-autoencoder")
 class DigitsAutoencoder(NetworkFamily):
     """Autoencoders 64-32-8-32-64 of the digits in black and white: minibatch gradients, a held-out batch as x.
@@ -106,6 +112,7 @@ class DigitsAutoencoder(NetworkFamily):
         super().__init__(
             lambda: mlp((64, *hidden, 64), activation),
             bernoulli,
+            density=pixels_of,
             batch_size=batch_size,
             observations=observations,
         )

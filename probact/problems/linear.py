@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Cauchy, Distribution, Independent, Normal
 
 from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
 from probact.support.refusals import check_range
@@ -38,6 +39,10 @@ def r4_nll(residual: Tensor) -> Tensor:
     return torch.log1p(residual.square().square()).sum(-1) + residual.shape[-1] * math.log(math.pi)
 
 
+NOISE: Mapping[Loss, Callable[[Tensor, float], Distribution]] = {gaussian_nll: Normal, cauchy_nll: Cauchy}
+"""The density of an observation about its mean, of the losses that are one (``r4_nll`` is off by log 2 / 2 each)."""
+
+
 @dataclass(frozen=True)
 class LinearModel(Optimizee):
     """nll = noise(W theta - y); ``design`` W ``(L, n, d)``, ``target`` y ``(L, n)``, theta ``(L, d)``.
@@ -50,9 +55,18 @@ class LinearModel(Optimizee):
     smallest: Tensor
     noise: Loss = gaussian_nll
 
+    def _mean(self, params: Params) -> Tensor:
+        return torch.bmm(self.design, params["theta"].unsqueeze(-1)).squeeze(-1)
+
     def nll(self, params: Params) -> Tensor:
-        prediction = torch.bmm(self.design, params["theta"].unsqueeze(-1)).squeeze(-1)
-        return self.noise(prediction - self.target)
+        return self.noise(self._mean(params) - self.target)
+
+    def predictive(self, params: Params) -> Distribution | None:
+        density = NOISE.get(self.noise)
+        return density and Independent(density(self._mean(params), 1.0), 1)
+
+    def observations(self) -> Tensor | None:
+        return self.target if self.noise in NOISE else None
 
     def optimum(self) -> Tensor:
         return self.smallest

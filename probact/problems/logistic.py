@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent
 from torch.nn import functional as F
 
 from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
@@ -22,9 +23,17 @@ class LogisticModel(Optimizee):
     design: Tensor
     labels: Tensor
 
+    def _logits(self, params: Params) -> Tensor:
+        return torch.bmm(self.design, params["theta"].unsqueeze(-1)).squeeze(-1)
+
     def nll(self, params: Params) -> Tensor:
-        logits = torch.bmm(self.design, params["theta"].unsqueeze(-1)).squeeze(-1)
-        return F.softplus(-self.labels * logits).sum(-1)
+        return F.softplus(-self.labels * self._logits(params)).sum(-1)
+
+    def predictive(self, params: Params) -> Distribution:
+        return Independent(Bernoulli(logits=self._logits(params)), 1)
+
+    def observations(self) -> Tensor:
+        return (self.labels + 1) / 2
 
 
 @FAMILIES.register("logistic-mixed")

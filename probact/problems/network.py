@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution, Independent
 
 from probact.problems.base import Optimizee, OptimizeeFamily, Score, Shared
 from probact.support.randomness import uniform_bits
@@ -46,6 +47,7 @@ class Network(Optimizee):
     :ivar outputs: ``(params of one network, inputs (n, ...)) -> (n, ...)``.
     :ivar per_example: ``(outputs, targets) -> (n,)`` losses in nats.
     :ivar classifier: the largest output is the predicted label.
+    :ivar density: ``outputs (L, n, ...) -> p(. | output)``, of which ``per_example`` is -log, or None.
     """
 
     seeds: Tensor
@@ -55,6 +57,7 @@ class Network(Optimizee):
     per_example: Callable[[Tensor, Tensor], Tensor]
     batch_size: int
     classifier: bool = False
+    density: Callable[[Tensor], Distribution] | None = None
 
     stochastic: ClassVar[bool] = True
 
@@ -70,6 +73,15 @@ class Network(Optimizee):
         _, _, inputs, targets = self.data.tensors
         rows = self.observed
         return torch.vmap(self._losses)(params, gather(inputs, rows), targets[rows]).sum(-1)
+
+    def predictive(self, params: Params) -> Distribution | None:
+        if self.density is None:
+            return None
+        density = self.density(torch.vmap(self.outputs)(params, gather(self.data.tensors[2], self.observed)))
+        return Independent(density, len(density.batch_shape) - 1)
+
+    def observations(self) -> Tensor | None:
+        return None if self.density is None else self.data.tensors[3][self.observed]
 
     def test_score(self, params: Params) -> Score:
         """On all held-out rows in one pass, ``NETWORKS`` times ``ROWS`` at a time, so that memory stays bounded."""
@@ -106,6 +118,8 @@ class NetworkFamily(OptimizeeFamily):
     :param observations: n, the number of held-out rows in x.  A larger n means later halting: the log-likelihood
         is a sum over x, the cost of a step stays -log nu.
     :param classifier: the outputs' largest entry is the predicted label.
+    :param density: ``outputs (L, n, ...) -> p(. | output)``, a torch distribution of which ``per_example`` is -log; for
+        predictions.
     """
 
     make: Callable[[], nn.Module]
@@ -115,6 +129,7 @@ class NetworkFamily(OptimizeeFamily):
     batch_size: int = 64
     observations: int = 64
     classifier: bool = False
+    density: Callable[[Tensor], Distribution] | None = None
     _template: nn.Module = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -206,4 +221,5 @@ class NetworkFamily(OptimizeeFamily):
             per_example=self.per_example,
             batch_size=self.batch_size,
             classifier=self.classifier,
+            density=self.density,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from probact.problems.base import Score
 from probact.problems.network import Network
@@ -30,6 +31,9 @@ class Pruned(Network):
 
     def nll(self, params: Params) -> Tensor:
         return super().nll(self._prune(params))
+
+    def predictive(self, params: Params) -> Distribution | None:
+        return super().predictive(self._prune(params))
 
     def test_score(self, params: Params) -> Score:
         return super().test_score(self._prune(params))

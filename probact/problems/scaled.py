@@ -7,6 +7,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from probact.problems.base import Optimizee, Score
 from probact.support.trees import Params, map_params
@@ -47,6 +48,12 @@ class Scaled(Optimizee):
 
     def nll(self, params: Params) -> Tensor:
         return self.inner.nll(self._theta(params))
+
+    def predictive(self, params: Params) -> Distribution | None:
+        return self.inner.predictive(self._theta(params))
+
+    def observations(self) -> Tensor | None:
+        return self.inner.observations()
 
     def loss(self, params: Params, step: int) -> Tensor:
         return self.inner.loss(self._theta(params), step)

@@ -65,6 +65,7 @@ def report(run: Run, tell: Callable[[str], None] = lambda line: None) -> Summary
     objectives = [chain.load() for chain in run.chains]
     tree = posterior_tree.to_datatree(experiment, objectives, problems)
     statistics = halting_statistics.halting_statistics(tree)
+    posterior_tree.add_predictions(tree, objectives, problems)
     posterior_file.save(tree, run.posterior)
     if is_installed("plots"):
         from probact.reports.halting_figures import draw_all

@@ -102,16 +102,23 @@ def verdict(statistics: HaltingStatistics, found: Stopping) -> str:
 
 def _on_problems(found: Stopping) -> str:
     if math.isnan(found.rank_correlation):
-        return "The stop does not depend on the problem." if found.sd == 0 else "The best step is the same for all."
-    how = "follows the problem"
-    if found.rank_correlation < LOOSE_CORRELATION:
-        how = "hardly depends on the problem"
-    elif found.rank_correlation < CLOSE_CORRELATION or found.sd < found.sd_oracle / 2:
-        how = "follows the problem in part"
+        return f"{how_it_depends(found)}."
     return (
-        f"The stop {how}: its rank correlation with the best step in hindsight is {found.rank_correlation:.2f}, "
-        f"and it varies by {found.sd:.1f} steps where that one varies by {found.sd_oracle:.1f}."
+        f"{how_it_depends(found)}: its rank correlation with the best step in hindsight is "
+        f"{found.rank_correlation:.2f}, and it varies by {found.sd:.1f} steps where that one varies by "
+        f"{found.sd_oracle:.1f}."
     )
+
+
+def how_it_depends(found: Stopping) -> str:
+    """The stop on the problem, in words."""
+    if math.isnan(found.rank_correlation):
+        return "The stop does not depend on the problem" if found.sd == 0 else "The best step is the same for all"
+    if found.rank_correlation < LOOSE_CORRELATION:
+        return "The stop hardly depends on the problem"
+    if found.rank_correlation < CLOSE_CORRELATION or found.sd < found.sd_oracle / 2:
+        return "The stop follows the problem in part"
+    return "The stop follows the problem"
 
 
 def _on_worth(found: Stopping) -> str:

@@ -32,6 +32,7 @@ def check_family(kind: type[OptimizeeFamily], **options: Any) -> None:
         drawn = problems(kind.name, **options)
         _check_rows(part, drawn)
         _check_gradient(part, drawn)
+        _check_predictive(part, drawn)
         _check_claims(part, kind, drawn)
 
 
@@ -52,6 +53,18 @@ def _check_losses(part: str, drawn: Optimizee) -> None:
     if score is not None:
         with holds(part, "test_score has an entry a problem"):
             equal((tuple(score.loss.shape), tuple(score.accuracy.shape)), ((NUM,), (NUM,)))
+
+
+def _check_predictive(part: str, drawn: Optimizee) -> None:
+    predictive, x = drawn.predictive(drawn.theta0), drawn.observations()
+    with holds(part, "has both predictive and observations, or neither"):
+        equal(predictive is None, x is None)
+    if predictive is None or x is None:
+        return
+    with holds(part, "log of predictive at observations is -nll"):
+        close(predictive.log_prob(x), -drawn.nll(drawn.theta0))
+    with holds(part, "predictive draws what observations are"):
+        equal((predictive.sample().shape, predictive.sample().dtype), (x.shape, x.dtype))
 
 
 def _check_draws(part: str, first: Optimizee, again: Optimizee, other: Optimizee) -> None:

@@ -27,12 +27,11 @@ from tests.helpers.processes import CLI
 from tests.helpers.trainings import TINY, tiny
 
 FIGURES = {
-    "prior_and_posterior.png",
     "halting_heat_map.png",
-    "loss_and_halting.png",
-    "halting_steps.png",
+    "halting_by_problem.png",
+    "stop_and_regret.png",
+    "gaps_and_calibration.png",
     "arviz_forest.png",
-    "arviz_rank.png",
     "learning_curve.png",
 }
 
@@ -90,6 +89,9 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     assert code == 0
     assert {Path(line).name for line in out.split()} == FIGURES
     assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
+    code, out, _ = run("plot", "first", "--format", "svg", "--style", "dark")
+    assert code == 0
+    assert {Path(line).name for line in out.split()} == {name.replace(".png", ".svg") for name in FIGURES}
 
 
 def test_no_command_shows_them_all(run: Any) -> None:

@@ -243,3 +243,19 @@ def test_family_options_by_name() -> None:
         Experiment.create(family="digits", family_options={"depth": "2"}).build_family()
     with pytest.raises(ValueError, match="expected int like 64, got 'many'"):
         Experiment.create(family="diabetes", family_options={"rows": "many"}).build_family()
+
+
+def test_which_families_have_a_predictive_distribution(double: None) -> None:
+    """Those whose nll is a density's; of the others a posterior predictive cannot be asked for."""
+    without = {name for name in NAMES if problems(name, 2).predictive(problems(name, 2).theta0) is None}
+    assert without == {"quadratic", "student-t-r4", "rosenbrock"}
+
+
+def test_predictive_of_chosen_problems(double: None) -> None:
+    for name in ("breast-cancer", "digits-mixed", "digits-autoencoder", "logistic-mixed"):
+        chosen = problems(name, 4).select(torch.tensor([2, 0]))
+        predictive, x = chosen.predictive(chosen.theta0), chosen.observations()
+        assert predictive is not None
+        assert x is not None
+        assert predictive.batch_shape == (2,)
+        torch.testing.assert_close(predictive.log_prob(x), -chosen.nll(chosen.theta0))
