@@ -280,6 +280,12 @@ class Prior:
             other._check_own()
         return other
 
+    def at(self, nu: Tensor) -> Self:
+        """The same with another nu, ``(*batch)``."""
+        other = copy.copy(self)
+        Prior.__init__(other, nu, self.horizon)
+        return other
+
     def double(self) -> Self:
         """The same on the CPU in double precision."""
         other = copy.copy(self)
