@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from probact.reports.how_long import HowLong
-from probact.reports.style import EXACT, LEARNED, headed, panels
+from probact.reports.style import EXACT, LEARNED, headed, log_scale, panels
 
 
 def evidence_curve(found: HowLong) -> Figure:
@@ -20,7 +20,8 @@ def evidence_curve(found: HowLong) -> Figure:
             1 / (1 - found.best), color=EXACT, ls=":", label=f"best nu = {found.best:.4g}, with 95 % confidence"
         )
     top = max(found.evidence)
-    axes.set(xscale="log", xlabel="1/(1 - nu) (steps)", ylabel="log p(x|nu), mean over problems (nats)")
+    axes.set(xlim=(1, 1.2 * steps[-1]), xlabel="1/(1 - nu) (steps)", ylabel="log p(x|nu), mean over problems (nats)")
     axes.set_ylim(bottom=max(min(found.evidence), top - 8 * max(found.gain, 0.05)))
-    axes.legend()
+    log_scale(axes, "x")
+    axes.legend(loc="lower right")
     return headed(figure, found.said, f"{found.num_optimizees:,} held-out problems, H = {found.horizon}")

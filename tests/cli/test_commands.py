@@ -83,6 +83,16 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     other = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json", "--seed", "1")[1])
     assert other["elbo"] != numbers["elbo"]
 
+    code, out, _ = run("halt-stats", "first", "--num-optimizees", "20", "--evidence-curve", "--nu-draws", "100")
+    assert code == 0
+    for words in ("evidence of 20 problems", "1/(1 - nu)", "These problems want", "posterior of nu (NUTS)", "r_hat"):
+        assert words in out
+    assert (folder / "figures" / "evidence_curve.png").stat().st_size > 5_000
+    found = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--evidence-curve", "--json")[1])
+    assert max(found["evidence"]) >= numbers["log_evidence"]  # at the nu of training, on the same problems
+    assert found["posterior"] == {}
+    refused(run("halt-stats", "first", "--nu-draws", "100"), "--nu-draws: expected --evidence-curve")
+
     for figure in (folder / "figures").iterdir():
         figure.unlink()
     code, out, _ = run("plot", "first")
