@@ -20,7 +20,7 @@ from probact.inference import exact
 from probact.inference.belief import Inference
 from probact.inference.posteriors.base import POSTERIORS
 from probact.inference.priors import Prior
-from probact.reports.halting_figures import save_figure
+from probact.reports.style import save_figure
 from probact.support.files import write_atomically
 from probact.testing.calibration import histogram, p_value, ranks, simulate, stick_breaking_logits
 

@@ -25,14 +25,14 @@ from probact.support.files import write_atomically
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 FITS = {
-    "regression": "--prior-nu 0.95 --chains 3",
+    "regression": "--family regression --prior-nu 0.95 --chains 3",
     "mixed": "--family mixed --chains 3",
     "mixed-stick-breaking": "--family mixed --halting stick-breaking --chains 3",
     "diabetes": "--family diabetes --chains 3",
     "digits": "--family digits",
-    "graves": "--halting graves --chains 3",
-    "softmax": "--halting softmax",
-    "l2l-regression": "--halting none --meta-steps 3000 --lr 0.02 --validate-every 100 --chains 3",
+    "graves": "--family regression --halting graves --chains 3",
+    "softmax": "--family regression --halting softmax",
+    "l2l-regression": "--family regression --halting none --meta-steps 3000 --lr 0.02 --validate-every 100 --chains 3",
     "l2l-quadratic": "--halting none --family quadratic --meta-steps 2000 --lr 0.01 --validate-every 100 --chains 3",
 }
 

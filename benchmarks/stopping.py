@@ -32,7 +32,7 @@ RUNS = {
         "lstm": f"--family mixed {MILD}",
     },
     "logistic-mixed": {
-        "adam": f"--family logistic-mixed --rule adam {SHARP} {LONG} --meta-steps 300",
+        "adam": f"--family logistic-mixed --rule adam --horizon 100 {SHARP} {LONG} --meta-steps 300",
     },
     "digits-mixed": {
         "nag": f"--family digits-mixed --rule nag {DEAR} {NETS}",

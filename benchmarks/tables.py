@@ -53,7 +53,7 @@ def thesis() -> str:
         loss, halting = summary["loss_at"], summary["halting"]
         learned = summary["halting_posterior"] != "none"
         steps = f"{halting['mean']:.1f} ± {halting['sd']:.1f}" if learned else "-"
-        correlation = number(summary["rank_correlation"], 2) if learned else "-"
+        correlation = number(summary.get("stopping", summary)["rank_correlation"], 2) if learned else "-"
         gap = number(summary["amortisation_gap"], 2) if learned else "-"
         cells = [number(loss.get(step)) for step in ("1", "5", "10", "20", "50", "100")]
         rows.append([name, *cells, steps, correlation, gap, f"{entry['training_seconds']:.0f}"])

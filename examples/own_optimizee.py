@@ -46,8 +46,8 @@ def main(meta_steps: int = 80) -> dict[str, float]:
     statistics = halting_statistics(to_datatree(experiment, [training.objective], problems))
     losses = {
         "start": float(problems.nll(problems.theta0).mean()),
-        "halting": statistics.loss_at_halting,
-        "horizon": statistics.loss_at_horizon,
+        "halting": statistics.stopping.loss,
+        "horizon": statistics.stopping.loss_horizon,
     }
     print(f"loss at the start {losses['start']:.2f}, at the halting step {losses['halting']:.2f}", end=" ")
     print(f"({statistics.halting.mean:.1f} steps), after 25 steps {losses['horizon']:.2f}")

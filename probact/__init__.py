@@ -6,6 +6,8 @@ Names are loaded when first used, so that a part of the package costs only what 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from probact.support.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from probact.drop_in.learned_optimizer import LearnedOptimizer as LearnedOptimizer
     from probact.inference import exact as exact
@@ -108,7 +110,6 @@ _HOME = {
     "unroll": "unrolling.rollout",
 }
 __all__ = list(_HOME)
-__version__ = "0.1.0"
 
 if not TYPE_CHECKING:  # a type checker knows the names above and no others
     from probact.support.extras import remedy

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from probact.cli.advice import command, figures_in
-from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option
+from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option, threads_option
+from probact.cli.progress import telling
 from probact.problems.base import FAMILIES
 from probact.reports import text
-from probact.runs.assembly import family_judged
+from probact.runs.assembly import family_judged, num_coordinates
 from probact.runs.experiment import SETTINGS, Experiment
 from probact.runs.settings import Setting
 from probact.support.devices import check_device
+from probact.support.threads import use_threads
 
 ON_FAMILY = Declared(SETTINGS["family"])
 
@@ -64,6 +65,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
 )
+@threads_option
 @data_directory_option
 @setting_option("device", filled=True)
 @click.option("--out", type=Place(), help="Folder.  [default: evaluation-<family> in the first run's]")
@@ -78,6 +80,7 @@ def evaluate(
     seed: int,
     cost: float | None,
     safeguard: bool,
+    threads: int | None,
     device: str,
     out: Path | None,
     as_json: bool,
@@ -104,34 +107,39 @@ def evaluate(
     chosen = _chosen(baselines, references(FAMILIES[experiment.family]))
     if not sources and not chosen:
         raise click.UsageError("nothing to evaluate: expected a run or baselines")
-    shifted = "".join(f"-{key}={value}" for key, value in family_options.items())
     base = sources[0].folder if sources else RUNS
-    folder = out or base / f"evaluation-{experiment.family}{shifted}"
-    result, data = evaluate_all(
-        experiment,
-        sources,
-        chosen,
-        at or reported_steps(experiment.horizon),
-        num=num_optimizees,
-        seed=seed,
-        cost=cost,
-        safeguard=safeguard,
-        tell=partial(click.echo, err=True),
-    )
+    folder = out or base / "-".join(["evaluation", experiment.family, *_spelled(family_options, "=")])
+    use_threads(num_coordinates(experiment), threads)
+    with telling() as tell:
+        result, data = evaluate_all(
+            experiment,
+            sources,
+            chosen,
+            at or reported_steps(experiment.horizon),
+            num=num_optimizees,
+            seed=seed,
+            cost=cost,
+            safeguard=safeguard,
+            tell=tell,
+        )
     write(result, data, folder)
     if as_json:
         click.echo(result.to_json())
         return
-    options = "".join(f", {key} {value}" for key, value in family_options.items())
-    click.echo(f"family {experiment.family}{options}, test problems of seed {seed}\n")
     best = best_stops(result)
     _show(result, best, folder)
     if len(sources) == 1 and (base / "experiment.json").exists() and (worn := [one for one in best if one.trained]):
         click.echo(f"next: {_export(sources[0], worn[0])}")
 
 
+def _spelled(options: Mapping[str, object], between: str) -> list[str]:
+    return [f"{key}{between}{value}" for key, value in options.items()]
+
+
 def _show(result: Evaluation, best: Sequence[BestStop], folder: Path) -> None:
-    click.echo(text.evaluation_table(result))
+    options = _spelled(result.family_options, " ")
+    click.echo(", ".join([f"family {result.family}", *options, f"test problems of seed {result.seed}"]))
+    click.echo(f"\n{text.evaluation_table(result)}")
     click.echo(f"\n{text.stopping_table(result, best)}")
     click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures_in(folder / 'figures')}")
 

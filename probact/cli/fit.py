@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,8 +15,15 @@ import click
 from click.core import ParameterSource
 
 from probact.cli.advice import command, figures_in
-from probact.cli.options import Place, data_directory_option, experiment_options, option_text, read_config
-from probact.cli.progress import progress
+from probact.cli.options import (
+    Place,
+    data_directory_option,
+    experiment_options,
+    option_text,
+    read_config,
+    threads_option,
+)
+from probact.cli.progress import progress, telling
 from probact.reports import text
 from probact.runs.experiment import Experiment
 from probact.support.devices import check_device
@@ -44,7 +52,8 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Chains trained at once, a process each."
 )
-@click.option("--resume", type=Place(), help="Continue this run; takes no other option but --jobs.")
+@threads_option
+@click.option("--resume", type=Place(), help="Continue this run; takes no other option but --jobs and --threads.")
 @click.pass_context
 def fit(
     context: click.Context,
@@ -53,6 +62,7 @@ def fit(
     chains: int | None,
     out: Path | None,
     jobs: int,
+    threads: int | None,
     resume: Path | None,
     **given: Any,
 ) -> None:
@@ -72,24 +82,30 @@ def fit(
     run = _created(given, seeds, chains, out, ranks) if resume is None else _continued(context, resume)
     settings = run.experiment
     ranks.use_device(settings.device)
-    click.echo(
-        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
-        f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
-    )
+    click.echo(_described(run))
     summary = None if resume is None else _reported(run)
     if summary is None:
-        _train(run, min(jobs, len(run.chains)), ranks)
+        _train(run, min(jobs, len(run.chains)), threads, ranks)
         ranks.dismiss()
-        click.echo("trained; writing the report", err=True)
-        _show(run, report(run))
+        with telling() as tell:
+            summary = report(run, tell)
+        _show(summary)
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
     else:
         ranks.dismiss()
-        _show(run, summary)
+        _show(summary)
         longer = command(*shlex.split(command_line(replace(settings, begin_with=str(run.folder))))[2:])
         click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
     _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
+
+
+def _described(run: Run) -> str:
+    settings = run.experiment
+    return (
+        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
+        f"nu {settings.prior_nu:g}, {settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
+    )
 
 
 def _reported(run: Run) -> Summary | None:
@@ -105,10 +121,8 @@ def _reported(run: Run) -> Summary | None:
     return None
 
 
-def _show(run: Run, summary: Summary) -> None:
-    settings = run.experiment
-    click.echo(f"\n{text.loss_table(summary)}\n")
-    click.echo(text.halting_table(summary, settings.prior_nu, settings.halting, settings.horizon))
+def _show(summary: Summary) -> None:
+    click.echo(f"\n{text.loss_table(summary)}\n\n{text.worth_table(summary)}")
     if note := text.training_note(summary):
         click.echo(f"\n{note}")
 
@@ -139,7 +153,7 @@ def _continued(context: click.Context, folder: Path) -> Run:
     from probact.runs.run import Run
 
     given = [one for one in context.command.params if _was_given(context, one)]
-    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs"}]:
+    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs", "threads"}]:
         raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
     run = Run.open(folder, to_train=True)
     run.mark_latest()
@@ -215,8 +229,12 @@ def _seeds(seeds: tuple[int, ...], chains: int | None) -> tuple[int, ...]:
     return tuple(range(seeds[0], seeds[0] + chains))
 
 
-def _train(run: Run, jobs: int, ranks: Ranks) -> None:
+def _train(run: Run, jobs: int, threads: int | None, ranks: Ranks) -> None:
     """Train every chain; when that ends early, say how to continue."""
+    from probact.runs.assembly import num_coordinates
+    from probact.support.threads import use_threads
+
+    click.echo(f"threads: {use_threads(num_coordinates(run.experiment), threads)} of {os.cpu_count()} (--threads)")
     again = f"continue with: {command('fit', '--resume', run.folder)}"
     try:
         once_more = "; once more: at once, and back to the last checkpoint" if ranks.alone else ""

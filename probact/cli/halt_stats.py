@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from probact.cli.options import Declared, data_directory_option, run_argument
+from probact.cli.options import data_directory_option, run_argument, threads_option
+from probact.cli.progress import telling
 from probact.reports import text
-from probact.reports.halting_statistics import HALTING_LEVEL
-from probact.runs.assembly import family_judged
-from probact.runs.settings import Setting
+from probact.runs.assembly import family_judged, num_coordinates
+from probact.support.extras import is_installed
+from probact.support.threads import use_threads
+
+if TYPE_CHECKING:
+    from probact.runs.run import Run
 
 
 @click.command("halt-stats")
@@ -20,15 +25,26 @@ from probact.runs.settings import Setting
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
 @click.option(
-    "--level",
-    type=Declared(Setting(HALTING_LEVEL, above=0, below=1)),
-    default=HALTING_LEVEL,
-    show_default=True,
-    help="A problem halts once this share of q(t|x) is spent; 0.5 is the median.  [> 0 and < 1]",
+    "--evidence-curve", is_flag=True, help="Say instead which nu the losses speak for, and draw its evidence."
 )
+@click.option(
+    "--nu-draws",
+    type=click.IntRange(min=100, max=100_000),
+    help="With --evidence-curve: draws of the posterior of nu by NUTS in each of two chains; of a run on a mixture, of "
+    "each family's nu.",
+)
+@threads_option
 @data_directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
-def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float, as_json: bool) -> None:
+def halt_stats(
+    folder: Path | None,
+    num_optimizees: int,
+    seed: int,
+    evidence_curve: bool,
+    nu_draws: int | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
     """How a run halts, on fresh problems: beside the prior, the exact posterior and the full horizon.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
@@ -39,13 +55,54 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, level: float
     from probact.runs.run import Run
 
     run = Run.latest() if folder is None else Run.open(folder)
+    if evidence_curve:
+        _show_evidence_curve(run, num_optimizees, seed, nu_draws or 0, as_json)
+        return
+    if nu_draws is not None:
+        raise click.UsageError("--nu-draws: expected --evidence-curve beside it")
     objectives = [chain.load() for chain in run.chains]
     settings = family_judged(run.experiment)
+    use_threads(num_coordinates(settings), threads)
     problems = held_out_problems(settings, num_optimizees, seed)
-    tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
-    statistics = halting_statistics(tree, level)
+    with telling() as tell:
+        tell(f"halting on {num_optimizees} problems")
+        tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
+    statistics = halting_statistics(tree)
     if as_json:
         click.echo(statistics.to_json())
         return
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
+    click.echo(f"{text.worth_table(statistics)}\n")
     click.echo(text.halting_table(statistics, settings.prior_nu, settings.halting, settings.horizon))
+
+
+def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: bool) -> None:
+    """Of the first chain, on held-out problems of each part of its family."""
+    from probact.inference.belief import infer
+    from probact.reports.how_long import how_long, table
+    from probact.support.randomness import random_stream
+
+    settings, objective = run.experiment, run.chains[0].load()
+    losses = {}
+    with telling() as tell:
+        for part in settings.build_family().members:
+            tell(f"losses on {num} problems of {part.name}")
+            inference = infer(objective, part.sample(num, random_stream("test", seed)).to(settings.device))
+            path = inference.rollout.nll[1:]
+            losses[part.name] = path[:, path.isfinite().all(0)]
+        if not all(path.shape[1] for path in losses.values()):
+            raise ValueError(f"{run.folder}: expected problems that do not diverge, got none")
+        tell("evidence of nu")
+        prior = inference.prior
+        found = how_long(losses, prior.at, settings.prior_nu, inference.kl_scale, draws=nu_draws, seed=seed)
+    if as_json:
+        click.echo(found.to_json())
+        return
+    click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, H {settings.horizon}\n")
+    click.echo(table(found))
+    if is_installed("plots"):
+        from probact.reports.nu_figure import evidence_curve
+        from probact.reports.style import save_figure, styled
+
+        with styled():
+            click.echo(f"\nwritten to {save_figure(evidence_curve(found), run.figures / 'evidence_curve.png')}")

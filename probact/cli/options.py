@@ -149,6 +149,15 @@ def run_argument(function: Any) -> Any:
     return click.argument("folder", metavar="[RUN]", required=False, type=Place())(function)
 
 
+def threads_option(function: Any) -> Any:
+    """``--threads``: see ``support.threads``."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1, max=1024),
+        help="Threads of torch.  [default: 1 for small problems, all for large ones]",
+    )(function)
+
+
 def _use_data_directory(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
         context.with_resource(data_directory_is(value))

@@ -11,7 +11,9 @@ from probact.cli.options import run_argument
 
 @click.command()
 @run_argument
-def plot(folder: Path | None) -> None:
+@click.option("--style", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option("--format", "kind", type=click.Choice(["png", "svg"]), default="png", show_default=True)
+def plot(folder: Path | None, style: str, kind: str) -> None:
     """Redraw the figures of a run from its posterior.nc and metrics.jsonl.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
@@ -20,5 +22,6 @@ def plot(folder: Path | None) -> None:
     from probact.runs.run import Run
 
     run = Run.latest() if folder is None else Run.open(folder)
-    for path in halting_figures.draw_all(posterior_file.load(run.posterior), run.records(), run.figures):
+    tree = posterior_file.load(run.posterior)
+    for path in halting_figures.draw_all(tree, run.records(), run.figures, style=style, kind=kind):
         click.echo(path)

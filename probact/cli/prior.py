@@ -27,13 +27,11 @@ def prior(out: Path, **settings: Any) -> None:
     chosen = experiment.build_prior()
     drawn = f"no figure, for which: {install('plots')}"
     if is_installed("plots"):
-        from matplotlib import rc_context
-
-        from probact.reports import halting_figures
+        from probact.reports.halting_figures import prior_figure
+        from probact.reports.style import save_figure, styled
 
         log_T, log_t = chosen.log_horizon(), chosen.log_marginal()
-        with rc_context(halting_figures.STYLE):
-            figure = halting_figures.prior_figure(experiment.prior_nu, log_T.numpy(), log_t.numpy(), chosen.label)
-            halting_figures.save_figure(figure, out)
+        with styled():
+            save_figure(prior_figure(experiment.prior_nu, log_T.numpy(), log_t.numpy(), chosen.label), out)
         drawn = f"figure: {out}"
     click.echo(f"{text.prior_table(chosen)}\n\n{drawn}")

@@ -201,6 +201,12 @@ class Prior:
             other._check_own()
         return other
 
+    def at(self, nu: Tensor) -> Self:
+        """The same with another nu, ``(*batch)``."""
+        other = copy.copy(self)
+        other._set(nu, self.horizon)
+        return other
+
     def double(self) -> Self:
         """The same on the CPU in double precision."""
         other = copy.copy(self)

@@ -105,7 +105,7 @@ def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee
     followed = entry.posterior is not None
     prices = [cost * factor for factor in SWEEP]
     curves = [
-        Curve(**whose, kind=kind, points=frontier(STOP_RULES[kind], on_tuning, on_test, prices))
+        Curve(**whose, kind=kind, points=frontier(STOP_RULES[kind], on_tuning, on_test, prices), prices=tuple(prices))
         for kind in (["budget", "hazard"] if followed else ["budget"])
     ]
     return _Ways(rows, [CalibrationRow(**whose, **vars(calibration(on_test, cost)))] if followed else [], curves)

@@ -132,12 +132,14 @@ class Curve(Result):
     """Steps against loss of one trained optimizer and one kind of stop.
 
     :ivar points: for each price, mean steps and mean loss of the stop tuned for it.
+    :ivar prices: in nats a step; none in older files.
     """
 
     optimizer: str
     seed: int
     kind: str
     points: tuple[tuple[float, float], ...]
+    prices: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

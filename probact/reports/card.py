@@ -107,12 +107,15 @@ def _losses(summary: Summary) -> str:
 
 
 def _halting(summary: Summary) -> str:
-    step = summary.halting
+    step, found = summary.halting, summary.stopping
     rows = [
-        [f"halting step ({summary.level:.0%} of q(t\\|x) spent), mean", step.mean],
+        [f"halting step ({found.rule}), mean", step.mean],
         ["its standard deviation over problems", step.sd],
-        ["its rank correlation with the best step in hindsight", summary.rank_correlation],
-        ["loss there", summary.loss_at_halting],
+        ["its rank correlation with the best step in hindsight", found.rank_correlation],
+        ["loss there", found.loss],
+        [f"loss + {found.price:.4g} a step there", found.J],
+        ["the same of the best budget for all", found.J_budget],
+        ["the same of the best step in hindsight", found.J_oracle],
         ["amortisation gap", summary.amortisation_gap],
         ["horizon gap", summary.horizon_gap],
     ]

@@ -1,254 +1,266 @@
-"""Figures, from a ``DataTree`` and the metrics alone: nothing here knows how they were computed."""
+"""What a run believes about halting, drawn from its ``DataTree`` and its metrics alone; nothing here needs torch."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-from probact.reports import arviz_seam, halting_statistics, posterior_file
-from probact.support.files import write_atomically
+from probact.reports import arviz_seam
+from probact.reports.posterior_file import finite, has_posterior, kl_scale, price
+from probact.reports.stop_figures import stop_and_regret
+from probact.reports.style import EXACT, LEARNED, PRIOR, headed, ink, panels, save_figure, styled, whole
+from probact.reports.training_figures import Records, learning_curve
+from probact.support.statistics import rank_correlation
 
-PRIOR, POSTERIOR, EXACT = "0.55", "C0", "C1"
-STYLE: dict[Any, Any] = {
-    "figure.dpi": 120,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": "medium",
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
-Records = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Metrics of each chain: label -> one mapping a meta-step (the fields of ``training.Record``)."""
+Array = np.ndarray[Any, Any]
+ROWS = 64
+"""Of a heat map: more problems are averaged with their neighbours."""
+SHOWN = (0.05, 0.35, 0.65, 0.95)
+"""Problems that are shown one by one, by their rank from easy to hard."""
+GROUPS, BINS = 8, 10
 
 
-def _title(tree: xr.DataTree) -> str:
-    attrs = tree.attrs
-    return f"{attrs['family']}, rule {attrs['rule']}, halting {attrs['halting']}, $\\nu$ = {attrs['prior_nu']:g}"
+def about(tree: xr.DataTree) -> str:
+    """The run, in a line below a title."""
+    attrs, posterior = tree.attrs, tree["posterior"]
+    chains, problems = posterior.sizes["chain"], posterior.sizes["optimizee"]
+    return (
+        f"{problems:,} held-out problems of {attrs['family']}; rule {attrs['rule']}, halting {attrs['halting']}, "
+        f"nu {attrs['prior_nu']:g}{f'; {chains} seeds' if chains > 1 else ''}"
+    )
 
 
-def _guide(tree: xr.DataTree) -> str:
-    return "learned q" if posterior_file.has_posterior(tree) else "exact posterior"
-
-
-def _exact(tree: xr.DataTree, what: str = "exact posterior") -> str:
+def _exact(tree: xr.DataTree) -> str:
     """Its label, with the KL scale that q was trained at where that is not 1."""
-    kappa = posterior_file.kl_scale(tree)
-    return what if kappa == 1 else f"{what} at KL scale {kappa:g}"
+    kappa = kl_scale(tree)
+    return "exact p(t|x)" if kappa == 1 else f"exact p(t|x) at KL scale {kappa:g}"
 
 
-def prior_and_posterior(tree: xr.DataTree) -> Figure:
-    """p, q and the exact posterior of the halting step t (left) and of the horizon T (right), problems averaged."""
-    data = posterior_file.tables(tree).mean(("chain", "optimizee"))
-    figure = Figure(figsize=(10, 3.6))
-    panels = figure.subplots(1, 2)
-    of_t = ("prior_pmf", "halt_pmf", "tempered_pmf", "exact_pmf")
-    of_T = ("horizon_prior", "horizon_pmf", "tempered_horizon_pmf", "exact_horizon_pmf")
-    rows = (("step", "halting step t (steps)", "t", of_t), ("horizon", "horizon T (steps)", "T", of_T))
-    for axes, (dim, label, letter, names) in zip(panels, rows, strict=True):
-        prior, guide, exact, at_1 = (data[name] for name in names)
-        axes.bar(data[dim], prior, width=1.0, color=PRIOR, alpha=0.45, label=f"prior p({letter})")
-        if posterior_file.has_posterior(tree):
-            axes.step(data[dim], guide, where="mid", color=POSTERIOR, lw=2, label=f"learned q({letter}|x)")
-        axes.step(data[dim], exact, where="mid", color=EXACT, lw=1.3, label=_exact(tree, f"exact p({letter}|x)"))
-        if posterior_file.kl_scale(tree) != 1:
-            axes.step(data[dim], at_1, where="mid", color=EXACT, lw=0.8, ls=":", label="at KL scale 1")
-        highest = max(float(table.max()) for table in (prior, guide, exact, at_1))
-        axes.set(xlabel=label, ylabel="probability", xlim=(0.5, data[dim].size + 0.5), ylim=(0, 1.3 * highest))
-        axes.legend(loc="upper center", ncols=2, fontsize="small")
-    figure.suptitle(f"Prior and posterior, mean over problems: {_title(tree)}")
-    return figure
+def _first(tree: xr.DataTree) -> str:
+    return f"{about(tree)}, the first one" if tree["posterior"].sizes["chain"] > 1 else about(tree)
+
+
+def _from_easy_to_hard(data: xr.Dataset) -> xr.Dataset:
+    """Of the first chain, sorted by its best step, problems of the same by the mean of their exact posterior."""
+    data = data.isel(chain=0)
+    order = np.lexsort((_mean_step(data.tempered_pmf), data.stop_oracle.values))
+    return data.isel(optimizee=order)
+
+
+def _mean_step(pmf: xr.DataArray) -> Array:
+    return np.asarray((pmf * pmf.step).sum("step"))
 
 
 def halting_heat_map(tree: xr.DataTree) -> Figure:
-    """q(t|x), one row a problem, rows sorted by the mode of the exact posterior, which is drawn over them."""
-    data = posterior_file.tables(tree).isel(chain=0)
-    mode = halting_statistics.map_step(tree).isel(chain=0)
-    order = np.argsort(mode.values, kind="stable")
-    figure = Figure(figsize=(7.5, 5))
-    axes = figure.subplots()
-    pmf = data.halt_pmf.values[order]
-    limits = (0.5, pmf.shape[1] + 0.5, len(order) - 0.5, -0.5)
-    image = axes.imshow(
-        pmf, aspect="auto", extent=limits, cmap="viridis", vmax=np.quantile(pmf, 0.999), interpolation="nearest"
-    )
-    axes.plot(mode.values[order], np.arange(len(order)), ".", color="white", ms=3, label=f"mode of the {_exact(tree)}")
-    axes.set(xlabel="halting step t (steps)", ylabel="problem (sorted by exact mode)")
-    axes.legend(loc="upper right", labelcolor="white")
-    figure.colorbar(image, label=f"probability of halting, {_guide(tree)}")
-    axes.set_title(_title(tree))
-    return figure
+    """q(t|x) beside the exact posterior, one row a problem (or the mean of a few), from easy to hard."""
+    data = _from_easy_to_hard(finite(tree))
+    shown = {"halt_pmf": "learned q(t|x)", "tempered_pmf": _exact(tree)}
+    if not has_posterior(tree):
+        del shown["halt_pmf"]
+    groups = np.array_split(np.arange(data.optimizee.size), min(ROWS, data.optimizee.size))
+    tables = {name: np.stack([data[name].values[rows].mean(0) for rows in groups]) for name in shown}
+    average = np.max([table.mean(0) for table in tables.values()], 0)
+    last = max(int(np.flatnonzero(average > 0.02 * average.max())[-1]) + 1, 2)
+    brightest = float(np.quantile(np.stack([*tables.values()])[..., :last], 0.995))
+    height = np.array([(rows[0] + rows[-1]) / 2 + 0.5 for rows in groups])
+    figure, axes = panels(1, len(shown), 4.6, sharey=True, left=0.7, right=1.0, between=0.06)
+    for panel, (name, label) in zip(axes[0], shown.items(), strict=True):
+        limits = (0.5, last + 0.5, data.optimizee.size, 0)
+        image = panel.imshow(tables[name][:, :last], aspect="auto", extent=limits, cmap="viridis", vmin=0,
+                             vmax=brightest, interpolation="nearest")  # fmt: skip
+        marks = {"stop_oracle": ("o", "white", "best step in hindsight")}
+        if name == "halt_pmf" and "stop_own" in data:
+            marks["stop_own"] = ("s", "#ff5a5f", "own stop")
+        for stop, (marker, color, of) in marks.items():
+            steps = [data[stop].values[rows].mean() for rows in groups]
+            panel.plot(steps, height, marker, color=color, ms=3, label=of, clip_on=False)
+        panel.set(title=label, xlabel="halting step t", xlim=limits[:2])
+        whole(panel.xaxis)
+        panel.legend(loc="upper right", labelcolor="white")
+    ticks = np.linspace(0, data.optimizee.size - 1, 6).round().astype(int)
+    axes[0, 0].set_yticks(ticks + 0.5, data.stop_oracle.values[ticks])
+    axes[0, 0].set_ylabel("problems by their best step, from easy to hard")
+    box = axes[0, -1].get_position()
+    figure.colorbar(image, cax=figure.add_axes((box.x1 + 0.012, box.y0, 0.012, box.height)), label="probability")
+    return headed(figure, _of_means(data, has_posterior(tree)), _first(tree))
 
 
-def loss_and_halting(tree: xr.DataTree) -> Figure:
-    """Loss paths with the probability of halting over them: the mean problem, an early and a late one."""
-    data = posterior_file.tables(tree).isel(chain=0)
-    finite = np.flatnonzero(np.isfinite(data.loss_path).all("step"))
-    mean_step = (data.halt_pmf * data.step).sum("step").values[finite]
-    early, late = finite[[mean_step.argmin(), mean_step.argmax()]]
-    figure = Figure(figsize=(11, 3.6))
-    panels = figure.subplots(1, 3)
-    chosen: list[tuple[str, Any]] = [
-        ("mean over problems", data.isel(optimizee=finite).mean("optimizee")),
-        (f"problem {early}: halts early", data.isel(optimizee=early)),
-        (f"problem {late}: halts late", data.isel(optimizee=late)),
+def _of_means(data: xr.Dataset, learned: bool) -> str:
+    exact = _mean_step(data.tempered_pmf)
+    easy, hard = exact[: len(exact) // 4 + 1].mean(), exact[-(len(exact) // 4 + 1) :].mean()
+    if not learned:
+        return f"The exact posterior halts at step {easy:.0f} on easy problems and {hard:.0f} on hard ones, on average"
+    correlation = rank_correlation(_mean_step(data.halt_pmf), exact)
+    gap = f"The learned posterior is {float(data.tempered_gap.mean()):.2g} nats from the exact one"
+    return gap if np.isnan(correlation) else f"{gap}; their means have rank correlation {correlation:.2f}"
+
+
+def halting_by_problem(tree: xr.DataTree) -> Figure:
+    """Problems from easy to hard: what stopping at t would cost, and below it prior, q and exact posterior."""
+    data = _from_easy_to_hard(finite(tree))
+    data = data.isel(optimizee=np.unique([round(share * (data.optimizee.size - 1)) for share in SHOWN]))
+    cost = data.loss_path + price(tree) * data.step
+    data = data.assign(cost=cost - cost.min("step"))
+    figure, axes = panels(2, data.optimizee.size, 5.2, sharex=True, sharey="row", bottom=0.85, between=0.12)
+    for number, (above, below) in enumerate(axes.T):
+        _draw_problem(above, below, data.isel(optimizee=number), tree)
+    last = data.step.size
+    top = max(1.1 * price(tree) * last, float(data.cost.quantile(0.6, "step").max()))
+    axes[0, 0].set(ylabel="nats", ylim=(-0.04 * top, top))
+    axes[1, 0].set(ylabel="probability", ylim=(0, None), xlim=(0, last + 1))
+    whole(axes[1, 0].xaxis)
+    named = {
+        label: line for panel in axes[:, 0] for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend([*named.values()], [*named], loc="lower center", ncols=4)
+    finding = f"From easy to hard, stopping pays best at step {_listed(data.stop_oracle)}"
+    if "stop_own" in data:
+        finding += f"; the own stop comes at {_listed(data.stop_own)}"
+    return headed(figure, finding, _first(tree))
+
+
+def _listed(steps: xr.DataArray) -> str:
+    return ", ".join(str(step) for step in steps.values)
+
+
+def _draw_problem(above: Any, below: Any, row: xr.Dataset, tree: xr.DataTree) -> None:
+    """One problem: loss, and loss and steps together, ``above``; distributions of t ``below``; stops in both."""
+    steps = row.step
+    above.plot(steps, row.loss_path - row.loss_path.min(), color=PRIOR, label="loss, above its smallest")
+    above.plot(steps, row.cost, color=ink(), label="loss + price of the steps, above its smallest")
+    above.set_title(_of_stop(row))
+    below.fill_between(steps, row.prior_pmf, step="mid", color=PRIOR, alpha=0.3, lw=0, label="prior p(t)")
+    if has_posterior(tree):
+        below.fill_between(steps, row.halt_pmf, step="mid", color=LEARNED, alpha=0.4, lw=0, label="learned q(t|x)")
+    below.step(steps, row.tempered_pmf, where="mid", color=EXACT, lw=1.3, label=_exact(tree))
+    mode = int(row.tempered_pmf.values.argmax())
+    below.plot(steps[mode], row.tempered_pmf[mode], "o", color=EXACT, ms=5, label="its mode")
+    below.set_xlabel("step t")
+    lines = {"stop_oracle": (ink(), ":", "best step in hindsight"), "stop_own": (LEARNED, "-", "own stop")}
+    for name in [name for name in lines if name in row]:
+        color, dashes, label = lines[name]
+        for panel in (above, below):
+            panel.axvline(int(row[name]), color=color, ls=dashes, lw=1.4, label=label)
+
+
+def _of_stop(row: xr.Dataset) -> str:
+    best = int(row.stop_oracle)
+    if "stop_own" not in row:
+        return f"best at {best}"
+    return f"stop {int(row.stop_own)}, best {best}: {float(row.cost.sel(step=row.stop_own)):.2f} nats"
+
+
+def gaps_and_calibration(tree: xr.DataTree) -> Figure:
+    """The gaps of each problem by its difficulty, and whether t of the exact posterior is a draw from q."""
+    data = finite(tree)
+    figure, (axes,) = panels(1, 2, 4.2, between=0.2)
+    _draw_gaps(axes[0], data[["amortisation_gap", "horizon_gap"]].mean("chain"), kl_scale(tree))
+    density = pit_density(data.halt_pmf.values, data.tempered_pmf.values)
+    edges = np.linspace(0, 1, BINS + 1)
+    axes[1].stairs(density.mean(0), edges, fill=True, color=LEARNED, alpha=0.4, label="mean over problems")
+    if len(density) > 1:
+        for one in density:
+            axes[1].stairs(one, edges, color=LEARNED, lw=0.8)
+    axes[1].axhline(1, color=ink(), ls=":", label="q = exact posterior")
+    axes[1].set(xlabel=f"q(halted by t|x) at t drawn from {_exact(tree)}", ylabel="density", xlim=(0, 1))
+    axes[1].set_ylim(0, max(1.5, 1.25 * float(density.max())))
+    axes[1].set_title("calibration of q: flat where it is exact")
+    axes[1].legend(loc="upper right", ncols=2)
+    amortisation, horizon = float(data.amortisation_gap.mean()), float(data.horizon_gap.mean())
+    centre = float(density.mean(0) @ (edges[:-1] + edges[1:]) / 2 / BINS)
+    side = "neither early nor late" if abs(centre - 0.5) < 0.02 else "early" if centre > 0.5 else "late"
+    finding = f"The bound is {amortisation + horizon:.2g} nats below the evidence, {amortisation:.2g} by amortisation"
+    return headed(figure, f"{finding}; on average q halts {side}", about(tree))
+
+
+def _draw_gaps(axes: Any, data: xr.Dataset, kappa: float) -> None:
+    """Both gaps of each problem: bars are means of problems alike, points the problems, sorted by their sum."""
+    order = np.argsort(data.difficulty.values, kind="stable")
+    groups = np.array_split(order, min(GROUPS, len(order)))
+    total = (data.amortisation_gap + data.horizon_gap).values
+    parts = {"amortisation_gap": (LEARNED, "amortisation gap"), "horizon_gap": (EXACT, "horizon gap")}
+    base = np.zeros(len(groups))
+    for name, (color, label) in parts.items():
+        mean = np.array([data[name].values[group].mean() for group in groups])
+        axes.bar(range(len(groups)), mean, bottom=base, width=0.8, color=color, alpha=0.5, label=f"{label}, mean")
+        base = base + mean
+    places = np.concatenate([place + np.linspace(-0.38, 0.38, len(group)) for place, group in enumerate(groups)])
+    points = np.concatenate([np.sort(total[group]) for group in groups])
+    axes.plot(places, points, ".", color=ink(), ms=2, label="both, each problem")
+    spans = [data.difficulty.values[group][[0, -1]] for group in groups]
+    axes.set_xticks(range(len(groups)), ["-".join(dict.fromkeys(f"{end:.0f}" for end in ends)) for ends in spans])
+    axes.tick_params("x", labelsize="small")
+    axes.set_ylim(min(0.0, float(points.min())), 1.4 * max(float(np.quantile(points, 0.98)), float(base.max()), 1e-9))
+    axes.set(xlabel="problems by their difficulty (best step)", ylabel="nats")
+    axes.set_title("evidence less bound" + ("" if kappa == 1 else ", at KL scale 1"))
+    axes.legend(loc="upper left")
+
+
+def pit_density(q: Array, exact: Array) -> Array:
+    """Density, in ``BINS`` bins, of Q(t|x) at t ~ ``exact``, spread evenly over [Q(t - 1), Q(t)]; 1 where they agree.
+
+    The probability integral transform of a discrete prediction, without its random numbers (Czado, Gneiting and
+    Held 2009).  ``q`` and ``exact`` are (chain, optimizee, step); of each chain the mean over problems, (chain, bin).
+    """
+    upper = q.cumsum(-1)
+    lower, width = upper - q, np.maximum(q, 1e-300)
+    below = [
+        (exact * np.clip((edge - lower) / width, 0, 1)).sum(-1).mean(-1) for edge in np.linspace(0, 1, BINS + 1)[1:-1]
     ]
-    steps = np.arange(data.step.size + 1)
-    for position, (axes, (label, row)) in enumerate(zip(panels, chosen, strict=True)):
-        path = np.concatenate([[float(row.initial_loss)], row.loss_path.values])
-        low = min(path.min(), float(row.optimum)) if np.isfinite(float(row.optimum)) else path.min()
-        axes.plot(steps, path - low + 1e-3 * max(path[0] - low, 1e-9), color="black", lw=1.5)
-        axes.set_yscale("log")
-        axes.set(title=label, xlabel="step")
-        if position == 0:
-            known = np.isfinite(float(row.optimum))
-            axes.set_ylabel(f"loss above {'the optimum' if known else 'its smallest'} (nats)")
-        pmf = axes.twinx()
-        pmf.fill_between(row.step, row.halt_pmf, step="mid", color=POSTERIOR, alpha=0.35)
-        pmf.step(row.step, row.tempered_pmf, where="mid", color=EXACT, lw=1)
-        pmf.set_ylim(0, None)
-        pmf.spines["right"].set_visible(True)
-        if position == 2:
-            pmf.set_ylabel("probability of halting")
-    handles = [
-        Line2D([], [], color="black", label="loss (left axis)"),
-        Patch(color=POSTERIOR, alpha=0.35, label=_guide(tree)),
-        Line2D([], [], color=EXACT, label=_exact(tree)),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    figure.suptitle(_title(tree))
-    return figure
+    ends = np.zeros(len(q)), np.ones(len(q))
+    return BINS * np.diff(np.stack([ends[0], *below, ends[1]], -1), axis=-1)
 
 
-def halting_steps(tree: xr.DataTree) -> Figure:
-    """How many problems halt at each step, in bins of one step."""
-    halting, modes = (
-        halting_statistics.halting_step(tree).values.ravel(),
-        halting_statistics.map_step(tree).values.ravel(),
-    )
-    figure = Figure(figsize=(7, 3.8))
-    axes = figure.subplots()
-    bins = [step + 0.5 for step in range(int(tree.attrs["horizon"]) + 1)]
-    if posterior_file.has_posterior(tree):
-        label = f"halting step: {halting_statistics.HALTING_LEVEL:.0%} of q(t|x)"
-        axes.hist(halting, bins=bins, color=POSTERIOR, alpha=0.7, label=label)
-    axes.hist(modes, bins=bins, color=EXACT, histtype="step", lw=1.3, label=f"mode of the {_exact(tree)}")
-    mean = 1 / (1 - float(tree.attrs["prior_nu"]))
-    label = f"prior E[t] = 1/(1 - $\\nu$) = {mean:.3g}"
-    if mean <= bins[-1]:
-        axes.axvline(mean, color=PRIOR, ls="--", label=label)
-    else:
-        axes.plot([], [], " ", label=f"{label}, beyond H")
-    many = tree["posterior"].sizes["chain"] > 1
-    axes.set(xlabel="halting step (steps)", ylabel=f"number of problems{' (all chains)' if many else ''}")
-    last = max(halting.max(), modes.max(), mean)
-    axes.set_xlim(0, min(bins[-1], 1.1 * last + 3))
-    axes.legend(frameon=True, edgecolor="none")  # the line may pass behind it
-    spread = f"range [{halting.min()}, {halting.max()}], mean {halting.mean():.1f}, sd {halting.std():.1f}"
-    axes.set_title(f"{_title(tree)}\n{spread}, median {np.median(halting):.0f}")
-    return figure
-
-
-def learning_curve(records: Records) -> Figure:
-    """Objective, mean halting step and norm of the meta-gradient over training."""
-    figure = Figure(figsize=(10, 3.4))
-    panels = figure.subplots(1, 3)
-    for index, (label, chain) in enumerate(records.items()):
-        color = f"C{index}"
-        steps = [record["step"] for record in chain]
-        validated = [record for record in chain if record["validation"] is not None]
-        suffix = f", {label}" if len(records) > 1 else ""
-        panels[0].plot(
-            steps,
-            [record["loss"] for record in chain],
-            color=color,
-            lw=0.7,
-            alpha=0.5,
-            label=None if index else "training",
-        )
-        panels[0].plot(
-            [record["step"] for record in validated],
-            [record["validation"] for record in validated],
-            color=color,
-            marker=".",
-            label=f"validation{suffix}",
-        )
-        if chain and chain[0]["mean_halting"] is not None:
-            panels[1].plot(steps, [record["mean_halting"] for record in chain], color=color, label=label)
-        panels[2].plot(steps, [record["grad_norm"] for record in chain], color=color, lw=0.8)
-    losses = np.concatenate([[record["loss"] for record in chain] for chain in records.values()] or [[1.0]])
-    losses = losses[np.isfinite(losses)]
-    if len(losses) and losses.min() > 0:
-        panels[0].set_yscale("log")
-    if len(losses) > 50:  # the first meta-steps would leave the rest a flat line
-        panels[0].set_ylim(top=1.05 * np.quantile(losses, 0.97))
-    panels[2].set_yscale("log")
-    labels = ("objective (nats; log-loss: log nats)", "mean halting step E[t] (steps)", "norm of the meta-gradient")
-    for axes, ylabel in zip(panels, labels, strict=True):
-        axes.set(xlabel="meta-step", ylabel=ylabel)
-    panels[0].legend(loc="upper right", fontsize="small")
-    if not panels[1].has_data():
-        panels[1].text(0.5, 0.5, "no halting posterior", ha="center", transform=panels[1].transAxes)
-    figure.suptitle("Meta-training")
-    return figure
-
-
-def prior_figure(
-    nu: float, log_horizon: np.ndarray[Any, Any], log_marginal: np.ndarray[Any, Any], label: str
-) -> Figure:
+def prior_figure(nu: float, log_horizon: Array, log_marginal: Array, label: str) -> Figure:
     """p_H(T) and p_H(t) of one nu, and below the price of each step, -log p_H(t+1) / p_H(t), beside -log nu."""
-    figure = Figure(figsize=(7, 5))
+    figure = Figure(figsize=(7, 5), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    steps = np.arange(1, len(log_horizon) + 1)
-    axes.bar(steps, np.exp(log_marginal), width=1.0, color=POSTERIOR, alpha=0.5, label="halting step, p(t)")
+    steps, price = np.arange(1, len(log_horizon) + 1), -np.diff(log_marginal)
+    axes.bar(steps, np.exp(log_marginal), width=1.0, color=LEARNED, alpha=0.5, label="halting step, p(t)")
     axes.step(steps, np.exp(log_horizon), where="mid", color=EXACT, label="horizon, p(T)")
     axes.set(ylabel="probability", xlim=(0.5, len(steps) + 0.5), ylim=(0, None))
-    axes.set_title(f"Prior with $\\nu$ = {nu:g}, {label}, capped at H = {len(steps)}")
-    below.step(steps[:-1] + 0.5, -np.diff(log_marginal), where="mid", color=POSTERIOR, label="price of the next step")
-    below.axhline(-np.log(nu), color=EXACT, lw=0.8, ls="--", label="$-\\log \\nu$")
-    below.set(xlabel="steps", ylabel="nats")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(f"Prior with nu = {nu:g}, {label}, capped at H = {len(steps)}")
+    below.step(steps[:-1] + 0.5, price, where="mid", color=LEARNED, label="price of the next step")
+    below.axhline(-np.log(nu), color=EXACT, lw=0.8, ls="--", label="-log nu")
+    below.set(xlabel="steps", ylabel="nats", ylim=(1.1 * min([0, *price]), 1.1 * max([-np.log(nu), *price])))
+    whole(below.xaxis)
     for panel in (axes, below):
         panel.legend()
     return figure
 
 
 FIGURES: dict[str, Callable[[xr.DataTree], Figure]] = {
-    "prior_and_posterior": prior_and_posterior,
     "halting_heat_map": halting_heat_map,
-    "loss_and_halting": loss_and_halting,
-    "halting_steps": halting_steps,
+    "halting_by_problem": halting_by_problem,
+    "stop_and_regret": stop_and_regret,
+    "gaps_and_calibration": gaps_and_calibration,
     "arviz_forest": arviz_seam.forest,
-    "arviz_rank": arviz_seam.rank,
 }
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a PNG, atomically."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomically(path, buffer.getvalue())
-    return path
+def drawable(tree: xr.DataTree) -> list[str]:
+    """The names of ``FIGURES`` that there is something to show in."""
+    data = finite(tree)
+    if data.optimizee.size == 0:
+        return []
+    without = {"stop_and_regret": "stop_own" not in data, "gaps_and_calibration": not has_posterior(tree)}
+    return [name for name in FIGURES if not without.get(name)]
 
 
-def draw_all(tree: xr.DataTree, records: Records, folder: Path) -> list[Path]:
-    """Every figure as PNG in ``folder``; without loss paths where all problems diverged."""
+def draw_all(
+    tree: xr.DataTree, records: Records, folder: Path, *, style: str = "light", kind: str = "png"
+) -> list[Path]:
+    """Every figure that there is something to show in, and the learning curve; returns the files in ``folder``.
+
+    :param style: one of ``style.STYLES``.
+    :param kind: of the files, ``png`` or ``svg``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    with rc_context(STYLE):
-        chosen = dict(FIGURES)
-        if not bool(np.isfinite(posterior_file.tables(tree).isel(chain=0).loss_path).all("step").any()):
-            del chosen["loss_and_halting"]
-        for name, draw in chosen.items():
-            paths.append(save_figure(draw(tree), folder / f"{name}.png"))
-        paths.append(save_figure(learning_curve(records), folder / "learning_curve.png"))
-    return paths
+    with styled(style):
+        paths = [save_figure(FIGURES[name](tree), folder / f"{name}.{kind}") for name in drawable(tree)]
+        return [*paths, save_figure(learning_curve(records, tree), folder / f"learning_curve.{kind}")]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
 
 from probact.reports.posterior_file import has_posterior, kl_scale, tables
+from probact.reports.verdict import Stopping, correlation, spread, verdict, worth
 from probact.support.results import Result
-from probact.support.statistics import quantiles, rank_correlation
+from probact.support.statistics import quantiles
 
-HALTING_LEVEL = 0.3
-"""Share of q(t|x) that a problem's halting step leaves behind.  The posterior keeps the prior's long tail after
-convergence, so that its median waits ~1/(1 - nu) steps longer than pays; 0.3 was nearest to the best of both worlds
-(cost and rank correlation with the exact MAP step) on ``mixed``."""
+NAN = float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +50,18 @@ class HaltingStatistics(Result):
     """How problems halt, over problems and chains; losses, evidence and gaps in nats, NaN where undefined.
 
     :ivar num_optimizees, num_diverged: problems counted, and those left out as they diverged.
-    :ivar level: share of q(t|x) that is spent at a problem's halting step.
-    :ivar halting: of each problem's halting step (``halting_step``).
-    :ivar posterior, prior: the mixture of q(t|x) over the problems, and p(t).
+    :ivar halting: of each problem's halting step, where the optimizer's own stop rule stops it.
+    :ivar stopping: what that is worth.
+    :ivar posterior, exact, prior: the mixtures over the problems of q(t|x) and of the exact posterior at ``kl_scale``,
+        and p(t).
     :ivar map: of each problem's exact MAP step at ``kl_scale``, the scale of the KL that q was trained at.
+    :ivar mode: of the mode of each problem's q(t|x).
+    :ivar rank_correlation: Spearman's, of the modes of q(t|x) and of the exact posterior, within chains.
     :ivar tempered_gap: the amortisation gap at ``kl_scale``, in nats; the others are those of scale 1.
-    :ivar rank_correlation: Spearman's, between halting step and exact MAP step, within chains.
-    :ivar steps_saved: mean of H - halting step.
     """
 
     num_optimizees: int
     num_diverged: int
-    level: float
     halting: HaltingSteps
     posterior: StepDistribution
     prior: StepDistribution
@@ -74,22 +72,17 @@ class HaltingStatistics(Result):
     amortisation_gap: float
     horizon_gap: float
     rank_correlation: float
-    loss_at_halting: float
-    loss_at_horizon: float
-    steps_saved: float
+    mode: Moments = field(default_factory=lambda: Moments(mean=NAN, sd=NAN))
+    exact: StepDistribution = field(default_factory=lambda: StepDistribution(mean=NAN, sd=NAN, quantiles={}))
+    stopping: Stopping = field(default_factory=Stopping)
     kl_scale: float = 1.0
-    tempered_gap: float = float("nan")
+    tempered_gap: float = NAN
 
 
-def halting_step(tree: xr.DataTree, level: float = HALTING_LEVEL) -> xr.DataArray:
-    """The first step by which q(t|x) has put mass >= ``level`` in (0, 1), (chain, optimizee).
-
-    Without a halting posterior: the exact MAP step.
-    """
+def halting_step(tree: xr.DataTree) -> xr.DataArray:
+    """Where the optimizer's own stop rule stops, (chain, optimizee); the MAP step in a file that does not know."""
     data = tables(tree)
-    if not has_posterior(tree):
-        return map_step(tree)
-    return 1 + (data.halt_pmf.cumsum("step") >= level * (1 - 1e-9)).argmax("step")
+    return data.stop_own if "stop_own" in data else map_step(tree)
 
 
 def map_step(tree: xr.DataTree) -> xr.DataArray:
@@ -97,54 +90,59 @@ def map_step(tree: xr.DataTree) -> xr.DataArray:
     return 1 + tables(tree).tempered_pmf.argmax("step")
 
 
-def halting_statistics(tree: xr.DataTree, level: float = HALTING_LEVEL) -> HaltingStatistics:
+def halting_statistics(tree: xr.DataTree) -> HaltingStatistics:
     """The numbers of ``halt-stats``; of the problems' own all are NaN (the steps 0) if every problem diverged."""
     data = tables(tree)
     finite = np.isfinite(data.loss_path).all(("chain", "step"))
     if not bool(finite.any()):
-        return _of_none(data, finite.size, level, kl_scale(tree))
+        return _of_none(data, finite.size, kl_scale(tree))
     data = data.sel(optimizee=finite)
-    halting, exact_map = halting_step(tree, level).sel(optimizee=finite), map_step(tree).sel(optimizee=finite)
-    correlations = [rank_correlation(*pair) for pair in zip(halting.values, exact_map.values, strict=True)]
-    return HaltingStatistics(
+    modes = 1 + data.halt_pmf.argmax("step")
+    halting, exact_map = halting_step(tree).sel(optimizee=finite), map_step(tree).sel(optimizee=finite)
+    statistics = HaltingStatistics(
         num_optimizees=int(finite.sum()),
         num_diverged=int((~finite).sum()),
-        level=level,
         halting=HaltingSteps(
             **vars(_moments(halting)), min=int(halting.min()), max=int(halting.max()), median=float(halting.median())
         ),
         posterior=_distribution(data.halt_pmf.mean(("chain", "optimizee"))),
+        exact=_distribution(data.tempered_pmf.mean(("chain", "optimizee"))),
         prior=_distribution(data.prior_pmf),
         horizon=HorizonMeans(
             prior_mean=_mean_horizon(data),
             posterior_mean=float((data.tempered_horizon_pmf * data.horizon).sum("horizon").mean()),
         ),
         map=_moments(exact_map),
+        mode=_moments(modes),
+        rank_correlation=correlation(modes, exact_map) if has_posterior(tree) else NAN,
         elbo=float(data.elbo.mean()),
         log_evidence=float(data.log_evidence.mean()),
         amortisation_gap=float(data.amortisation_gap.mean()),
         horizon_gap=float(data.horizon_gap.mean()),
-        rank_correlation=float(np.mean(correlations)) if has_posterior(tree) else float("nan"),
-        loss_at_halting=float(data.loss_path.sel(step=halting).mean()),
-        loss_at_horizon=float(data.loss_path.isel(step=-1).mean()),
-        steps_saved=float(int(tree.attrs["horizon"]) - halting.mean()),
         kl_scale=kl_scale(tree),
         tempered_gap=float(data.tempered_gap.mean()),
     )
+    if "stop_own" not in data:
+        return statistics
+    stopping = worth(data, tree.attrs["price"], tree.attrs["stop_rules"])
+    return replace(statistics, stopping=replace(stopping, verdict=verdict(statistics, stopping)))
 
 
-def _of_none(data: xr.Dataset, num_diverged: int, level: float, scale: float) -> HaltingStatistics:
-    nan = float("nan")
-    numbers = {field.name: nan for field in fields(HaltingStatistics) if field.type == "float"}
+def _of_none(data: xr.Dataset, num_diverged: int, scale: float) -> HaltingStatistics:
     return HaltingStatistics(
-        **{**numbers, "level": level, "kl_scale": scale},
+        kl_scale=scale,
+        elbo=NAN,
+        log_evidence=NAN,
+        amortisation_gap=NAN,
+        horizon_gap=NAN,
+        rank_correlation=NAN,
         num_optimizees=0,
         num_diverged=num_diverged,
-        halting=HaltingSteps(mean=nan, sd=nan, min=0, max=0, median=nan),
-        posterior=StepDistribution(mean=nan, sd=nan, quantiles={}),
+        halting=HaltingSteps(mean=NAN, sd=NAN, min=0, max=0, median=NAN),
+        posterior=StepDistribution(mean=NAN, sd=NAN, quantiles={}),
         prior=_distribution(data.prior_pmf),
-        horizon=HorizonMeans(prior_mean=_mean_horizon(data), posterior_mean=nan),
-        map=Moments(mean=nan, sd=nan),
+        horizon=HorizonMeans(prior_mean=_mean_horizon(data), posterior_mean=NAN),
+        map=Moments(mean=NAN, sd=NAN),
     )
 
 
@@ -153,8 +151,7 @@ def _mean_horizon(data: xr.Dataset) -> float:
 
 
 def _moments(steps: xr.DataArray) -> Moments:
-    many = steps.sizes["optimizee"] > 1
-    return Moments(mean=float(steps.mean()), sd=float(steps.std("optimizee", ddof=1).mean()) if many else float("nan"))
+    return Moments(mean=float(steps.mean()), sd=spread(steps))
 
 
 def _distribution(pmf: xr.DataArray) -> StepDistribution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,21 +51,26 @@ class Summary(HaltingStatistics):
     left_out: int = 0
 
 
-def report(run: Run) -> Summary:
+def report(run: Run, tell: Callable[[str], None] = lambda line: None) -> Summary:
     """Write ``posterior.nc``, ``figures`` and ``summary.json`` of a trained run; returns the summary.
 
     Without the extra ``plots`` there are no figures.
+
+    :param tell: is given a line about what is under way.
     """
     begun = time.perf_counter()
     experiment = family_judged(run.experiment)
     problems = held_out_problems(experiment)
+    tell(f"report: halting on {problems.num} held-out problems")
     objectives = [chain.load() for chain in run.chains]
     tree = posterior_tree.to_datatree(experiment, objectives, problems)
     statistics = halting_statistics.halting_statistics(tree)
+    posterior_tree.add_predictions(tree, objectives, problems)
     posterior_file.save(tree, run.posterior)
     if is_installed("plots"):
         from probact.reports.halting_figures import draw_all
 
+        tell("report: figures")
         draw_all(tree, run.records(), run.figures)
     data = posterior_file.tables(tree)
     steps = reported_steps(experiment.horizon)
@@ -73,6 +79,7 @@ def report(run: Run) -> Summary:
     kept = torch.from_numpy(np.isfinite(started).all("chain").values).to(experiment.device)
     if bool(kept.any()) and not bool(kept.all()):
         problems = problems.select(kept)
+    tell("report: the untrained rule, and adam at the learning rate that is best for it")
     start = loss_curve(run.chains[0].untrained().rule, problems, experiment.horizon)
     adam_lr = tuned_rates("adam", experiment, [experiment.horizon])[experiment.horizon]
     adam = loss_curve(RULES["adam"](lr=adam_lr), problems, experiment.horizon)

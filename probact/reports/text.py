@@ -68,21 +68,43 @@ def training_note(summary: Summary) -> str:
     )
 
 
+def worth_table(statistics: HaltingStatistics) -> str:
+    """What the optimizer's own stop is worth beside budget, patience and hindsight, and the verdict."""
+    found = statistics.stopping
+    lost = f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else ""
+    labels = {
+        "": f"own stop: {found.rule}",
+        "_budget": "best budget for all",
+        "_patience": "best patience",
+        "_oracle": "best step of each, in hindsight",
+        "_horizon": "all steps",
+    }
+    widths = [14, 12, 10, 10]
+    lines = [
+        f"stopping at {found.price:.4g} nats a step, mean over {statistics.num_optimizees} held-out problems{lost}",
+        _row("", ["loss + price", "loss", "steps", "± sd"], widths),
+    ]
+    for of, label in labels.items():
+        J, loss, steps, sd = (found[f"{number}{of}"] for number in ("J", "loss", "steps", "sd"))
+        lines.append(_row(label, [f"{J:.4g}", f"{loss:.4g}", f"{steps:.1f}", f"{sd:.1f}"], widths))
+    return "\n".join([*lines, "", textwrap.fill(found.verdict, WIDTH)])
+
+
 def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, horizon: int) -> str:
-    """The halting step beside prior and exact posterior, evidence and gaps, and what stopping costs and saves."""
+    """The halting step beside prior and exact posterior, evidence and gaps."""
     learned = posterior != NO_HALTING
     step, exact, T = statistics.halting, statistics.map, statistics.horizon
     widths = [8, 8] + [6] * len(LEVELS)
     at_scale = "" if statistics.kl_scale == 1 else f", at KL scale {statistics.kl_scale:g}"
-    lines = [
-        f"halting over {statistics.num_optimizees} held-out problems"
-        + (f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else "")
-    ]
+    lines = [f"halting over {statistics.num_optimizees} held-out problems"]
     if not learned:
         lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
     lines.append(_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
-    posterior_label = "q(t|x)" if learned else "exact p(t|x)"
-    for label, pmf in (("prior p(t)", statistics.prior), (posterior_label, statistics.posterior)):
+    for label, pmf in (
+        ("prior p(t)", statistics.prior),
+        *([("q(t|x)", statistics.posterior)] if learned else []),
+        (f"exact p(t|x){at_scale}", statistics.exact),
+    ):
         lines.append(_row(label, [pmf.mean, pmf.sd, *(pmf.quantiles.get(str(level)) for level in LEVELS)], widths))
     lines += [
         _row("prior p(T)", [T.prior_mean], widths[:1]),
@@ -94,21 +116,13 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
         _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
     ]
     span = f"[{step.min}, {step.max}]" if statistics.num_optimizees else None
-    label = f"halting step ({statistics.level:.0%} of q(t|x))" if learned else "halting step (exact MAP)"
-    lines.append(_row(label, [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
+    lines.append(_row("halting step (own stop)", [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
     if learned:
-        lines.append(_row(f"exact MAP step{at_scale}", [exact.mean, exact.sd], [8, 8]))
-        lines.append(_row("rank correlation of the two", [statistics.rank_correlation], [8]))
-    saved = statistics.steps_saved
-    lines += [
-        "",
-        *_evidence(statistics, learned, at_scale),
-        "",
-        _row("loss at the halting step", [f"{statistics.loss_at_halting:.4g}"], [10]),
-        _row(f"loss at step H = {horizon}", [f"{statistics.loss_at_horizon:.4g}"], [10]),
-        _row("steps saved per problem", [f"{saved:.1f}"], [10]) + f"  ({saved / horizon:.0%} of H)",
-    ]
-    return "\n".join(lines)
+        lines.append(_row("mode of q(t|x)", [statistics.mode.mean, statistics.mode.sd], [8, 8]))
+    lines.append(_row(f"mode of exact p(t|x){at_scale}", [exact.mean, exact.sd], [8, 8]))
+    if learned:
+        lines.append(_row("rank correlation of the two modes", [statistics.rank_correlation], [8]))
+    return "\n".join([*lines, "", *_evidence(statistics, learned, at_scale)])
 
 
 def _evidence(statistics: HaltingStatistics, learned: bool, at_scale: str) -> list[str]:

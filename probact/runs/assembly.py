@@ -26,6 +26,12 @@ def family_judged(experiment: Experiment) -> Experiment:
     return experiment if first.name == experiment.family else replace(experiment, family=first.name, family_options={})
 
 
+def num_coordinates(experiment: Experiment) -> int:
+    """Coordinates that a step moves, of all problems of a batch together."""
+    problem = experiment.build_family().sample(1, random_stream("train", experiment.seed))
+    return experiment.batch * sum(tensor.numel() for tensor in problem.theta0.values())
+
+
 def build_objective(experiment: Experiment) -> Objective:
     """The objective with rule and halting posterior in their initial state, a function of ``experiment.seed``."""
     with torch.random.fork_rng(devices=[]):

@@ -30,7 +30,7 @@ class Experiment:
     :raises ValueError: on a value of the wrong type or out of range, or settings that exclude each other.
     """
 
-    family: str = setting("regression", "What the optimizer is trained on; see `list`.", parts=FAMILIES)
+    family: str = setting("logistic-mixed", "What the optimizer is trained on; see `list`.", parts=FAMILIES)
     family_options: Mapping[str, Any] = setting(
         {}, "Option of the family; `list` shows them with their ranges.", options=("--family-option",)
     )

@@ -23,7 +23,9 @@ def problems(family: str, num: int = NUM, seed: int = 0, **options: Any) -> Opti
 
 def objective(**settings: Any) -> Objective:
     """Of the default type, with a head that is far from its start, so that nothing is near uniform by chance."""
-    built = build_objective(Experiment.create(**{"horizon": HORIZON, "prior_nu": 0.8, "truncate": 0, **settings}))
+    built = build_objective(
+        Experiment.create(**{"family": "regression", "horizon": HORIZON, "prior_nu": 0.8, "truncate": 0, **settings})
+    )
     built.to(torch.get_default_dtype())
     if built.posterior is not None:
         with torch.no_grad():

@@ -27,12 +27,11 @@ from tests.helpers.processes import CLI
 from tests.helpers.trainings import TINY, tiny
 
 FIGURES = {
-    "prior_and_posterior.png",
     "halting_heat_map.png",
-    "loss_and_halting.png",
-    "halting_steps.png",
+    "halting_by_problem.png",
+    "stop_and_regret.png",
+    "gaps_and_calibration.png",
     "arviz_forest.png",
-    "arviz_rank.png",
     "learning_curve.png",
 }
 
@@ -49,13 +48,15 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     assert summary["seconds"] > 0
     assert set(summary["halting"]) == {"min", "max", "mean", "sd", "median"}
     assert "adam, tuned" in out
-    assert "trained; writing the report" in err
-    assert "E[t] = 1/(1 - nu) = 10" in out
+    assert "report: figures" in err
+    for words in ("own stop: ", "best budget for all", "in hindsight", "The bound is"):
+        assert words in out
 
     code, out, _ = run("halt-stats", "--num-optimizees", "20")  # the latest run
     assert code == 0
     assert "first" in out
-    for words in ("rank correlation", "amortisation gap", "horizon gap", "log p(x)", "ELBO", "steps saved"):
+    assert "E[t] = 1/(1 - nu) = 10" in out
+    for words in ("rank correlation", "amortisation gap", "horizon gap", "log p(x)", "ELBO", "best budget for all"):
         assert words in out
 
     code, out, _ = run("halt-stats", "first", "--num-optimizees", "20", "--json")
@@ -68,18 +69,29 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
         "amortisation_gap",
         "horizon_gap",
         "rank_correlation",
-        "loss_at_halting",
-        "loss_at_horizon",
-        "steps_saved",
+        "stopping",
     } <= set(numbers)
+    found = numbers["stopping"]
+    assert found["J"] == pytest.approx(found["loss"] + found["price"] * found["steps"])
+    assert found["J_oracle"] <= min(found["J"], found["J_budget"], found["J_patience"], found["J_horizon"])
+    assert found["steps"] == numbers["halting"]["mean"]
     assert numbers["log_evidence"] - numbers["elbo"] == pytest.approx(
         numbers["amortisation_gap"] + numbers["horizon_gap"]
     )
-    assert numbers["steps_saved"] == pytest.approx(6 - numbers["halting"]["mean"])
     again = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json")[1])
     assert again == numbers
     other = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json", "--seed", "1")[1])
     assert other["elbo"] != numbers["elbo"]
+
+    code, out, _ = run("halt-stats", "first", "--num-optimizees", "20", "--evidence-curve", "--nu-draws", "100")
+    assert code == 0
+    for words in ("evidence of 20 problems", "1/(1 - nu)", "These problems want", "posterior of nu (NUTS)", "r_hat"):
+        assert words in out
+    assert (folder / "figures" / "evidence_curve.png").stat().st_size > 5_000
+    found = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--evidence-curve", "--json")[1])
+    assert max(found["evidence"]) >= numbers["log_evidence"]  # at the nu of training, on the same problems
+    assert found["posterior"] == {}
+    refused(run("halt-stats", "first", "--nu-draws", "100"), "--nu-draws: expected --evidence-curve")
 
     for figure in (folder / "figures").iterdir():
         figure.unlink()
@@ -87,6 +99,9 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     assert code == 0
     assert {Path(line).name for line in out.split()} == FIGURES
     assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
+    code, out, _ = run("plot", "first", "--format", "svg", "--style", "dark")
+    assert code == 0
+    assert {Path(line).name for line in out.split()} == {name.replace(".png", ".svg") for name in FIGURES}
 
 
 def test_no_command_shows_them_all(run: Any) -> None:
@@ -116,7 +131,8 @@ def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
 def test_without_a_halting_posterior(elsewhere: Path, run: Any) -> None:
     code, out, err = run("fit", *ARGUMENTS, "--halting", "none", "--out", "l2l")
     assert code == 0, err
-    assert "no halting posterior" in out
+    assert "own stop: " in out
+    assert "The bound" not in out
     code, out, _ = run("halt-stats", "l2l", "--num-optimizees", "10")
     assert "no halting posterior (--halting none): the exact posterior alone" in out
     assert "ELBO" not in out
@@ -215,6 +231,7 @@ def test_priors_by_name(elsewhere: Path, run: Any) -> None:
     assert "price of a step, -log p(t+1)/p(t), in nats: 0.05129 (step 1 to 2), 0.05129 (step 10 to 11), 0.05129" in out
     assert "the mode of the exact posterior is the step with the smallest loss plus cost" in out
     assert "E[t]" not in out
+    assert run("prior", "--horizon", "1")[0] == 0  # no step has a price there
     refused(run("prior", "--horizon-prior", "zipf"), "zipf", "geometric, flat, uniform, poisson")
     refused(run("prior", "--horizon-prior", "flat", "--halting-prior", "power"), "falls more slowly than nu^t")
     refused(run("prior", "--horizon-prior", "empirical", "--horizon-prior-option", "steps=0"), "steps >= 1")

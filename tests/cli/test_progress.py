@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from probact.cli.progress import progress
+from probact.cli.progress import progress, telling
 from probact.runs.run import Record
 from tests.helpers.trainings import tiny
 
@@ -24,12 +24,25 @@ def test_no_silence_of_more_than_ten_seconds(
         for step, seconds, validation in ((1, 0, None), (2, 6, None), (3, 6, None), (4, 1, 0.5), (5, 9, None)):
             now += seconds
             show(record(step, validation))
-    said = [line.partition("  |g|")[0] for line in capsys.readouterr().err.splitlines()]
-    assert said == [
-        "seed 0: meta-step 1/6  loss 1.5",
-        "seed 0: meta-step 3/6  loss 1.5",
-        "seed 0: meta-step 4/6  validation 0.5",
+    assert capsys.readouterr().err.splitlines() == [
+        "seed 0: meta-step 1/6  loss 1.5 nats  |g| 0.1  0 s left",
+        "seed 0: meta-step 3/6  loss 1.5 nats  |g| 0.1  12 s left",
+        "seed 0: meta-step 4/6  validation 0.5 nats (best 0.5)  |g| 0.1  6 s left",
     ]
+
+
+def test_what_takes_long_is_told_again(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probact.cli.progress.SECONDS_OF_SILENCE", 0.2)
+    with telling() as tell:
+        time.sleep(0.3)  # nothing was told yet
+        tell("figures")
+        time.sleep(0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "figures"
+    assert set(lines[1:]) == {"figures (0 s)"}
+    assert 1 <= len(lines) - 1 <= 3
+    time.sleep(0.3)
+    assert not capsys.readouterr().err
 
 
 def test_a_terminal_that_is_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

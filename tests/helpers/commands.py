@@ -15,7 +15,7 @@ from probact.cli.fit import asked_for, command_line, fit
 from probact.runs.experiment import Experiment
 from tests.helpers.trainings import TINY
 
-NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs"}
+NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs", "threads"}
 ARGUMENTS = [part for key, value in TINY.items() for part in (f"--{key.replace('_', '-')}", str(value))]
 
 

@@ -78,7 +78,7 @@ def test_statistics_of_the_problems_that_are_finite(how: str, settings: dict[str
     alone = problems.select(torch.tensor([0, 2, 3, 4]))
     others = halting_statistics(to_datatree(training.experiment, [training.objective], alone))
     assert (found["num_diverged"], others["num_diverged"]) == (1, 0)
-    assert math.isclose(found["loss_at_horizon"], others["loss_at_horizon"], rel_tol=1e-6)
+    assert math.isclose(found.stopping.loss_horizon, others.stopping.loss_horizon, rel_tol=1e-6)
 
 
 def _nowhere(problems: Optimizee) -> Optimizee:

@@ -1,0 +1,150 @@
+"""What an optimizer's own stop is worth, in numbers and in words; nothing here needs torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from probact.reports.posterior_file import STOPS
+from probact.support.results import Result
+from probact.support.statistics import rank_correlation
+
+if TYPE_CHECKING:
+    from probact.reports.halting_statistics import HaltingStatistics
+
+NAN = math.nan
+CLOSE_CORRELATION, LOOSE_CORRELATION = 0.8, 0.3
+"""With the best step in hindsight: from the first on a stop follows the problem, below the second it hardly does."""
+
+
+@dataclass(frozen=True)
+class Stopping(Result):
+    """What the optimizer's own stop is worth at one price of a step; means over problems and chains, in nats and steps.
+
+    J = loss at the stop + price * steps.  Of each: the own stop, the best fixed budget, the best patience, both tuned
+    on the same other problems, and the best step in hindsight (``oracle``).  All steps: ``horizon``.
+
+    :ivar rule: the own stop rule with its threshold, one a chain.
+    :ivar J_error, J_error_patience: standard errors over the problems of J - J_budget and of J - J_patience.
+    :ivar rank_correlation: Spearman's, of own stop and oracle, within chains.
+    :ivar sd, sd_oracle: from problem to problem, in steps.
+    :ivar verdict: in words.
+    """
+
+    rule: str = ""
+    price: float = NAN
+    J: float = NAN
+    J_budget: float = NAN
+    J_patience: float = NAN
+    J_oracle: float = NAN
+    J_horizon: float = NAN
+    J_error: float = NAN
+    J_error_patience: float = NAN
+    loss: float = NAN
+    loss_budget: float = NAN
+    loss_patience: float = NAN
+    loss_oracle: float = NAN
+    loss_horizon: float = NAN
+    steps: float = NAN
+    steps_budget: float = NAN
+    steps_patience: float = NAN
+    steps_oracle: float = NAN
+    steps_horizon: float = NAN
+    sd: float = NAN
+    sd_budget: float = NAN
+    sd_patience: float = NAN
+    sd_oracle: float = NAN
+    sd_horizon: float = NAN
+    rank_correlation: float = NAN
+    verdict: str = ""
+
+
+def worth(data: xr.Dataset, price: float, rule: str) -> Stopping:
+    """From the tables of a posterior file, all finite, and what its attributes say of price and own rule."""
+    steps = {name: data[f"stop_{name}"] for name in STOPS}
+    steps["horizon"] = xr.full_like(steps["own"], data.sizes["step"])
+    loss = {name: data.loss_path.sel(step=stop) for name, stop in steps.items()}
+    J = {name: loss[name] + price * stop for name, stop in steps.items()}
+    numbers: dict[str, Any] = {}
+    for name in steps:
+        of = "" if name == "own" else f"_{name}"
+        numbers |= {f"J{of}": float(J[name].mean()), f"loss{of}": float(loss[name].mean())}
+        numbers |= {f"steps{of}": float(steps[name].mean()), f"sd{of}": spread(steps[name])}
+    for of, name in (("", "budget"), ("_patience", "patience")):
+        difference = (J["own"] - J[name]).mean("chain")
+        many = difference.size > 1
+        numbers[f"J_error{of}"] = float(difference.std(ddof=1)) / difference.size**0.5 if many else NAN
+    numbers["rank_correlation"] = correlation(steps["own"], steps["oracle"])
+    return Stopping(rule=rule, price=price, **numbers)
+
+
+def correlation(a: xr.DataArray, b: xr.DataArray) -> float:
+    """Spearman's over the problems, mean over chains."""
+    return float(np.mean([rank_correlation(*pair) for pair in zip(a.values, b.values, strict=True)]))
+
+
+def spread(steps: xr.DataArray) -> float:
+    """Standard deviation from problem to problem, mean over chains; NaN of a single problem."""
+    return float(steps.std("optimizee", ddof=1).mean()) if steps.sizes["optimizee"] > 1 else NAN
+
+
+def verdict(statistics: HaltingStatistics, found: Stopping) -> str:
+    """In words: does it stop by the problem, what is that worth, how far is the bound from the evidence and why."""
+    sentences = [_on_problems(found), _on_worth(found)]
+    if not math.isnan(statistics.elbo):
+        sentences.append(_on_bound(statistics))
+    return " ".join(sentences)
+
+
+def _on_problems(found: Stopping) -> str:
+    if math.isnan(found.rank_correlation):
+        return f"{how_it_depends(found)}."
+    return (
+        f"{how_it_depends(found)}: its rank correlation with the best step in hindsight is "
+        f"{found.rank_correlation:.2f}, and it varies by {found.sd:.1f} steps where that one varies by "
+        f"{found.sd_oracle:.1f}."
+    )
+
+
+def how_it_depends(found: Stopping) -> str:
+    """The stop on the problem, in words."""
+    if math.isnan(found.rank_correlation):
+        return "The stop does not depend on the problem" if found.sd == 0 else "The best step is the same for all"
+    if found.rank_correlation < LOOSE_CORRELATION:
+        return "The stop hardly depends on the problem"
+    if found.rank_correlation < CLOSE_CORRELATION or found.sd < found.sd_oracle / 2:
+        return "The stop follows the problem in part"
+    return "The stop follows the problem"
+
+
+def _on_worth(found: Stopping) -> str:
+    budget = _against(
+        found.J - found.J_budget, found.J_error, f"the best budget, {found.steps_budget:.0f} steps for all"
+    )
+    patience = _against(found.J - found.J_patience, found.J_error_patience, "patience")
+    left = f"{found.J - found.J_oracle:.3g} more than the best step in hindsight"
+    return f"In loss and steps together it {budget}, and {patience}; it costs {left}."
+
+
+def _against(difference: float, error: float, other: str) -> str:
+    size = f"{abs(difference):.3g} ± {error:.2g} nats"
+    if not abs(difference) >= 2 * error:
+        return f"is level with {other} ({size} apart)"
+    return f"saves {size} against {other}" if difference < 0 else f"costs {size} more than {other}"
+
+
+def _on_bound(statistics: HaltingStatistics) -> str:
+    amortisation, horizon = statistics.amortisation_gap, statistics.horizon_gap
+    gap = f"The bound is {amortisation + horizon:.3g} nats below the evidence"
+    if statistics.kl_scale != 1:
+        return (
+            f"{gap} at KL scale 1; at {statistics.kl_scale:g}, where q was trained, q is {statistics.tempered_gap:.3g} "
+            "nats from the exact posterior."
+        )
+    if horizon > amortisation:
+        return f"{gap}, {horizon:.3g} of it as the guide draws T from the prior: --halting-first closes that."
+    return f"{gap}, {amortisation:.3g} of it as q, which has not seen the steps to come, is not the exact posterior."
