@@ -1,11 +1,11 @@
-"""The halting model in Pyro's own hands: SVI, TraceEnum_ELBO, and the exact evidence that the bound must not pass.
+"""The halting model in Pyro's own hands: SVI, and the exact evidence that the bound must not pass.
 
 python examples/svi.py
 """
 
 import pyro
 import torch
-from pyro.infer import SVI, TraceEnum_ELBO
+from pyro.infer import SVI
 
 from probact import ACT, FAMILIES, RULES, HaltingPosterior, exact
 
@@ -15,7 +15,7 @@ def main(meta_steps: int = 60) -> None:
     family, rule = FAMILIES.build("quadratic"), RULES.build("lstm")
     head = HaltingPosterior.of(rule, "truncated", nu=0.9)
     act = ACT(rule, head, horizon=20)
-    svi = SVI(act.model, act.guide, pyro.optim.ClippedAdam({"lr": 0.01}), TraceEnum_ELBO(max_plate_nesting=1))
+    svi = SVI(act.model, act.guide, pyro.optim.ClippedAdam({"lr": 0.01}), act.estimator)
     for step in range(meta_steps):
         rollout = act.unroll(family.sample(64, torch.Generator().manual_seed(step)))
         loss = svi.step(rollout)

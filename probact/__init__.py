@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     )
     from probact.inference.posteriors.conditioned import Conditioned as Conditioned
     from probact.inference.posteriors.sequential import Sequential as Sequential
+    from probact.inference.prior_parts import (
+        HALTING_PRIORS as HALTING_PRIORS,
+        HORIZON_PRIORS as HORIZON_PRIORS,
+        HaltingPrior as HaltingPrior,
+        HorizonPrior as HorizonPrior,
+    )
     from probact.inference.priors import Prior as Prior
     from probact.problems.base import (
         FAMILIES as FAMILIES,
@@ -62,10 +68,14 @@ _HOME = {
     "Experiment": "runs.experiment",
     "FAMILIES": "problems.base",
     "GradientNorm": "stopping.rules",
+    "HALTING_PRIORS": "inference.prior_parts",
+    "HORIZON_PRIORS": "inference.prior_parts",
     "HaltingDistribution": "inference.posteriors.base",
     "HaltingPosterior": "inference.posteriors.base",
+    "HaltingPrior": "inference.prior_parts",
     "HandDesigned": "rules.hand_designed",
     "Hazard": "stopping.rules",
+    "HorizonPrior": "inference.prior_parts",
     "Known": "stopping.base",
     "LearnedOptimizer": "drop_in.learned_optimizer",
     "LogLoss": "inference.objectives.losses",

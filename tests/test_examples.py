@@ -28,6 +28,21 @@ def test_svi(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(bounds[-1][0]) > float(bounds[0][0])
 
 
+def test_pyro_user(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "examples" / "pyro_user.py"
+    assert len(path.read_text().splitlines()) < 150
+    found = runpy.run_path(str(path))["main"](meta_steps=10, num_draws=4000, num_samples=60)
+    assert "{'T': [], 't': ['T'], 'x': ['t']}" in capsys.readouterr().out
+    bounds = [found[name] for name in ("TraceEnum_ELBO", "Enumerate", "Collapse")]
+    assert bounds == pytest.approx([bounds[0]] * 3, abs=1e-10)
+    assert bounds[0] < found["log evidence"]
+    assert [found["Trace_ELBO"], found["TraceGraph_ELBO"]] == pytest.approx([bounds[0]] * 2, abs=0.3)
+    assert found["importance sampling"] == pytest.approx(found["log evidence"], abs=0.2)
+    assert found["marginal error"] < 1e-10
+    assert found["posterior predictive error"] < found["prior predictive error"]
+    assert 0.3 < found["E[nu|x]"] < 1
+
+
 def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
     results = runpy.run_path(str(ROOT / "examples" / "drop_in.py"))["main"](meta_steps=30, num_networks=2)
     learned, shipped, adam, whole = results.values()

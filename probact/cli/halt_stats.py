@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,11 @@ from probact.cli.options import data_directory_option, run_argument, threads_opt
 from probact.cli.progress import telling
 from probact.reports import text
 from probact.runs.assembly import family_judged, num_coordinates
+from probact.support.extras import is_installed
 from probact.support.threads import use_threads
+
+if TYPE_CHECKING:
+    from probact.runs.run import Run
 
 
 @click.command("halt-stats")
@@ -19,10 +24,27 @@ from probact.support.threads import use_threads
     "--num-optimizees", type=click.IntRange(min=2), default=1000, show_default=True, help="Held-out problems."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
+@click.option(
+    "--evidence-curve", is_flag=True, help="Say instead which nu the losses speak for, and draw its evidence."
+)
+@click.option(
+    "--nu-draws",
+    type=click.IntRange(min=100, max=100_000),
+    help="With --evidence-curve: draws of the posterior of nu by NUTS in each of two chains; of a run on a mixture, of "
+    "each family's nu.",
+)
 @threads_option
 @data_directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
-def halt_stats(folder: Path | None, num_optimizees: int, seed: int, threads: int | None, as_json: bool) -> None:
+def halt_stats(
+    folder: Path | None,
+    num_optimizees: int,
+    seed: int,
+    evidence_curve: bool,
+    nu_draws: int | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
     """How a run halts, on fresh problems: beside the prior, the exact posterior and the full horizon.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
@@ -33,6 +55,11 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, threads: int
     from probact.runs.run import Run
 
     run = Run.latest() if folder is None else Run.open(folder)
+    if evidence_curve:
+        _show_evidence_curve(run, num_optimizees, seed, nu_draws or 0, as_json)
+        return
+    if nu_draws is not None:
+        raise click.UsageError("--nu-draws: expected --evidence-curve beside it")
     objectives = [chain.load() for chain in run.chains]
     settings = family_judged(run.experiment)
     use_threads(num_coordinates(settings), threads)
@@ -47,3 +74,35 @@ def halt_stats(folder: Path | None, num_optimizees: int, seed: int, threads: int
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
     click.echo(f"{text.worth_table(statistics)}\n")
     click.echo(text.halting_table(statistics, settings.prior_nu, settings.halting, settings.horizon))
+
+
+def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: bool) -> None:
+    """Of the first chain, on held-out problems of each part of its family."""
+    from probact.inference.belief import infer
+    from probact.reports.how_long import how_long, table
+    from probact.support.randomness import random_stream
+
+    settings, objective = run.experiment, run.chains[0].load()
+    losses = {}
+    with telling() as tell:
+        for part in settings.build_family().members:
+            tell(f"losses on {num} problems of {part.name}")
+            inference = infer(objective, part.sample(num, random_stream("test", seed)).to(settings.device))
+            path = inference.rollout.nll[1:]
+            losses[part.name] = path[:, path.isfinite().all(0)]
+        if not all(path.shape[1] for path in losses.values()):
+            raise ValueError(f"{run.folder}: expected problems that do not diverge, got none")
+        tell("evidence of nu")
+        prior = inference.prior
+        found = how_long(losses, prior.at, settings.prior_nu, inference.kl_scale, draws=nu_draws, seed=seed)
+    if as_json:
+        click.echo(found.to_json())
+        return
+    click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, H {settings.horizon}\n")
+    click.echo(table(found))
+    if is_installed("plots"):
+        from probact.reports.nu_figure import evidence_curve
+        from probact.reports.style import save_figure, styled
+
+        with styled():
+            click.echo(f"\nwritten to {save_figure(evidence_curve(found), run.figures / 'evidence_curve.png')}")

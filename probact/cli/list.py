@@ -14,6 +14,7 @@ import click
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
+from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
 from probact.problems.base import FAMILIES
 from probact.reports.text import WIDTH
 from probact.rules.base import RULES
@@ -27,7 +28,7 @@ _PROBES: dict[type, Any] = {int: math.nan, float: math.nan, str: "?", bool: None
 
 @click.command("list")
 def list_() -> None:
-    """Name every family, rule, halting posterior, objective, estimator, stop rule and shipped optimizer.
+    """Name every family, rule, halting posterior, objective, estimator, prior, stop rule and shipped optimizer.
 
     With the options of each (--family-option, --rule-option, --objective-option), their defaults and ranges.
     """
@@ -40,6 +41,8 @@ def list_() -> None:
         ("halting posteriors (--halting)", POSTERIORS),
         ("objectives (--objective)", OBJECTIVES),
         ("estimators of the ELBO (--estimator)", ESTIMATORS),
+        ("priors of the horizon, p(T) (--horizon-prior)", HORIZON_PRIORS),
+        ("priors of the halting step, p(t|T) (--halting-prior)", HALTING_PRIORS),
         ("stop rules (evaluate)", STOP_RULES),
     ):
         click.echo(click.style(title, bold=True))

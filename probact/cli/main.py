@@ -118,7 +118,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       export --out FILE        one file for probact.LearnedOptimizer.from_pretrained
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
-      list                     families, rules, halting posteriors, objectives, estimators, stop rules
+      list                     families, rules, halting posteriors, objectives, estimators, priors, stop rules
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)

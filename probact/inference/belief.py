@@ -10,7 +10,8 @@ from torch import Tensor
 from probact.inference import exact
 from probact.inference.objectives.base import Objective
 from probact.inference.posteriors.base import HaltingDistribution
-from probact.inference.priors import Prior, Steps
+from probact.inference.priors import Prior
+from probact.inference.steps import Steps
 from probact.problems.base import Optimizee
 from probact.unrolling.rollout import Rollout
 

@@ -78,11 +78,8 @@ def best_nu(log_likelihood: Tensor, of_nu: OfNu) -> BestNu:
     )
     (slope,) = torch.autograd.grad(loss(logit), logit, create_graph=True)
     (curvature,) = torch.autograd.grad(slope, logit)
-    return BestNu(float(torch.sigmoid(logit)), float(curvature.clamp_min(0)) ** -0.5 if curvature > 0 else math.nan, "")
-
-
-def _observe(name: str, nu: Tensor, log_likelihood: Tensor, of_nu: OfNu) -> None:
-    pyro.factor(name, log_evidence_at(nu, log_likelihood, of_nu).sum(-1))
+    error = curvature.item() ** -0.5 if curvature > 0 else math.nan
+    return BestNu(torch.sigmoid(logit).item(), error, "")
 
 
 def sample_nu(
@@ -98,8 +95,8 @@ def sample_nu(
     """Draws of nu given all problems, ``(chain, draw)``: nu ~ Beta(alpha, beta), NUTS (Hoffman and Gelman 2014)."""
 
     def model() -> None:
-        prior = dist.Beta(log_likelihood.new_tensor(alpha), log_likelihood.new_tensor(beta))
-        _observe("x", pyro.sample("nu", prior), log_likelihood, of_nu)
+        nu = pyro.sample("nu", dist.Beta(log_likelihood.new_tensor(alpha), log_likelihood.new_tensor(beta)))
+        pyro.factor("x", log_evidence_at(nu, log_likelihood, of_nu).sum())
 
     return _draws(model, num_draws, num_chains, seed)["nu"]
 
@@ -119,17 +116,17 @@ def sample_nu_of_kinds(
     :param log_likelihoods: kind -> log p(x|t) ``(H, L_k)``.
     :returns: ``nu (chain, draw, kind)``, and ``mu`` and ``tau (chain, draw)``, on the logit scale.
     """
-    some = next(iter(log_likelihoods.values()))
-    centre = some.new_tensor(math.log(0.95 / 0.05))
+    together = torch.cat([*log_likelihoods.values()], 1)
+    kind = torch.repeat_interleave(torch.tensor([of_kind.shape[1] for of_kind in log_likelihoods.values()]))
+    centre = together.new_tensor(math.log(0.95 / 0.05))
 
     def model() -> None:
         mu = pyro.sample("mu", dist.Normal(centre, 2 * torch.ones_like(centre)))
         tau = pyro.sample("tau", dist.HalfNormal(torch.ones_like(centre)))
         with pyro.plate("kinds", len(log_likelihoods)):
             z = pyro.sample("z", dist.Normal(torch.zeros_like(centre), torch.ones_like(centre)))
-        nu = pyro.deterministic("nu", torch.sigmoid(mu + tau * z).clamp(1e-9, 1 - 1e-9))
-        for k, (kind, log_likelihood) in enumerate(log_likelihoods.items()):
-            _observe(f"x of {kind}", nu[k], log_likelihood, of_nu)
+        marginal = of_nu(torch.sigmoid(mu + tau * z).clamp(1e-9, 1 - 1e-9)).log_marginal()
+        pyro.factor("x", torch.logsumexp(marginal[kind].T + together, 0).sum())
 
     found = _draws(model, num_draws, num_chains, seed)
     nu = torch.sigmoid(found["mu"].unsqueeze(-1) + found["tau"].unsqueeze(-1) * found["z"])
@@ -142,7 +139,8 @@ def _draws(model: Callable[[], None], num_draws: int, num_chains: int, seed: int
         chains = []
         for chain in range(num_chains):
             pyro.set_rng_seed(seed + 7919 * chain)
-            sampler = MCMC(NUTS(model, target_accept_prob=0.9), num_draws, num_draws // 2, disable_progbar=True)
+            kernel = NUTS(model, max_tree_depth=7)
+            sampler = MCMC(kernel, num_draws, num_draws // 2, disable_progbar=True)
             sampler.run()
             chains.append(sampler.get_samples())
     return {name: torch.stack([chain[name] for chain in chains]) for name in chains[0]}

@@ -46,7 +46,12 @@ class LogisticMixed(OptimizeeFamily):
     unknown.
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True, "horizon": 50, "lr": 0.01}
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "halting_first": True,
+        "horizon": 50,
+        "horizon_prior": "flat",
+        "lr": 0.01,
+    }
 
     def __init__(self, dim: int = 10, observations: int = 40) -> None:
         check_range(self.label, at_least=1, dim=dim, observations=observations)

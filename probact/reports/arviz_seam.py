@@ -64,3 +64,9 @@ def forest(tree: xr.DataTree) -> Figure:
         figure.subplots_adjust(left=0.24, right=0.97)
     plt.close(figure)
     return figure
+
+
+def convergence(draws: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """R-hat and bulk effective sample size of ``draws (chain, draw)`` (Vehtari et al. 2021)."""
+    data = xr.Dataset({"x": (("chain", "draw"), draws)})
+    return float(az.rhat(data)["x"]), float(az.ess(data, method="bulk")["x"])

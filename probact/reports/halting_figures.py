@@ -216,17 +216,21 @@ def pit_density(q: Array, exact: Array) -> Array:
     return BINS * np.diff(np.stack([ends[0], *below, ends[1]], -1), axis=-1)
 
 
-def prior_figure(nu: float, log_horizon: Array, log_marginal: Array) -> Figure:
-    """p_H(T) and p_H(t) of one nu."""
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.subplots()
+def prior_figure(nu: float, log_horizon: Array, log_marginal: Array, label: str) -> Figure:
+    """p_H(T) and p_H(t) of one nu, and below the price of each step, -log p_H(t+1) / p_H(t), beside -log nu."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     steps = np.arange(1, len(log_horizon) + 1)
     axes.bar(steps, np.exp(log_marginal), width=1.0, color=LEARNED, alpha=0.5, label="halting step, p(t)")
     axes.step(steps, np.exp(log_horizon), where="mid", color=EXACT, label="horizon, p(T)")
-    axes.set(xlabel="steps", ylabel="probability", xlim=(0.5, len(steps) + 0.5), ylim=(0, None))
-    axes.set_title(f"Prior with nu = {nu:g}, truncated to H = {len(steps)}")
+    axes.set(ylabel="probability", xlim=(0.5, len(steps) + 0.5), ylim=(0, None))
+    axes.set_title(f"Prior with nu = {nu:g}, {label}, capped at H = {len(steps)}")
+    below.step(steps[:-1] + 0.5, -np.diff(log_marginal), where="mid", color=LEARNED, label="price of the next step")
+    below.axhline(-np.log(nu), color=EXACT, lw=0.8, ls="--", label="-log nu")
+    below.set(xlabel="steps", ylabel="nats")
     whole(axes.xaxis)
-    axes.legend()
+    for panel in (axes, below):
+        panel.legend()
     return figure
 
 

@@ -232,13 +232,29 @@ def prior_table(chosen: Prior) -> str:
     """Means and quantiles of p(t) and p(T), and the price of a step."""
     nu, horizon = float(chosen.nu), chosen.horizon
     widths = [8] + [6] * len(LEVELS)
+    t, T = Prior.mean_halting_step(nu), Prior.mean_horizon(nu)
+    geometric = f"without a cap E[t] = 1/(1 - nu) = {t:.4g} steps, E[T] = {T:.4g} steps"
     lines = [
-        f"nu = {nu:g}, the probability to continue; the price of a step is -log nu = {chosen.step_cost:.4g} nats",
-        f"E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g} steps, E[T] = {Prior.mean_horizon(nu):.4g} steps",
+        f"nu = {nu:g}, the probability to continue; -log nu = {chosen.step_cost:.4g} nats",
+        chosen.label,
+        *([geometric] if chosen.label == "geometric p(T), geometric p(t|T)" else []),
         "",
         _row(f"truncated to H = {horizon}", ["mean", *(f"{level:.0%}" for level in LEVELS)], widths),
     ]
     for label, steps in (("halting step t", chosen.marginal()), ("horizon T", chosen.horizon_distribution())):
         pmf = steps.log_pmf.double().exp().numpy()
         lines.append(_row(label, [float(steps.mean), *quantiles(pmf).values()], widths))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_prices(chosen)])
+
+
+def _prices(chosen: Prior) -> list[str]:
+    """What the prior charges a step, at the first, the middle and the last; nothing at H = 1."""
+    price = chosen.price().tolist()
+    if not price:
+        return []
+    last = len(price)
+    shown = [f"{price[step - 1]:.4g} (step {step} to {step + 1})" for step in sorted({1, (last + 1) // 2, last})]
+    flat = "the same at every step: the mode of the exact posterior is the step with the smallest loss plus cost"
+    rising = "not the same at every step: see `--horizon-prior flat`"
+    even = max(price) - min(price) < 1e-3 * max(map(abs, price))
+    return ["", f"price of a step, -log p(t+1)/p(t), in nats: {', '.join(shown)}", flat if even else rising]

@@ -8,7 +8,6 @@ import torch
 
 from probact.inference.objectives.base import OBJECTIVES, Objective
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS, HaltingPosterior
-from probact.inference.priors import Prior
 from probact.rules.base import RULES
 from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded, bare
@@ -42,7 +41,7 @@ def build_objective(experiment: Experiment) -> Objective:
             raise ValueError(f"{rule.label}: num_features: expected a whole number, got {said(rule.num_features)}")
         if experiment.safeguard:
             rule = Safeguarded(rule)
-        prior = Prior(experiment.prior_nu, experiment.horizon, experiment.device)
+        prior = experiment.build_prior()
         unrolling = Unrolling(
             experiment.truncate or None,
             experiment.through_path,

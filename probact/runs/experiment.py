@@ -11,6 +11,8 @@ from typing import Any, Self
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
+from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
+from probact.inference.priors import Prior
 from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
@@ -71,6 +73,16 @@ class Experiment:
     )
     prior_nu: float = setting(
         0.95, "Probability to continue: the halting step has prior mean 1 / (1 - nu).", above=0, below=1
+    )
+    horizon_prior: str = setting(
+        "geometric", "p(T); `flat`: the one with which every step costs -log nu.", parts=HORIZON_PRIORS
+    )
+    horizon_prior_options: Mapping[str, Any] = setting(
+        {}, "Option of it; `list` shows them with their ranges.", options=("--horizon-prior-option",)
+    )
+    halting_prior: str = setting("geometric", "p(t|T), made of one u(t) on t <= T.", parts=HALTING_PRIORS)
+    halting_prior_options: Mapping[str, Any] = setting(
+        {}, "Option of it; `list` shows them with their ranges.", options=("--halting-prior-option",)
     )
     horizon: int = setting(100, "H: steps of an unroll, the cap on T and t.", at_least=1)
     estimator: str = setting("collapse", "How the ELBO sums over T and t.", parts=ESTIMATORS)
@@ -158,6 +170,16 @@ class Experiment:
         """The family with its options; it reads its data when it is first sampled."""
         return FAMILIES.build(self.family, self.family_options)
 
+    def build_prior(self) -> Prior:
+        """p(T) and p(t|T), capped at H."""
+        return Prior(
+            self.prior_nu,
+            self.horizon,
+            self.device,
+            HORIZON_PRIORS.build(self.horizon_prior, self.horizon_prior_options),
+            HALTING_PRIORS.build(self.halting_prior, self.halting_prior_options),
+        )
+
     @classmethod
     def create(cls, /, **given: Any) -> Self:
         """Defaults, then the family's recommended settings (rule options for the default rule), then ``given``.
@@ -186,7 +208,7 @@ class Experiment:
 
     @property
     def step_cost(self) -> float:
-        """The price of a step that training charged, -kl_scale log nu, in nats."""
+        """The price of a step that training charged, -kl_scale log nu, in nats: all along with horizon prior `flat`."""
         return -self.kl_scale * math.log(self.prior_nu)
 
     def to_json(self) -> str:
@@ -206,6 +228,10 @@ class Experiment:
 
 SETTINGS: dict[str, Setting] = {entry.name: entry.metadata["setting"] for entry in fields(Experiment)}
 """The declaration of each field of ``Experiment``."""
+
+
+BEFORE = {"horizon_prior": "geometric", "halting_prior": "geometric"}
+"""What experiments had before they said so, whatever a family recommends today."""
 
 
 def checked(name: str, value: Any) -> Any:
@@ -230,4 +256,4 @@ def settings_in(text: str) -> dict[str, Any]:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(settings, dict):
         raise ValueError(f"expected a JSON object of settings, got {type(settings).__name__}")
-    return settings
+    return {**BEFORE, **settings}

@@ -8,6 +8,10 @@ from probact.testing.inference import (
     check_objective as check_objective,
     check_posterior as check_posterior,
 )
+from probact.testing.priors import (
+    check_halting_prior as check_halting_prior,
+    check_horizon_prior as check_horizon_prior,
+)
 from probact.testing.problems import check_family as check_family
 from probact.testing.properties import assert_causal as assert_causal, assert_no_leak as assert_no_leak
 from probact.testing.rules import check_rule as check_rule

@@ -27,6 +27,8 @@ class Rollout(NamedTuple):
     :ivar params: theta_K.
     :ivar horizon: ``(L,)`` int64, the T of each problem drawn before the unroll, or None.
     :ivar optimum: ``(L,)``, the smallest nll of each problem, or None where it is not known.
+    :ivar optimizee: the problems, or None where the losses alone are known.
+    :ivar path: theta_1..theta_K, name -> ``(K, L, *shape)``, or None: ``with_path`` adds it.
     """
 
     nll: Tensor
@@ -34,6 +36,14 @@ class Rollout(NamedTuple):
     params: Params
     horizon: Tensor | None = None
     optimum: Tensor | None = None
+    optimizee: Optimizee | None = None
+    path: Params | None = None
+
+    @property
+    def observed(self) -> Tensor:
+        """x, ``(L, n, ...)``; of problems without ``Optimizee.observations`` their numbers 0..L-1 stand for it."""
+        x = None if self.optimizee is None else self.optimizee.observations()
+        return torch.arange(self.nll.shape[1], device=self.nll.device) if x is None else x
 
     @property
     def log_likelihood(self) -> Tensor:
@@ -50,7 +60,23 @@ class Rollout(NamedTuple):
             return self
         horizon, optimum = (None if values is None else values[kept] for values in (self.horizon, self.optimum))
         params = map_params(lambda tensor: tensor[kept], self.params)
-        return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum)
+        optimizee = None if self.optimizee is None else self.optimizee.select(kept)
+        path = None if self.path is None else map_params(lambda tensor: tensor[:, kept], self.path)
+        return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum, optimizee, path)
+
+    def with_path(self, rule: UpdateRule) -> Rollout:
+        """The same with the path that ``rule``, whose unroll it is, takes again.
+
+        :raises ValueError: if the problems are not known.
+        """
+        if self.optimizee is None:
+            raise ValueError("path: expected a rollout that knows its problems, got losses alone")
+        with torch.no_grad():
+            walk, path = Walk(rule, self.optimizee), []
+            for _ in range(len(self.features)):
+                walk.move()
+                path.append(walk.params)
+        return self._replace(path={name: torch.stack([params[name] for params in path]) for name in path[0]})
 
 
 def unroll(
@@ -100,4 +126,4 @@ def rollout_of(
 ) -> Rollout:
     """From the rows of a walk, ``(K + 1, L)``, ``(K + 1, L, F')`` and ``(K + 1, 4, L)``."""
     features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
-    return Rollout(nll, features, detach(params), drawn, optimizee.optimum())
+    return Rollout(nll, features, detach(params), drawn, optimizee.optimum(), optimizee)

@@ -83,6 +83,16 @@ def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     other = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--json", "--seed", "1")[1])
     assert other["elbo"] != numbers["elbo"]
 
+    code, out, _ = run("halt-stats", "first", "--num-optimizees", "20", "--evidence-curve", "--nu-draws", "100")
+    assert code == 0
+    for words in ("evidence of 20 problems", "1/(1 - nu)", "These problems want", "posterior of nu (NUTS)", "r_hat"):
+        assert words in out
+    assert (folder / "figures" / "evidence_curve.png").stat().st_size > 5_000
+    found = json.loads(run("halt-stats", "first", "--num-optimizees", "20", "--evidence-curve", "--json")[1])
+    assert max(found["evidence"]) >= numbers["log_evidence"]  # at the nu of training, on the same problems
+    assert found["posterior"] == {}
+    refused(run("halt-stats", "first", "--nu-draws", "100"), "--nu-draws: expected --evidence-curve")
+
     for figure in (folder / "figures").iterdir():
         figure.unlink()
     code, out, _ = run("plot", "first")
@@ -207,7 +217,23 @@ def test_prior(elsewhere: Path, run: Any) -> None:
     code, out, _ = run("prior", "--prior-nu", "0.95", "--horizon", "100")
     assert code == 0
     assert "E[t] = 1/(1 - nu) = 20 steps, E[T] = 58.49 steps" in out
+    assert "0.05346 (step 1 to 2)" in out
+    assert "0.7317 (step 99 to 100)" in out
+    assert "not the same at every step" in out
     assert (elsewhere / "prior.png").stat().st_size > 5000
+
+
+def test_priors_by_name(elsewhere: Path, run: Any) -> None:
+    words = ("--horizon-prior", "flat", "--halting-prior", "uniform", "--horizon", "20", "--out", "flat.png")
+    code, out, _ = run("prior", *words)
+    assert code == 0
+    assert "flat p(T), uniform p(t|T)" in out
+    assert "price of a step, -log p(t+1)/p(t), in nats: 0.05129 (step 1 to 2), 0.05129 (step 10 to 11), 0.05129" in out
+    assert "the mode of the exact posterior is the step with the smallest loss plus cost" in out
+    assert "E[t]" not in out
+    refused(run("prior", "--horizon-prior", "zipf"), "zipf", "geometric, flat, uniform, poisson")
+    refused(run("prior", "--horizon-prior", "flat", "--halting-prior", "power"), "falls more slowly than nu^t")
+    refused(run("prior", "--horizon-prior", "empirical", "--horizon-prior-option", "steps=0"), "steps >= 1")
 
 
 def test_list_names_everything(run: Any) -> None:

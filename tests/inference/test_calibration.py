@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from torch.distributions import Bernoulli, Normal
 from probact.inference import exact
 from probact.inference.belief import Inference
 from probact.inference.posteriors.base import POSTERIORS, HaltingDistribution
+from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
+from probact.inference.priors import Prior
 from probact.testing.calibration import Simulated, histogram, p_value, ranks, simulate, stick_breaking_logits
 from tests.helpers.checks import prior_of
 
@@ -24,8 +27,8 @@ PATH = 3 * 0.8 ** torch.arange(1, H + 1, dtype=torch.float64)
 LIKELIHOODS = {"normal": Normal(PATH, 0.5), "bernoulli": Bernoulli(logits=PATH)}
 
 
-def simulated(likelihood: str = "normal") -> Simulated:
-    return simulate(prior_of(NU, H), LIKELIHOODS[likelihood], NUM, num_observations=2)
+def simulated(likelihood: str = "normal", prior: Prior | None = None) -> Simulated:
+    return simulate(prior or prior_of(NU, H), LIKELIHOODS[likelihood], NUM, num_observations=2)
 
 
 def calibration(problems: Simulated, inference: Inference) -> list[float]:
@@ -34,9 +37,11 @@ def calibration(problems: Simulated, inference: Inference) -> list[float]:
     return [p_value(histogram(ranks(draws, truth), NUM_DRAWS)) for draws, truth in pairs]
 
 
-def exactly(problems: Simulated, nu: float = NU, change: Callable[[Tensor], Tensor] = lambda nll: nll) -> Inference:
-    """The exact posterior, if ``nu`` is right and the losses are not changed."""
-    prior, rollout = prior_of(nu, H), problems.rollout._replace(nll=change(problems.rollout.nll))
+def exactly(
+    problems: Simulated, prior: Prior | None = None, change: Callable[[Tensor], Tensor] = lambda nll: nll
+) -> Inference:
+    """The exact posterior, if the prior is right and the losses are not changed."""
+    prior, rollout = prior or prior_of(NU, H), problems.rollout._replace(nll=change(problems.rollout.nll))
     return Inference(rollout, prior, None, exact.log_horizon_posterior(prior, rollout.log_likelihood))
 
 
@@ -63,6 +68,17 @@ def test_the_exact_posterior_is_calibrated(likelihood: str) -> None:
     assert min(calibration(problems, exactly(problems))) > 1e-3
 
 
+PRIORS = [{"horizon_prior": name} for name in HORIZON_PRIORS] + [{"halting_prior": name} for name in HALTING_PRIORS]
+
+
+@pytest.mark.parametrize("parts", PRIORS, ids=str)
+def test_the_exact_posterior_is_calibrated_under_every_prior(parts: dict[str, Any]) -> None:
+    """Of the 20 p-values of these tests one is below 1e-4 by chance once in 500 times."""
+    prior = Prior(NU, H, **parts)
+    problems = simulated(prior=prior)
+    assert min(calibration(problems, exactly(problems, prior))) > 1e-4
+
+
 @pytest.mark.parametrize(
     ("halting", "guide"),
     [
@@ -81,13 +97,21 @@ def test_a_guide_that_can_be_exact_is_calibrated(halting: str, guide: str) -> No
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda problems: exactly(problems, nu=0.8),
+        lambda problems: exactly(problems, prior_of(0.8, H)),
+        lambda problems: exactly(problems, Prior(NU, H, horizon_prior="flat")),
         lambda problems: exactly(problems, change=lambda nll: 2 * nll),  # what a KL scale of 1/2 asks for
         lambda problems: exactly(problems, change=lambda nll: nll.roll(1, 0)),  # the loss before the step
         lambda problems: guided(problems, "truncated", "prior's horizon"),
         lambda problems: guided(problems, "stick-breaking", "infer horizon"),  # what is left piles up at T
     ],
-    ids=["another prior", "a tempered likelihood", "one step late", "no horizon inferred", "a remainder at T"],
+    ids=[
+        "another nu",
+        "another p(T)",
+        "a tempered likelihood",
+        "one step late",
+        "no horizon inferred",
+        "a remainder at T",
+    ],
 )
 def test_a_fault_is_seen(fault: Callable[[Simulated], Inference]) -> None:
     problems = simulated()

@@ -10,7 +10,8 @@ from scipy import stats
 from torch import Tensor
 
 from probact.inference import exact
-from probact.inference.priors import Drawn, Horizon, Prior, Steps
+from probact.inference.priors import Prior
+from probact.inference.steps import Drawn, Steps
 from tests.helpers.checks import prior_of
 
 NUS = st.floats(1e-3, 1 - 1e-6)
@@ -117,25 +118,11 @@ def test_samples_match_the_pmf() -> None:
 
 
 @pytest.mark.parametrize("nu", [0.3, 0.9])
-def test_untruncated_horizon(nu: float) -> None:
-    """Sums to 1; its mean is the thesis' (1 + r) / (1 - r) - r / (1 - r^2); draws match; H -> infinity of p_H(T)."""
-    horizon = Horizon(torch.tensor(nu, dtype=torch.float64))
-    r, T = nu**0.5, torch.arange(1, 2000)
-    pmf = horizon.log_prob(T).exp()
-    assert float(pmf.sum()) == pytest.approx(1)
-    assert float(horizon.mean) == pytest.approx((1 + r) / (1 - r) - r / (1 - r**2))
-    assert float((pmf * T).sum()) == pytest.approx(float(horizon.mean))
-    torch.testing.assert_close(prior_of(nu, 1999).log_horizon().exp(), pmf)
-    draws = horizon.sample((30_000,))
-    assert int(draws.min()) == 1
-    observed = torch.bincount(draws.clamp_max(40), minlength=41)[1:].double()
-    expected = 30_000 * torch.cat([pmf[:39], 1 - pmf[:39].sum(0, keepdim=True)])
-    kept = expected >= 5
-    scaled = expected[kept] * observed[kept].sum() / expected[kept].sum()
-    assert stats.chisquare(observed[kept].numpy(), scaled.numpy()).pvalue > 1e-3
-    assert horizon.expand((3,)).sample((2,)).shape == (2, 3)
-    with pytest.raises(ValueError, match="within the support"):
-        Horizon(torch.tensor(nu), validate_args=True).log_prob(torch.tensor(0))
+def test_mean_of_the_horizon_without_a_cap(nu: float) -> None:
+    """The thesis' (1 + r) / (1 - r) - r / (1 - r^2), and that of p_H(T) as H grows."""
+    r = nu**0.5
+    assert Prior.mean_horizon(nu) == pytest.approx((1 + r) / (1 - r) - r / (1 - r**2))
+    assert float(prior_of(nu, 1999).horizon_distribution().mean) == pytest.approx(Prior.mean_horizon(nu))
 
 
 def test_steps_is_one_based_and_enumerable() -> None:
@@ -196,7 +183,7 @@ def test_all_follows_from_a_subclasss_own_tables() -> None:
         ("log_horizon", lambda prior: torch.full((6,), math.nan), "got a sum that is nan off"),
         ("log_horizon", lambda prior: torch.zeros(3), "expected logs of H = 6 probabilities, got shape"),
         ("log_horizon", lambda prior: [0.0] * 6, "expected logs of H = 6 probabilities, got list"),
-        ("log_halting", lambda prior: torch.zeros(6, 6), "log_halting: .*add up to 1, got a sum that is 5 off"),
+        ("log_unnormalised_halting", lambda prior: torch.zeros(5), "expected logs of H = 6 probabilities, got shape"),
     ],
 )
 def test_a_slip_in_a_prior_of_ones_own(method: str, table: Any, line: str) -> None:
@@ -205,9 +192,10 @@ def test_a_slip_in_a_prior_of_ones_own(method: str, table: Any, line: str) -> No
         exact.log_evidence(own(0.9, 6), torch.zeros(6, 1))
 
 
-def test_a_marginal_of_ones_own_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"prior 'Own': expected log_horizon or .*, got log_marginal"):
-        type("Own", (Prior,), {"log_marginal": lambda prior: torch.zeros(6)})
+@pytest.mark.parametrize("method", ["log_marginal", "log_halting"])
+def test_what_follows_cannot_be_ones_own(method: str) -> None:
+    with pytest.raises(ValueError, match=rf"prior 'Own': expected log_horizon or .*, got {method}"):
+        type("Own", (Prior,), {method: lambda prior: torch.zeros(6)})
 
 
 @pytest.mark.parametrize("horizon", [3.5, math.inf, 0, "6"])

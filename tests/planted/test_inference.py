@@ -10,7 +10,8 @@ from torch import Tensor
 
 from probact.inference.objectives.act import ACT
 from probact.inference.posteriors.base import HaltingDistribution, HaltingPosterior
-from probact.inference.priors import Prior, Steps
+from probact.inference.priors import Prior
+from probact.inference.steps import Steps
 from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import Rollout
 from tests.helpers.checks import (

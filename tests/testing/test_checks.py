@@ -260,11 +260,9 @@ class Closed(Objective):
 class Unheated(Enumerate):
     """Fault."""
 
-    def guide(self, act: Any, rollout: Rollout, anneal: float = 1.0) -> None:
-        super().guide(act, rollout)
-
-    def model(self, act: Any, rollout: Rollout, anneal: float = 1.0) -> None:
-        super().model(act, rollout)
+    def differentiable_loss(self, model: Any, guide: Any, rollout: Rollout, anneal: float = 1.0) -> Tensor:
+        loss: Tensor = super().differentiable_loss(model, guide, rollout)
+        return loss
 
 
 @fault(ESTIMATORS, check_estimator, "is unbiased, to 4 standard errors (horizon first, anneal 1.0): expected ")

@@ -10,13 +10,14 @@
           :             : q(t | x, T), from features of steps 1..T
           :.............:                                           plate "optimizees" (L)
 
-    site  distribution (model / guide)            shape, T and t enumerated      sampled T
+    site  distribution (model / guide)            shape, T and t enumerated      drawn
     T     p_H(T)      / p_H(T) or q(T|x)          (H, 1)                         (L,)
-    t     p(t|T)      / q(t|x,T)                  (H, 1, 1)                      (K, 1)
-    x     exp(-nll_t) / -                         (H, 1, L)                      (K, L)
+    t     p(t|T)      / q(t|x,T)                  (H, 1, 1)                      (L,)
+    x     p(x|theta_t), observed / -              (H, 1, L)                      (L,)
 
-The bound (Sander 2017, eq 10) is  E_p(T)[ sum_t q(t|x,T) log p(x|theta_t) - KL(q(t|x,T) || p(t|T)) ],  here always a
-mean over the L problems (the whole program is scaled by 1/L).
+The program is the model whatever the inference: every tool of Pyro's works on it (``examples/pyro_user.py``).  How an
+ELBO sums over T and t is told by its class (``estimators``).  The bound (Sander 2017, eq 10) is
+E_p(T)[ sum_t q(t|x,T) log p(x|theta_t) - KL(q(t|x,T) || p(t|T)) ].
 
 The guide may also go the other way round (``halting_first``): t ~ q(t|x), the row T = H of q, then T ~ p(T|t).  As x
 depends on t alone, the exact posterior has just this form, p(T,t|x) = p(t|x) p(T|t): the horizon gap is 0, the bound is
@@ -25,29 +26,36 @@ log p(x) - KL(q(t|x) || p(t|x)), and each hazard of q(t|x) is identified, so tha
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro
 import torch
-from pyro.infer import TraceEnum_ELBO
+from pyro import poutine
 from torch import Tensor
 
 from probact.inference import exact
 from probact.inference.objectives.base import OBJECTIVES, Objective
-from probact.inference.objectives.estimators import ESTIMATORS, Estimator
+from probact.inference.objectives.estimators import ESTIMATORS, PLATE, Estimator
+from probact.inference.observation import Observation
 from probact.inference.posteriors.base import HaltingDistribution, HaltingPosterior
 from probact.inference.posteriors.conditioned import Scores
-from probact.inference.priors import Drawn, Prior, Steps
+from probact.inference.priors import Prior
+from probact.inference.steps import Drawn, Halting, Steps
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.unrolling.rollout import Rollout, unroll
 from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
+SUMMED: Any = {"enumerate": "parallel"}
+"""``infer`` of a site whose values ``TraceEnum_ELBO`` tries all."""
+
 
 @OBJECTIVES.register("elbo")
 class ACT(Objective):
-    """-ELBO of the halting model; ``SVI(act.model, act.guide, optim, TraceEnum_ELBO())`` trains it.
+    """-ELBO of the halting model; ``SVI(act.model, act.guide, optim, act.estimator)`` trains it.
 
     :param estimator: a name in ``ESTIMATORS``.
-    :param kl_scale: weight > 0 of both sites' KL; 1 makes the bound a bound.
+    :param kl_scale: weight > 0 of the sites T and t in model and guide; 1 makes the bound a bound.
     :param infer_horizon: let the guide hold the optimal q(T|x) ~ p(T) e^{L_T} in place of p(T): a tighter bound.
     :param halting_first: let the guide be q(t|x) p(T|t) in place of p(T) q(t|x,T): no horizon gap.
     :raises ValueError: without a halting posterior, if both of these are asked for, or one of them of an estimator that
@@ -80,7 +88,6 @@ class ACT(Objective):
         self.kl_scale = kl_scale
         self.infer_horizon = infer_horizon
         self.halting_first = halting_first
-        self._shared: HaltingDistribution | None = None  # within ``loss``, for model and guide alike
 
     def unroll(
         self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
@@ -92,14 +99,30 @@ class ACT(Objective):
         return unroll(rule or self.rule, optimizee, T, self.unrolling)
 
     def model(self, rollout: Rollout, anneal: float = 1.0) -> None:
-        """p(T) p(t|T) p(x|t)."""
+        """p(T) p(t|T) p(x|theta_t), of the rollout's x; ``anneal`` weighs T and t beside ``kl_scale``."""
         self._register()
-        self.estimator.model(self, rollout, anneal)
+        with pyro.plate(PLATE, rollout.nll.shape[1], dim=-1):
+            with poutine.scale(scale=self.kl_scale * anneal):
+                T = pyro.sample("T", self.prior.horizon_distribution())
+                t = pyro.sample("t", self.prior.halting_distribution(T, len(rollout.features)))
+            x = Observation(rollout, t)
+            pyro.sample("x", x, obs=x.observed)
 
     def guide(self, rollout: Rollout, anneal: float = 1.0) -> None:
-        """p(T) or q(T|x), and q(t|x,T)."""
+        """p(T) or q(T|x), all its mass on the T that was drawn before the unroll if so, and q(t|x,T)."""
         self._register()
-        self.estimator.guide(self, rollout, anneal)
+        q, num = self.q(rollout), rollout.nll.shape[1]
+        with pyro.plate(PLATE, num, dim=-1), poutine.scale(scale=self.kl_scale * anneal):
+            if self.halting_first:
+                t = pyro.sample("t", Steps(q.log_last_row().T, validate_args=False), infer=SUMMED)
+                pyro.sample("T", self.prior.horizon_given_halting(t), infer=SUMMED)
+                return
+            if rollout.horizon is not None:
+                T = pyro.sample("T", Drawn(self.prior.log_horizon(), rollout.horizon))
+            else:
+                log_horizon = self.log_horizon(q, self.prior, rollout.log_likelihood, self.kl_scale * anneal)
+                T = pyro.sample("T", Steps(log_horizon.T, validate_args=False), infer=SUMMED)
+            pyro.sample("t", Halting(q, T, len(q.logits), (num,)), infer=SUMMED)
 
     def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """-ELBO of each problem by the closed form, which no estimator's draws disturb."""
@@ -120,14 +143,8 @@ class ACT(Objective):
         """
         if not self.training:
             return super().loss(rollout, anneal)
-        self._shared = self.q(rollout)
-        try:
-            with pyro.get_param_store().scope():
-                loss: Tensor = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(
-                    self.model, self.guide, rollout, anneal
-                )
-        finally:
-            self._shared = None
+        with pyro.get_param_store().scope():
+            loss: Tensor = self.estimator.differentiable_loss(self.model, self.guide, rollout, anneal)
         return loss
 
     def log_horizon(
@@ -149,21 +166,7 @@ class ACT(Objective):
         return exact.halting_first(q, self.prior.truncate(len(rollout.features))) if self.halting_first else q
 
     def q(self, rollout: Rollout) -> HaltingDistribution:
-        """What the head says; within ``loss`` worked out once, for model and guide."""
-        if self._shared is not None:
-            return self._shared
+        """What the head says."""
         assert self.posterior is not None
         q: HaltingDistribution = self.posterior(rollout.features)
         return q
-
-    def bound(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
-        """L_T with the sum over t in closed form, ``(T, L)``."""
-        prior = self.prior.truncate(len(rollout.features))
-        return exact.elbo_given_horizon(self.q(rollout), prior, rollout.log_likelihood, self.kl_scale * anneal)
-
-    def horizon_guide(self, rollout: Rollout, anneal: float = 1.0) -> Steps:
-        """p(T) or q(T|x); all its mass on the T that was drawn before the unroll, if so."""
-        if rollout.horizon is not None:
-            return Drawn(self.prior.log_horizon(), rollout.horizon)
-        log_horizon = self.log_horizon(self.q(rollout), self.prior, rollout.log_likelihood, self.kl_scale * anneal)
-        return Steps(log_horizon.T, validate_args=False)

@@ -1,58 +1,63 @@
-"""How the ELBO sums over its two latent sites: what model and guide of ``ACT`` say to Pyro."""
+"""How the ELBO sums over the two latent sites of ``ACT``: a loss for ``pyro.infer.SVI`` each."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import pyro
 import torch
 from pyro import poutine
+from pyro.infer import TraceEnum_ELBO
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from probact.inference.priors import Prior, Steps
+from probact.inference import exact
+from probact.inference.observation import Observation
+from probact.inference.priors import Prior
+from probact.inference.steps import Halting, PriorHalting, PriorHorizon
 from probact.support.registry import Registry
-from probact.unrolling.rollout import Rollout
 
-if TYPE_CHECKING:
-    from probact.inference.objectives.act import ACT
+PLATE = "optimizees"
 
-
-SUMMED: Any = {"enumerate": "parallel"}
-"""``infer`` of a site whose values ``TraceEnum_ELBO`` tries all."""
+Program = Callable[..., Any]
+"""Model or guide."""
 
 
-@contextmanager
-def problems(rollout: Rollout) -> Iterator[Tensor]:
-    """The plate, with the whole program scaled by 1/L; gives 0..L-1."""
-    num = rollout.nll.shape[1]
-    with pyro.plate("optimizees", num, dim=-1), poutine.scale(scale=1 / num):
-        yield torch.arange(num, device=rollout.nll.device)
+class Estimator(TraceEnum_ELBO):  # type: ignore[misc]
+    """The ELBO of ``act.model`` and ``act.guide`` as a mean over the problems; by default T and t are enumerated.
 
-
-class Estimator(ABC):
-    """How T and t are summed over, drawn or integrated out; shapes as in ``act``.
-
-    Subclasses register a name in ``ESTIMATORS``.
+    Used as any ELBO of Pyro is: ``SVI(act.model, act.guide, optim, Collapse())``.  Pyro's own give the sum over the
+    problems.  Subclasses register a name in ``ESTIMATORS`` and say in ``programs`` what they do about T and t.
     """
 
     name: ClassVar[str]
     draws_horizon: ClassVar[bool] = False
     """Whether ``draw_horizon`` exists: then the guide of T is the prior, and unrolls end at the largest T."""
 
+    def __init__(self, *, max_plate_nesting: int = 1, **settings: Any) -> None:
+        super().__init__(max_plate_nesting=max_plate_nesting, **settings)
+
     def draw_horizon(self, prior: Prior, num: int, generator: torch.Generator | None) -> Tensor:
         """T ~ p(T) of each problem, ``(L,)`` int64, before the unroll."""
         raise NotImplementedError
 
-    @abstractmethod
-    def model(self, act: ACT, rollout: Rollout, anneal: float = 1.0) -> None:
-        """p(T) p(t|T) p(x|t), with ``anneal`` on the weight of the KL."""
+    def programs(self, model: Program, guide: Program) -> tuple[Program, Program]:
+        """Model and guide as Pyro is to see them."""
+        return model, guide
 
-    @abstractmethod
-    def guide(self, act: ACT, rollout: Rollout, anneal: float = 1.0) -> None:
-        """p(T) or q(T|x), and q(t|x,T)."""
+    def _get_traces(self, model: Program, guide: Program, args: Any, kwargs: Any) -> Iterator[Any]:
+        model, guide = self.programs(model, guide)
+        yield from super()._get_traces(_Mean()(model), _Mean()(guide), args, kwargs)
+
+
+class _Mean(Messenger):  # type: ignore[misc]
+    """Every site of the problems counts by 1/L."""
+
+    def _pyro_sample(self, message: Any) -> None:
+        for frame in message["cond_indep_stack"]:
+            if frame.name == PLATE:
+                message["scale"] = message["scale"] * (1 / frame.size)
 
 
 ESTIMATORS: Registry[Estimator] = Registry("estimator", Estimator, "probact.estimators")
@@ -62,51 +67,76 @@ ESTIMATORS: Registry[Estimator] = Registry("estimator", Estimator, "probact.esti
 class Enumerate(Estimator):
     """T and t enumerated in the guide: exact, O(H^2) memory a problem; the reference for small H."""
 
-    def model(self, act: ACT, rollout: Rollout, anneal: float = 1.0) -> None:
-        with problems(rollout) as problem:
-            with poutine.scale(scale=act.kl_scale * anneal):
-                T = pyro.sample("T", act.prior.horizon_distribution())
-                t = pyro.sample("t", act.prior.halting_distribution(T, len(rollout.features)))
-            pyro.factor("x", rollout.log_likelihood[t - 1, problem])
-
-    def guide(self, act: ACT, rollout: Rollout, anneal: float = 1.0) -> None:
-        with problems(rollout) as problem, poutine.scale(scale=act.kl_scale * anneal):
-            q = act.q(rollout)
-            if act.halting_first:
-                t = pyro.sample("t", Steps(q.log_last_row().T, validate_args=False), infer=SUMMED)
-                pyro.sample("T", act.prior.horizon_given_halting(t), infer=SUMMED)
-                return
-            T = pyro.sample("T", act.horizon_guide(rollout, anneal), infer={} if self.draws_horizon else SUMMED)
-            pyro.sample("t", Steps(q.log_prob()[T - 1, problem], validate_args=False), infer=SUMMED)
-
 
 @ESTIMATORS.register("collapse")
 class Collapse(Estimator):
-    """T enumerated, t summed in closed form: exact, O(H) a problem (the default)."""
+    """One site enumerated, the other summed in closed form: exact, O(H) a problem (the default).
 
-    def model(self, act: ACT, rollout: Rollout, anneal: float = 1.0) -> None:
-        with problems(rollout) as problem:
-            first = "t" if act.halting_first else "T"
-            prior = act.prior.marginal() if act.halting_first else act.prior.horizon_distribution()
-            with poutine.scale(scale=act.kl_scale * anneal):
-                step = pyro.sample(first, prior)
-            of_step = rollout.log_likelihood if act.halting_first else act.bound(rollout, anneal)
-            pyro.factor("x", of_step[step - 1, problem])
+    Of p(T) q(t|x,T) the sum is over t, of q(t|x) p(T|t) over T.  A guide of one's own is enumerated as it stands.
+    """
 
-    def guide(self, act: ACT, rollout: Rollout, anneal: float = 1.0) -> None:
-        with problems(rollout), poutine.scale(scale=act.kl_scale * anneal):
-            if act.halting_first:
-                last_row = act.q(rollout).log_last_row()
-                pyro.sample("t", Steps(last_row.T, validate_args=False), infer=SUMMED)
-            else:
-                pyro.sample("T", act.horizon_guide(rollout, anneal), infer=SUMMED)
+    def programs(self, model: Program, guide: Program) -> tuple[Program, Program]:
+        hidden: dict[str, Any] = {}
+        return _InModel(hidden)(model), _InGuide(hidden)(guide)
+
+
+class _InGuide(Messenger):  # type: ignore[misc]
+    """Takes the site that can be summed in closed form out of the guide."""
+
+    def __init__(self, hidden: dict[str, Any]) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def __enter__(self) -> Any:
+        self.hidden.clear()
+        return super().__enter__()
+
+    def _pyro_sample(self, message: Any) -> None:
+        if isinstance(message["fn"], Halting | PriorHorizon) and not message["is_observed"]:
+            self.hidden[message["name"]] = (message["fn"], message["scale"])
+            _hide(message)
+
+
+class _InModel(Messenger):  # type: ignore[misc]
+    """Takes it out of the model too, and lets the site that depends on it count what it counted."""
+
+    def __init__(self, hidden: dict[str, Any]) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def _pyro_sample(self, message: Any) -> None:
+        if message["name"] in self.hidden:
+            self.hidden[message["name"]] += (message["fn"],)
+            _hide(message)
+        elif "T" in self.hidden and isinstance(message["fn"], PriorHalting):
+            # p(T) p(t|T) / p(T|t) = p(t), whatever T.
+            message["fn"] = message["fn"].source.marginal().expand(message["fn"].batch_shape[-1:])
+        elif "t" in self.hidden and isinstance(message["fn"], Observation):
+            message["fn"] = self._bound(message["fn"])
+
+    def _bound(self, x: Observation) -> Any:
+        """ELBO_T in place of log p(x|theta_t)."""
+        q, kl_scale, p = self.hidden["t"]
+        bound = exact.elbo_given_horizon(q.source, p.source.truncate(p.num_steps), x.rollout.log_likelihood, kl_scale)
+        problem = torch.arange(bound.shape[1], device=bound.device)
+        return pyro.distributions.Unit(bound[q.other - 1, problem])
+
+
+def _hide(message: Any) -> None:
+    """A site without a trace, whose value nobody asks for."""
+    message["value"] = message["fn"].enumerate_support(expand=False)[-1]
+    message["done"] = message["stop"] = True
 
 
 @ESTIMATORS.register("sample")
-class Sample(Enumerate):
+class Sample(Estimator):
     """T ~ p(T) drawn for each problem, t enumerated: unbiased, unrolls only to the largest T (the thesis)."""
 
     draws_horizon = True
 
     def draw_horizon(self, prior: Prior, num: int, generator: torch.Generator | None) -> Tensor:
         return prior.horizon_distribution().draw((num,), generator)
+
+    def programs(self, model: Program, guide: Program) -> tuple[Program, Program]:
+        drawn: Any = {"enumerate": None}
+        return model, poutine.infer_config(guide, lambda site: drawn if site["name"] == "T" else {})
