@@ -109,6 +109,16 @@ def test_condition_do_and_block(estimator: str) -> None:
     assert hidden.stochastic_nodes == ["optimizees", "t"]
 
 
+@pytest.mark.parametrize(("guide", "site"), [({}, "t"), ({"halting_first": True}, "T")])
+def test_a_collapsed_site_is_never_ignored(guide: dict[str, bool], site: str) -> None:
+    act = act_of(**guide)
+    rollout, data = unrolled(act), {site: torch.full((NUM,), 3)}
+    with pytest.raises(ValueError, match=f"^collapse: expected a guide without the site '{site}', which is observed"):
+        act.estimator.loss(poutine.condition(act.model, data), act.guide, rollout)
+    with pytest.raises(ValueError, match=r"^collapse: expected t and T of the model to be drawn, got one that is set"):
+        act.estimator.loss(poutine.do(act.model, data), act.guide, rollout)
+
+
 @every_estimator
 def test_predictive_draws_t_and_x_from_prior_and_guide(estimator: str) -> None:
     act = act_of(estimator)

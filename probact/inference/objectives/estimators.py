@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyro
@@ -73,17 +74,34 @@ class Collapse(Estimator):
     """One site enumerated, the other summed in closed form: exact, O(H) a problem (the default).
 
     Of p(T) q(t|x,T) the sum is over t, of q(t|x) p(T|t) over T.  A guide of one's own is enumerated as it stands.
+
+    :raises ValueError: on a model whose t or T is observed or set, with a guide that draws it.
     """
 
     def programs(self, model: Program, guide: Program) -> tuple[Program, Program]:
-        hidden: dict[str, Any] = {}
+        hidden: dict[str, _Hidden] = {}
         return _InModel(hidden)(model), _InGuide(hidden)(guide)
+
+
+@dataclass
+class _Hidden:
+    """A site that is summed in closed form: its distribution and scale in the guide, and in the model."""
+
+    q: Any
+    scale: Any
+    p: Any = None
+    value: Any = None
+
+    def check(self, value: Tensor) -> None:
+        """:raises ValueError: unless ``value``, on which another site depends, is this site's."""
+        if value.data_ptr() != self.value.data_ptr():
+            raise ValueError("collapse: expected t and T of the model to be drawn, got one that is set: use enumerate")
 
 
 class _InGuide(Messenger):  # type: ignore[misc]
     """Takes the site that can be summed in closed form out of the guide."""
 
-    def __init__(self, hidden: dict[str, Any]) -> None:
+    def __init__(self, hidden: dict[str, _Hidden]) -> None:
         super().__init__()
         self.hidden = hidden
 
@@ -93,39 +111,47 @@ class _InGuide(Messenger):  # type: ignore[misc]
 
     def _pyro_sample(self, message: Any) -> None:
         if isinstance(message["fn"], Halting | PriorHorizon) and not message["is_observed"]:
-            self.hidden[message["name"]] = (message["fn"], message["scale"])
+            self.hidden[message["name"]] = _Hidden(message["fn"], message["scale"])
             _hide(message)
 
 
 class _InModel(Messenger):  # type: ignore[misc]
     """Takes it out of the model too, and lets the site that depends on it count what it counted."""
 
-    def __init__(self, hidden: dict[str, Any]) -> None:
+    def __init__(self, hidden: dict[str, _Hidden]) -> None:
         super().__init__()
         self.hidden = hidden
 
     def _pyro_sample(self, message: Any) -> None:
-        if message["name"] in self.hidden:
-            self.hidden[message["name"]] += (message["fn"],)
-            _hide(message)
-        elif "T" in self.hidden and isinstance(message["fn"], PriorHalting):
+        name, fn = message["name"], message["fn"]
+        if name in self.hidden:
+            if message["is_observed"]:
+                raise ValueError(
+                    f"collapse: expected a guide without the site {name!r}, which is observed in the model"
+                )
+            self.hidden[name].p, self.hidden[name].value = fn, _hide(message)
+        elif "T" in self.hidden and isinstance(fn, PriorHalting):
             # p(T) p(t|T) / p(T|t) = p(t), whatever T.
-            message["fn"] = message["fn"].source.marginal().expand(message["fn"].batch_shape[-1:])
-        elif "t" in self.hidden and isinstance(message["fn"], Observation):
-            message["fn"] = self._bound(message["fn"])
-
-    def _bound(self, x: Observation) -> Any:
-        """ELBO_T in place of log p(x|theta_t)."""
-        q, kl_scale, p = self.hidden["t"]
-        bound = exact.elbo_given_horizon(q.source, p.source.truncate(p.num_steps), x.rollout.log_likelihood, kl_scale)
-        problem = torch.arange(bound.shape[1], device=bound.device)
-        return pyro.distributions.Unit(bound[q.other - 1, problem])
+            self.hidden["T"].check(fn.other)
+            message["fn"] = fn.source.marginal().expand(fn.batch_shape[-1:])
+        elif "t" in self.hidden and isinstance(fn, Observation):
+            self.hidden["t"].check(fn.t)
+            message["fn"] = _bound(self.hidden["t"], fn)
 
 
-def _hide(message: Any) -> None:
-    """A site without a trace, whose value nobody asks for."""
-    message["value"] = message["fn"].enumerate_support(expand=False)[-1]
-    message["done"] = message["stop"] = True
+def _bound(t: _Hidden, x: Observation) -> Any:
+    """ELBO_T in place of log p(x|theta_t)."""
+    prior = t.p.source.truncate(t.p.num_steps)
+    bound = exact.elbo_given_horizon(t.q.source, prior, x.rollout.log_likelihood, t.scale)
+    problem = torch.arange(bound.shape[1], device=bound.device)
+    return pyro.distributions.Unit(bound[t.q.other - 1, problem])
+
+
+def _hide(message: Any) -> Tensor:
+    """Leave a site without a trace, with a value that only tells it from others."""
+    value: Tensor = message["fn"].enumerate_support(expand=False)[-1].clone()
+    message["value"], message["done"], message["stop"] = value, True, True
+    return value
 
 
 @ESTIMATORS.register("sample")
