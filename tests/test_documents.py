@@ -85,6 +85,12 @@ def test_each_letter_has_one_row() -> None:
     assert {name for name in names if names.count(name) > 1} == set()
 
 
+def test_the_drawn_model_is_current() -> None:
+    command = [sys.executable, str(ROOT / "docs" / "draw_model.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_the_drawn_rooms_are_current() -> None:
     pytest.importorskip("grimp", reason="grimp comes with the extra 'lint'")
     command = [sys.executable, str(ROOT / "docs" / "draw_rooms.py"), "--check"]

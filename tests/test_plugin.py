@@ -54,7 +54,7 @@ def output(process: subprocess.Popen[str]) -> str:
 
 FIT = """fit --family valleys --family-option dim=3 --rule heavy-ball --halting clock --estimator stratified
 --objective discounted --objective-option gamma=0.5 --batch 8 --meta-steps 4 --validation-problems 8
---test-problems 20 --horizon 6 --out run"""
+--test-problems 20 --horizon 6 --horizon-prior two-lengths --halting-prior late --out run"""
 EVALUATE = "evaluate run --baselines none --num-optimizees 20 --at 1,6"
 
 
@@ -64,10 +64,10 @@ def test_it_is_found_used_and_conforms(environment: dict[str, str], tmp_path: Pa
     lines = ([CLI, "list"], [CLI, *FIT.split()], ["-m", "pytest", "-q", str(test)])
     listed, fitted, checked = (start(environment, tmp_path, *line) for line in lines)
     named = {line.split()[0] for line in output(listed).splitlines() if line.startswith("  ")}
-    assert {"valleys", "heavy-ball", "clock", "discounted", "stratified", "slope"} <= named
+    assert {"valleys", "heavy-ball", "clock", "discounted", "stratified", "slope", "two-lengths", "late"} <= named
     output(fitted)
     settings = json.loads((tmp_path / "run" / "experiment.json").read_text())
     assert settings["prior_nu"] == 0.9  # as the family recommends
     assert settings["objective_options"] == {"gamma": "0.5"}
     assert "slope >=" in output(start(environment, tmp_path, CLI, *EVALUATE.split()))
-    assert "6 passed" in output(checked)
+    assert "7 passed" in output(checked)

@@ -97,6 +97,24 @@ class Stratified(Sample):
         return 1 + torch.searchsorted(mass, uniform.to(mass) * mass[-1])
 
 
+class TwoLengths(probact.HorizonPrior):
+    """Horizons of about 10 or about ``longer`` steps, half of them each before they are capped."""
+
+    def __init__(self, longer: float = 40.0) -> None:
+        self.longer = longer
+
+    def log_mass(self, nu: Tensor, T: Tensor, halting: probact.HaltingPrior) -> Tensor:
+        about = [-0.5 * ((T - mean) / (0.2 * mean)) ** 2 - math.log(mean) for mean in (10, self.longer)]
+        return torch.logaddexp(*about) + torch.zeros_like(nu)
+
+
+class Late(probact.HaltingPrior):
+    """The later a step up to T, the likelier."""
+
+    def log_mass(self, nu: Tensor, t: Tensor) -> Tensor:
+        return torch.log(t) + torch.zeros_like(nu)
+
+
 class Slope(probact.StopRule):
     """Running mean of what a step gains, in nats: stop when it falls below a price; the threshold is minus that."""
 

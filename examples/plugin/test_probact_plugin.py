@@ -1,9 +1,20 @@
 """The installed plug-in conforms: each part is found by its name, and is what probact takes it for."""
 
-from probact import ESTIMATORS, FAMILIES, OBJECTIVES, POSTERIORS, RULES, STOP_RULES
+from probact import (
+    ESTIMATORS,
+    FAMILIES,
+    HALTING_PRIORS,
+    HORIZON_PRIORS,
+    OBJECTIVES,
+    POSTERIORS,
+    RULES,
+    STOP_RULES,
+)
 from probact.testing import (
     check_estimator,
     check_family,
+    check_halting_prior,
+    check_horizon_prior,
     check_objective,
     check_posterior,
     check_rule,
@@ -30,6 +41,11 @@ def test_objective() -> None:
 
 def test_estimator() -> None:
     check_estimator(ESTIMATORS["stratified"])
+
+
+def test_priors() -> None:
+    check_horizon_prior(HORIZON_PRIORS["two-lengths"], longer=20.0)
+    check_halting_prior(HALTING_PRIORS["late"])
 
 
 def test_stop_rule() -> None:

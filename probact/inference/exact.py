@@ -49,7 +49,7 @@ def log_horizon_posterior(prior: Prior, log_likelihood: Tensor) -> Tensor:
 
 
 def map_step(prior: Prior, log_likelihood: Tensor) -> Tensor:
-    """argmax_t p(t|x), ``(L,)`` int64 in 1..H: up to truncation the step with the smallest nll_t - t log nu."""
+    """argmax_t p(t|x), ``(L,)`` int64 in 1..H; with horizon prior ``flat`` the smallest nll_t - t log nu."""
     return 1 + log_posterior(prior, log_likelihood).argmax(0)
 
 

@@ -1,4 +1,4 @@
-"""The two parts of a prior: p(T), and u(t), of which p(t|T) is made on t <= T.
+"""The two parts of a prior: p(T), and alpha(t), of which p(t|T) is made on t <= T.
 
 A part is a class with the one method ``log_mass``: the log of its mass at the steps 1..H, up to a constant.  ``Prior``
 does the rest: it caps both at H, normalises them, and sums p(t).  What else a part may have are closed forms.
@@ -28,7 +28,7 @@ def mean_horizon(nu: Tensor) -> Tensor:
 
 
 class HaltingPrior(ABC):
-    """u(t) of p(t|T) = u(t) / sum_{s <= T} u(s) on t <= T.
+    """alpha(t) of p(t|T) = alpha(t) / sum_{s <= T} alpha(s) on t <= T.
 
     Subclasses register a name in ``HALTING_PRIORS``; keyword parameters with defaults become
     ``--halting-prior-option KEY=VALUE``.
@@ -38,10 +38,10 @@ class HaltingPrior(ABC):
 
     @abstractmethod
     def log_mass(self, nu: Tensor, t: Tensor) -> Tensor:
-        """log u(t) up to a constant, finite, ``(*batch, H)``, for ``nu (*batch, 1)`` and ``t`` = 1..H."""
+        """log alpha(t) up to a constant, finite, ``(*batch, H)``, for ``nu (*batch, 1)`` and ``t`` = 1..H."""
 
     def log_normaliser(self, nu: Tensor, T: Tensor) -> Tensor:
-        """log sum_{s <= T} u(s) for T = 1..H, ``(*batch, H)``."""
+        """log sum_{s <= T} alpha(s) for T = 1..H, ``(*batch, H)``."""
         return torch.logcumsumexp(self.log_mass(nu, T), -1)
 
 
@@ -76,7 +76,7 @@ HORIZON_PRIORS: Registry[HorizonPrior] = Registry("horizon prior", HorizonPrior,
 
 @HALTING_PRIORS.register("geometric")
 class GeometricHalting(HaltingPrior):
-    """u(t) = (1 - r) r^(t-1) with r = sqrt(nu) (the default)."""
+    """alpha(t) = (1 - r) r^(t-1) with r = sqrt(nu) (the default)."""
 
     def log_mass(self, nu: Tensor, t: Tensor) -> Tensor:
         a = -0.5 * torch.log(nu)
@@ -88,7 +88,7 @@ class GeometricHalting(HaltingPrior):
 
 @HALTING_PRIORS.register("uniform")
 class UniformHalting(HaltingPrior):
-    """u(t) = 1: every step up to T alike."""
+    """alpha(t) = 1: every step up to T alike."""
 
     def log_mass(self, nu: Tensor, t: Tensor) -> Tensor:
         return torch.zeros_like(nu * t)
@@ -96,7 +96,7 @@ class UniformHalting(HaltingPrior):
 
 @HALTING_PRIORS.register("power")
 class PowerHalting(HaltingPrior):
-    """u(t) = t^-exponent: a long tail, each step cheaper than the one before."""
+    """alpha(t) = t^-exponent: a long tail, each step cheaper than the one before."""
 
     def __init__(self, exponent: float = 1.0) -> None:
         check_range("halting prior 'power'", above=0, below=100, exponent=exponent)
@@ -142,20 +142,21 @@ class GeometricHorizon(HorizonPrior):
 class FlatPrice(HorizonPrior):
     """The p(T) that makes p_H(t) ~ nu^t on 1..H: every step costs -log nu, up to the last.
 
-    p(T) ~ U(T) (g(T) - g(T+1)) for T < H and U(H) g(H) at H, with g(t) = nu^t / u(t) and U(T) = sum_{t <= T} u(t).
+    p(T) ~ A(T) (gamma(T) - gamma(T+1)) for T < H and A(H) gamma(H) at H, with gamma(t) = nu^t / alpha(t) and
+    A(T) = sum_{t <= T} alpha(t).
     With a geometric p(t|T) it is that of the geometric prior but for T = H, where all beyond H is put.
     """
 
     def log_mass(self, nu: Tensor, T: Tensor, halting: HaltingPrior) -> Tensor:
-        log_g = T * torch.log(nu) - halting.log_mass(nu, T)
-        fall = -torch.diff(log_g, dim=-1)
+        log_gamma = T * torch.log(nu) - halting.log_mass(nu, T)
+        fall = -torch.diff(log_gamma, dim=-1)
         if not bool((fall > -1e-4).all()):  # no less than rounding makes of 0
             raise ValueError(
                 "horizon prior 'flat': expected a halting prior that falls more slowly than nu^t, "
-                f"got {halting.name!r} at nu = {float(nu.flatten()[0]):.4g}"
+                f"got {getattr(halting, 'name', type(halting).__name__)!r} at nu = {float(nu.flatten()[0]):.4g}"
             )
-        steps_down = torch.cat([log1mexp(fall.clamp_min(1e-30)), torch.zeros_like(log_g[..., :1])], -1)
-        return halting.log_normaliser(nu, T) + log_g + steps_down
+        steps_down = torch.cat([log1mexp(fall.clamp_min(1e-30)), torch.zeros_like(log_gamma[..., :1])], -1)
+        return halting.log_normaliser(nu, T) + log_gamma + steps_down
 
     def log_marginal(self, nu: Tensor, t: Tensor, halting: HaltingPrior) -> Tensor:
         return torch.log_softmax(t * torch.log(nu), -1)
@@ -209,9 +210,8 @@ class EmpiricalHorizon(HorizonPrior):
     """T as often as among ``steps``, with ``smoothing`` observations more spread over 1..H."""
 
     def __init__(self, steps: tuple[int, ...] = (10, 20, 50, 100), smoothing: float = 1.0) -> None:
-        if not steps or min(steps) < 1:
-            got = ", ".join(map(str, steps)) or "none"
-            raise ValueError(f"horizon prior 'empirical': expected steps >= 1, got {got}")
+        for extreme in (min, max):
+            check_range("horizon prior 'empirical'", at_least=1, steps=extreme(steps, default=0))
         check_range("horizon prior 'empirical'", above=0, smoothing=smoothing)
         self.steps = steps
         self.smoothing = smoothing

@@ -98,7 +98,7 @@ class Prior:
         return any(getattr(type(self), name) is not getattr(Prior, name) for name in names)
 
     def _check_own(self) -> None:
-        """:raises ValueError: if a subclass's p(T) is not one over 1..H, or its u(t) is none."""
+        """:raises ValueError: if a subclass's p(T) is not one over 1..H, or its alpha(t) is none."""
         tables = {"log_horizon": self.log_horizon(), "log_unnormalised_halting": self.log_unnormalised_halting()}
         for method, table in tables.items():
             what = f"prior {type(self).__name__!r}: {method}: expected logs of H = {self.horizon} probabilities"
@@ -116,11 +116,11 @@ class Prior:
         return self.horizon_prior.log_pmf(self._nu, self._steps(), self.halting_prior).to(self._dtype)
 
     def log_unnormalised_halting(self) -> Tensor:
-        """log u(t), the part of p(t|T) that does not depend on T; shape ``(*batch, H)``."""
+        """log alpha(t), the part of p(t|T) that does not depend on T; shape ``(*batch, H)``."""
         return self.halting_prior.log_mass(self._nu, self._steps()).to(self._dtype)
 
     def log_halting_normaliser(self) -> Tensor:
-        """log sum_{t <= T} u(t) for T = 1..H, the rest of p(t|T); shape ``(*batch, H)``."""
+        """log sum_{t <= T} alpha(t) for T = 1..H, the rest of p(t|T); shape ``(*batch, H)``."""
         if self._has_own("log_unnormalised_halting"):
             return torch.logcumsumexp(self.log_unnormalised_halting(), -1)
         return self.halting_prior.log_normaliser(self._nu, self._steps()).to(self._dtype)
@@ -169,13 +169,13 @@ class Prior:
     def halting_rows(self, T: Tensor, num_steps: int) -> Tensor:
         """log p(t|T) for every entry of ``T``, whose shape includes nu's batch: ``(*T.shape, num_steps)``."""
         if self._has_own("log_unnormalised_halting"):
-            log_u, normaliser = self.log_unnormalised_halting(), self.log_halting_normaliser()
+            log_alpha, normaliser = self.log_unnormalised_halting(), self.log_halting_normaliser()
         else:
-            log_u = self.halting_prior.log_mass(self._nu, self._steps())
+            log_alpha = self.halting_prior.log_mass(self._nu, self._steps())
             normaliser = self.halting_prior.log_normaliser(self._nu, self._steps())
         of_T = normaliser.expand(*T.shape, self.horizon).gather(-1, T.unsqueeze(-1) - 1)
         beyond = torch.arange(1, num_steps + 1, device=T.device) > T.unsqueeze(-1)
-        return (log_u[..., :num_steps] - of_T).masked_fill(beyond, -math.inf).to(self._dtype)
+        return (log_alpha[..., :num_steps] - of_T).masked_fill(beyond, -math.inf).to(self._dtype)
 
     def horizon_given_halting(self, t: Tensor) -> PriorHorizon:
         """p(T|t) for every entry of ``t`` (int64, 1..H): p(T) p(t|T) / p(t), which is 0 for T < t."""

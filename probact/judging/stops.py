@@ -1,7 +1,7 @@
 """What stopping is worth: every stop rule of every optimizer at a price per step, thresholds tuned on other problems.
 
 J = nll at the stop + c * steps, in nats.  With c = -log nu its minimum over the whole path, the hindsight oracle, is
-the mode of the exact posterior (up to truncation to H).
+the mode of the exact posterior under the horizon prior ``flat`` (under ``geometric``, up to the cap at H).
 """
 
 from __future__ import annotations

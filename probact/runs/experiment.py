@@ -80,7 +80,7 @@ class Experiment:
     horizon_prior_options: Mapping[str, Any] = setting(
         {}, "Option of it; `list` shows them with their ranges.", options=("--horizon-prior-option",)
     )
-    halting_prior: str = setting("geometric", "p(t|T), made of one u(t) on t <= T.", parts=HALTING_PRIORS)
+    halting_prior: str = setting("geometric", "p(t|T), made of one alpha(t) on t <= T.", parts=HALTING_PRIORS)
     halting_prior_options: Mapping[str, Any] = setting(
         {}, "Option of it; `list` shows them with their ranges.", options=("--halting-prior-option",)
     )

@@ -51,12 +51,12 @@ def _check(part: str, **parts: Any) -> None:
 def _check_tables(part: str, prior: Prior) -> None:
     cap, one = prior.horizon, torch.ones(())
     log_T, log_halting, log_t = prior.log_horizon(), prior.log_halting(), prior.log_marginal()
+    with holds(part, "each p(t|T) adds up to 1"):
+        close(log_halting.exp().sum(-1), one.expand(cap), rtol=1e-4, atol=1e-4)
     with holds(part, "p(T) and p(t) are finite and add up to 1"):
         for table in (log_T, log_t):
             finite(table, (cap,))
             close(table.exp().sum(), one, rtol=1e-4, atol=1e-4)
-    with holds(part, "each p(t|T) adds up to 1"):
-        close(log_halting.exp().sum(-1), one.expand(cap), rtol=1e-4, atol=1e-4)
     with holds(part, "p(t) is the sum of p(T) p(t|T)"):
         close(log_t.exp(), (log_T.unsqueeze(-1) + log_halting).exp().sum(0), rtol=1e-3, atol=1e-5)
     with holds(part, "p(t|T) is the same whatever the cap, for T up to it"):

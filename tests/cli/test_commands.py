@@ -231,6 +231,7 @@ def test_priors_by_name(elsewhere: Path, run: Any) -> None:
     assert "price of a step, -log p(t+1)/p(t), in nats: 0.05129 (step 1 to 2), 0.05129 (step 10 to 11), 0.05129" in out
     assert "the mode of the exact posterior is the step with the smallest loss plus cost" in out
     assert "E[t]" not in out
+    assert run("prior", "--horizon", "1")[0] == 0  # no step has a price there
     refused(run("prior", "--horizon-prior", "zipf"), "zipf", "geometric, flat, uniform, poisson")
     refused(run("prior", "--horizon-prior", "flat", "--halting-prior", "power"), "falls more slowly than nu^t")
     refused(run("prior", "--horizon-prior", "empirical", "--horizon-prior-option", "steps=0"), "steps >= 1")

@@ -172,7 +172,7 @@ def test_what_is_no_prior_is_refused_at_once(parts: dict[str, Any], line: str) -
     [
         (HORIZON_PRIORS, "poisson", {"mean": "0.5"}, "expected mean > 1, got 0.5"),
         (HORIZON_PRIORS, "negative-binomial", {"shape": "0"}, "expected shape > 0"),
-        (HORIZON_PRIORS, "empirical", {"steps": "0,3"}, "expected steps >= 1, got 0, 3"),
+        (HORIZON_PRIORS, "empirical", {"steps": "0,3"}, "expected steps >= 1, got 0"),
         (HORIZON_PRIORS, "empirical", {"smoothing": "0"}, "expected smoothing > 0"),
         (HALTING_PRIORS, "power", {"exponent": "-1"}, "expected exponent > 0"),
     ],

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from probact import FAMILIES, RULES, STOP_RULES, StopRule
+from probact import FAMILIES, HALTING_PRIORS, HORIZON_PRIORS, RULES, STOP_RULES, StopRule
 from probact.support.registry import Registry
 from tests.helpers.commands import ARGUMENTS, call, refused
 
 
 def numeric_options() -> list[tuple[Registry[Any], str, str]]:
     found = []
-    for registry in (FAMILIES, RULES, STOP_RULES):
+    for registry in (FAMILIES, RULES, HORIZON_PRIORS, HALTING_PRIORS, STOP_RULES):
         for name in registry:
             for option, default in registry.keywords(name).items():
                 first = default[0] if isinstance(default, tuple) else default

@@ -13,10 +13,13 @@ from torch import Tensor
 from probact import (
     ESTIMATORS,
     FAMILIES,
+    HALTING_PRIORS,
+    HORIZON_PRIORS,
     OBJECTIVES,
     POSTERIORS,
     RULES,
     STOP_RULES,
+    HaltingPrior,
     Known,
     Objective,
     Optimizee,
@@ -31,12 +34,22 @@ from probact import (
 from probact.inference.objectives.estimators import Enumerate, Sample
 from probact.inference.objectives.losses import SumOfLosses
 from probact.inference.posteriors.sequential import StickBreaking
+from probact.inference.prior_parts import GeometricHorizon, UniformHalting, UniformHorizon
 from probact.inference.priors import Prior
 from probact.problems.linear import Quadratic
 from probact.rules.hand_designed import Momentum
 from probact.stopping.rules import Patience
 from probact.support.registry import Registry
-from probact.testing import check_estimator, check_family, check_objective, check_posterior, check_rule, check_stop_rule
+from probact.testing import (
+    check_estimator,
+    check_family,
+    check_halting_prior,
+    check_horizon_prior,
+    check_objective,
+    check_posterior,
+    check_rule,
+    check_stop_rule,
+)
 
 CASES: list[tuple[Registry, Callable[[Any], None], type, str]] = []
 
@@ -54,7 +67,16 @@ def fault(registry: Registry, check: Callable[[Any], None], line: str) -> Callab
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
     with ExitStack() as stack:
-        for registry in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES):
+        for registry in (
+            FAMILIES,
+            RULES,
+            POSTERIORS,
+            OBJECTIVES,
+            ESTIMATORS,
+            HORIZON_PRIORS,
+            HALTING_PRIORS,
+            STOP_RULES,
+        ):
             stack.enter_context(registry.temporarily())
         yield
 
@@ -271,6 +293,38 @@ class Early(Sample):
 
     def draw_horizon(self, prior: Prior, num: int, generator: torch.Generator | None) -> Tensor:
         return (super().draw_horizon(prior, num, generator) - 1).clamp_min(1)
+
+
+@fault(HORIZON_PRIORS, check_horizon_prior, "H = 2: p(t) is the sum of p(T) p(t|T): expected ")
+class Untied(UniformHorizon):
+    """Fault."""
+
+    def log_marginal(self, nu: Tensor, t: Tensor, halting: HaltingPrior) -> Tensor:
+        return torch.full_like(nu * t, 1 / len(t)).log()
+
+
+@fault(HORIZON_PRIORS, check_horizon_prior, "p(T) and p(t) are finite and add up to 1: expected 1, got ")
+class Untruncated(GeometricHorizon):
+    """Fault."""
+
+    def log_pmf(self, nu: Tensor, T: Tensor, halting: HaltingPrior) -> Tensor:
+        return self.log_mass(nu, T, halting)
+
+
+@fault(HALTING_PRIORS, check_halting_prior, "H = 9: each p(t|T) adds up to 1: expected 1, got ")
+class Unnormalised(UniformHalting):
+    """Fault."""
+
+    def log_normaliser(self, nu: Tensor, T: Tensor) -> Tensor:
+        return torch.log(T.clamp_max(5)) + torch.zeros_like(nu)
+
+
+@fault(HALTING_PRIORS, check_halting_prior, "p(t|T) is the same whatever the cap, for T up to it: expected ")
+class Capped(UniformHalting):
+    """Fault."""
+
+    def log_mass(self, nu: Tensor, t: Tensor) -> Tensor:
+        return torch.log(len(t) + t) + torch.zeros_like(nu)
 
 
 @fault(STOP_RULES, check_stop_rule, "score of problem l reads row l only: expected ")
