@@ -25,6 +25,7 @@ from probact.support.files import write_atomically
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 FITS = {
+    **{f"main-{seed}": f"--prior-nu 0.95 --seed {seed}" for seed in range(3)},
     "regression": "--family regression --prior-nu 0.95 --chains 3",
     "mixed": "--family mixed --chains 3",
     "mixed-stick-breaking": "--family mixed --halting stick-breaking --chains 3",

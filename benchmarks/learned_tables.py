@@ -1,6 +1,6 @@
-"""The tables of the shipped optimizers, from ``results/learned-*.json``, ``levers.json`` and ``speed-cost.json``.
+"""The tables of the project's README: the first run's, from ``results/main-*.json``, and the shipped optimizers'.
 
-python benchmarks/learned_tables.py    # writes the table between the `learned` marks of the project's README
+python benchmarks/learned_tables.py    # writes what is between the `main` marks, and between the `learned` marks
 """
 
 from __future__ import annotations
@@ -146,12 +146,43 @@ time; nats summed over the 64 held-out images of 64 new networks.
 {levers()}"""
 
 
+def first_run() -> str:
+    """What the main command finds, a row a training seed."""
+    rows = []
+    for seed in range(3):
+        summary = read(f"main-{seed}")["summary"]
+        found = summary["stopping"]
+        less = [
+            f"{found[f'J_{other}'] - found['J']:.3f} ± {found[error]:.3f}"
+            for other, error in (("budget", "J_error"), ("patience", "J_error_patience"))
+        ]
+        rows.append(
+            [
+                str(seed),
+                f"{found['rank_correlation']:.2f}",
+                f"{found['steps']:.1f} ± {found['sd']:.1f}",
+                f"{found['steps_oracle']:.1f} ± {found['sd_oracle']:.1f}",
+                f"{found['J']:.2f}",
+                *less,
+                f"{found['J'] - found['J_oracle']:.3f}",
+                f"{summary['amortisation_gap']:.3f}",
+                f"{summary['seconds']:.0f} s",
+            ]
+        )
+    head = ["seed", "rank correlation", "own stop, steps", "best step", "J", "less than the best budget",
+            "less than the best patience", "more than hindsight", "amortisation gap, nats", "time"]  # fmt: skip
+    return table(head, rows)
+
+
 def main() -> None:
-    before, begin, rest = README.read_text().partition("<!-- learned -->\n")
-    _, end, after = rest.partition("<!-- /learned -->\n")
-    if not begin or not end:
-        sys.exit(f"Error: {README}: expected the marks <!-- learned --> and <!-- /learned -->")
-    write_atomically(README, f"{before}{begin}{readme()}\n{end}{after}")
+    text = README.read_text()
+    for mark, made in (("main", first_run()), ("learned", readme())):
+        before, begin, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, after = rest.partition(f"<!-- /{mark} -->\n")
+        if not begin or not end:
+            sys.exit(f"Error: {README}: expected the marks <!-- {mark} --> and <!-- /{mark} -->")
+        text = f"{before}{begin}{made}\n{end}{after}"
+    write_atomically(README, text)
 
 
 if __name__ == "__main__":

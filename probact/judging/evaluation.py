@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
+from probact.judging.averaging import predict, weights_of_steps
 from probact.judging.calibration import calibration, frontier
 from probact.judging.comparison import Entry, against_baselines, announced, compare, loss_rows, trained_entries
+from probact.judging.own_stop import own_rule
 from probact.judging.problem_sets import held_out_problems, tuning_problems
-from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation, StopRow
-from probact.judging.stops import HINDSIGHT, shares, stopped_baselines, verdicts
-from probact.judging.trajectory import record
+from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation, PredictionRow, StopRow
+from probact.judging.stops import HINDSIGHT, shares, stop_by, stopped_baselines, verdicts
+from probact.judging.trajectory import Trajectory, record
 from probact.problems.base import Optimizee
+from probact.rules.base import UpdateRule
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
@@ -79,6 +83,7 @@ def evaluate(
         stopping=(*(row for one in ways for row in one.rows), *baselines),
         calibration=tuple(row for one in ways for row in one.calibration),
         frontier=tuple(curve for one in ways for curve in one.curves),
+        predictions=tuple(row for one in ways for row in one.predictions),
     )
     return result, data
 
@@ -89,6 +94,7 @@ class _Ways(NamedTuple):
     rows: list[StopRow]
     calibration: list[CalibrationRow]
     curves: list[Curve]
+    predictions: list[PredictionRow]
 
 
 def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee, cost: float) -> _Ways:
@@ -108,7 +114,34 @@ def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee
         Curve(**whose, kind=kind, points=frontier(STOP_RULES[kind], on_tuning, on_test, prices), prices=tuple(prices))
         for kind in (["budget", "hazard"] if followed else ["budget"])
     ]
-    return _Ways(rows, [CalibrationRow(**whose, **vars(calibration(on_test, cost)))] if followed else [], curves)
+    return _Ways(
+        rows,
+        [CalibrationRow(**whose, **vars(calibration(on_test, cost)))] if followed else [],
+        curves,
+        _predictions(entry.rule, test, on_test, stop_by(own_rule(on_tuning, cost), on_test, cost).stop, cost, whose),
+    )
+
+
+def _predictions(
+    rule: UpdateRule, test: Optimizee, path: Trajectory, stop: Tensor, cost: float, whose: Mapping[str, Any]
+) -> list[PredictionRow]:
+    finite = path.nll.isfinite().all(0)
+    weights = weights_of_steps(path, stop, cost)
+    found = predict(rule, test, weights)
+    if found is None or not bool(finite.any()):
+        return []
+    at_stop = found["at the stop"].log_loss[finite]
+    return [
+        PredictionRow(
+            **whose,
+            way=way,
+            log_loss=float(one.log_loss[finite].mean()),
+            log_loss_error=float((one.log_loss[finite] - at_stop).std() / len(at_stop) ** 0.5),
+            accuracy=float(one.accuracy[finite].mean()),
+            calibration_error=one.calibration_error,
+        )
+        for way, one in found.items()
+    ]
 
 
 def best_stops(result: Evaluation) -> list[BestStop]:

@@ -128,6 +128,24 @@ class CalibrationRow(Calibration):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictionRow(Result):
+    """Held-out labels predicted by one trained optimizer and one way to use its steps; means over the problems.
+
+    :ivar way: at the stop, at the last step, or averaged over q(t|x) or the exact posterior.
+    :ivar log_loss: in nats; ``log_loss_error`` is the standard error over the problems of its difference to the stop's.
+    :ivar calibration_error: expected calibration error.
+    """
+
+    optimizer: str
+    seed: int
+    way: str
+    log_loss: float
+    log_loss_error: float
+    accuracy: float
+    calibration_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curve(Result):
     """Steps against loss of one trained optimizer and one kind of stop.
 
@@ -150,6 +168,7 @@ class Evaluation(Result):
     :ivar seed: which problems.
     :ivar safeguard: whether all but the baselines wore ``Safeguarded``.
     :ivar runs: folder, seeds and settings of what was trained.
+    :ivar predictions: empty where no labels are predicted.
     :ivar start_loss, optimum: means over the problems.
     """
 
@@ -170,6 +189,7 @@ class Evaluation(Result):
     stopping: tuple[StopRow, ...]
     calibration: tuple[CalibrationRow, ...]
     frontier: tuple[Curve, ...]
+    predictions: tuple[PredictionRow, ...] = ()
 
     @classmethod
     def upgraded(cls, content: dict[str, Any]) -> dict[str, Any]:

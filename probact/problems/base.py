@@ -15,6 +15,8 @@ from probact.support.refusals import naming, said
 from probact.support.registry import Registry
 from probact.support.trees import Params, map_params
 
+HELD_OUT_ROWS = 1000
+
 
 class Score(NamedTuple):
     """How L networks do on a test set.
@@ -25,6 +27,17 @@ class Score(NamedTuple):
 
     loss: Tensor
     accuracy: Tensor
+
+
+class Labels(NamedTuple):
+    """What classifiers say of held-out rows.
+
+    :ivar probabilities: of each class, ``(L, n, C)``.
+    :ivar labels: the true ones, ``(L, n)`` int64 in 0..C-1; -1 for a row that a problem has seen in x.
+    """
+
+    probabilities: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,10 @@ class Optimizee(ABC):
 
     def test_score(self, params: Params) -> Score | None:
         """Loss and accuracy on the whole test set, or None for what has none; costly, and never part of training."""
+        return None
+
+    def held_out_labels(self, params: Params) -> Labels | None:
+        """Of up to ``HELD_OUT_ROWS`` rows that no training saw, or None for what has none or predicts no labels."""
         return None
 
     @property

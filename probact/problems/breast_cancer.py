@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent
 from torch.nn import functional as F
 
-from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily, Score, Shared
+from probact.problems.base import FAMILIES, Labels, Optimizee, OptimizeeFamily, Score, Shared
 from probact.support.trees import Params
 
 
@@ -57,6 +57,13 @@ class Diagnoses(Optimizee):
 
     def observations(self) -> Tensor:
         return ((self.signs * self.data.tensors[1] + 1) / 2).gather(1, self._observed())
+
+    def held_out_labels(self, params: Params) -> Labels:
+        """Of the patients that are not x, by their true diagnoses."""
+        rows, labels = self.data.tensors
+        others = (self.signs == 0).nonzero()[:, 1].view(len(self.signs), -1)
+        logits = (params["theta"] @ rows.T).gather(1, others)
+        return Labels(torch.sigmoid(torch.stack([-logits, logits], -1)), (labels[others] > 0).long())
 
     def test_score(self, params: Params) -> Score:
         """On the patients that are not x, each problem its own, by their true diagnoses."""

@@ -11,17 +11,22 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent
 from torch.nn import functional as F
 
-from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
+from probact.problems.base import FAMILIES, Labels, Optimizee, OptimizeeFamily
 from probact.support.refusals import check_range
 from probact.support.trees import Params
 
 
 @dataclass(frozen=True)
 class LogisticModel(Optimizee):
-    """nll = sum_i log(1 + e^{-y_i w_i theta}); rows w_i of ``design (L, n, d)``, y ``labels (L, n)`` in {-1, 1}."""
+    """nll = sum_i log(1 + e^{-y_i w_i theta}); rows w_i of ``design (L, n, d)``, y ``labels (L, n)`` in {-1, 1}.
+
+    ``new_design``, ``new_labels``: as many more rows, held out.
+    """
 
     design: Tensor
     labels: Tensor
+    new_design: Tensor
+    new_labels: Tensor
 
     def _logits(self, params: Params) -> Tensor:
         return torch.bmm(self.design, params["theta"].unsqueeze(-1)).squeeze(-1)
@@ -29,11 +34,19 @@ class LogisticModel(Optimizee):
     def nll(self, params: Params) -> Tensor:
         return F.softplus(-self.labels * self._logits(params)).sum(-1)
 
+    def held_out_labels(self, params: Params) -> Labels:
+        logits = torch.bmm(self.new_design, params["theta"].unsqueeze(-1)).squeeze(-1)
+        return Labels(torch.sigmoid(torch.stack([-logits, logits], -1)), (self.new_labels > 0).long())
+
     def predictive(self, params: Params) -> Distribution:
         return Independent(Bernoulli(logits=self._logits(params)), 1)
 
     def observations(self) -> Tensor:
         return (self.labels + 1) / 2
+
+
+HELD_OUT = 0x5EED
+"""What sets the seed of held-out rows apart."""
 
 
 @FAMILIES.register("logistic-mixed")
@@ -46,7 +59,12 @@ class LogisticMixed(OptimizeeFamily):
     unknown.
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {"halting_first": True, "horizon": 50, "lr": 0.01}
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "halting_first": True,
+        "horizon": 50,
+        "horizon_prior": "flat",
+        "lr": 0.01,
+    }
 
     def __init__(self, dim: int = 10, observations: int = 40) -> None:
         check_range(self.label, at_least=1, dim=dim, observations=observations)
@@ -58,13 +76,28 @@ class LogisticMixed(OptimizeeFamily):
         scale = torch.exp(torch.randn(num, 1, 1, generator=generator))
         correlation = 0.99 * torch.rand(num, 1, 1, generator=generator)
         white = torch.randn(num, n, d, generator=generator)
-        columns = [white[..., :1]]  # an autoregression along the columns has that covariance
-        for j in range(1, d):
-            columns.append(correlation * columns[-1] + (1 - correlation.square()).sqrt() * white[..., j : j + 1])
-        design = scale * torch.cat(columns, -1)
         truth = torch.randn(num, d, 1, generator=generator)
-        chance = torch.sigmoid((design @ truth).squeeze(-1))
-        noisy = torch.rand(num, n, generator=generator) < torch.rand(num, 1, generator=generator)
-        chance = torch.where(noisy, 0.5, chance)
-        labels = 2 * (torch.rand(num, n, generator=generator) < chance).to(chance.dtype) - 1
-        return LogisticModel({"theta": torch.randn(num, d, generator=generator)}, design, labels)
+        noisy = torch.rand(num, n, generator=generator), torch.rand(num, 1, generator=generator)
+        design = scale * _correlated(white, correlation)
+        labels = _labels(design, truth, *noisy, torch.rand(num, n, generator=generator))
+        theta0 = {"theta": torch.randn(num, d, generator=generator)}
+        # From a generator apart, so that problems are what they were before there was anything held out.
+        apart = torch.Generator().manual_seed(generator.initial_seed() ^ HELD_OUT)
+        new = scale * _correlated(torch.randn(num, n, d, generator=apart), correlation)
+        chances = torch.rand(2, num, n, generator=apart)
+        return LogisticModel(theta0, design, labels, new, _labels(new, truth, chances[0], noisy[1], chances[1]))
+
+
+def _correlated(white: Tensor, correlation: Tensor) -> Tensor:
+    """An autoregression along the columns, whose covariance_ij is correlation^|i-j|."""
+    columns = [white[..., :1]]
+    for j in range(1, white.shape[-1]):
+        columns.append(correlation * columns[-1] + (1 - correlation.square()).sqrt() * white[..., j : j + 1])
+    return torch.cat(columns, -1)
+
+
+def _labels(design: Tensor, truth: Tensor, chance_of_noise: Tensor, noise: Tensor, chance: Tensor) -> Tensor:
+    """y ~ Bernoulli(sigmoid(W theta*)), or a coin for the noisy share; {-1, 1}."""
+    probability = torch.sigmoid((design @ truth).squeeze(-1))
+    probability = torch.where(chance_of_noise < noise, 0.5, probability)
+    return 2 * (chance < probability).to(probability.dtype) - 1

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
-from probact.problems.base import Optimizee, OptimizeeFamily, Score, Shared
+from probact.problems.base import HELD_OUT_ROWS, Labels, Optimizee, OptimizeeFamily, Score, Shared
 from probact.support.randomness import uniform_bits
 from probact.support.refusals import check_range, naming
 from probact.support.trees import Params, map_params
@@ -102,6 +102,20 @@ class Network(Optimizee):
                 total.append(torch.stack(scored).sum(0))
         loss, accuracy = (torch.cat(total) / len(inputs)).unbind(-1)
         return Score(loss, accuracy)
+
+    def held_out_labels(self, params: Params) -> Labels | None:
+        if not self.classifier or self.density is None:
+            return None
+        _, _, inputs, targets = self.data.tensors
+        inputs, targets = inputs[:HELD_OUT_ROWS], targets[:HELD_OUT_ROWS]
+        with torch.no_grad():
+            logits = [
+                torch.vmap(self.outputs, (0, None))(map_params(lambda tensor, some=some: tensor[some], params), inputs)
+                for some in torch.arange(self.num, device=self.seeds.device).split(NETWORKS)
+            ]
+        seen = torch.zeros(self.num, len(self.data.tensors[3]), dtype=torch.bool, device=targets.device)
+        seen = seen.scatter(1, self.observed, True)[:, : len(targets)]
+        return Labels(torch.cat(logits).softmax(-1), targets.expand(self.num, -1).masked_fill(seen, -1))
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from probact.problems.base import Score
+from probact.problems.base import Labels, Score
 from probact.problems.network import Network
 from probact.support.trees import Params, map_params, per_problem
 
@@ -34,6 +34,9 @@ class Pruned(Network):
 
     def predictive(self, params: Params) -> Distribution | None:
         return super().predictive(self._prune(params))
+
+    def held_out_labels(self, params: Params) -> Labels | None:
+        return super().held_out_labels(self._prune(params))
 
     def test_score(self, params: Params) -> Score:
         return super().test_score(self._prune(params))

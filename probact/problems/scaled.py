@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from probact.problems.base import Optimizee, Score
+from probact.problems.base import Labels, Optimizee, Score
 from probact.support.trees import Params, map_params
 
 
@@ -60,6 +60,9 @@ class Scaled(Optimizee):
 
     def optimum(self) -> Tensor | None:
         return self.inner.optimum()
+
+    def held_out_labels(self, params: Params) -> Labels | None:
+        return self.inner.held_out_labels(self._theta(params))
 
     def test_score(self, params: Params) -> Score | None:
         return self.inner.test_score(self._theta(params))

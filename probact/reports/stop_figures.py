@@ -41,7 +41,7 @@ def _draw_stops(axes: Any, best: Any, stop: Any, regret: Any, horizon: int) -> N
     """A point for each pair of steps, as large as problems share it."""
     pairs, where, counts = np.unique(np.stack([best, stop], 1), axis=0, return_inverse=True, return_counts=True)
     mean = np.bincount(where.ravel(), regret) / counts
-    limits = (0.8, 1.25 * horizon)
+    limits = (max(0.8, min(0.8 * pairs.min(), horizon / 12)), 1.25 * horizon)
     axes.plot(limits, limits, color=ink(), lw=1, ls=":", zorder=0)
     area = 10 + 500 * counts / len(best)
     most = max(float(np.quantile(regret, 0.95)), 1e-3)

@@ -221,11 +221,26 @@ def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
         )
     for bins in result.calibration:
         lines.append(f"calibration of {bins.optimizer}, seed {bins.seed}: mean error {bins.error:.3f}")
-    lines += ["", _row("every optimizer, its best stop", columns, widths)]
+    lines += [*_predictions(result), "", _row("every optimizer, its best stop", columns, widths)]
     for entry in best:
         many = f" ({entry.num_seeds} seeds)" if entry.num_seeds > 1 else ""
         lines.append(line(f"  {entry.optimizer}{many}: {entry.kind}", entry))
     return "\n".join(lines)
+
+
+def _predictions(result: Evaluation) -> list[str]:
+    """Held-out labels predicted at the stop, at the end, and by all steps at once."""
+    lines = []
+    widths = [LOSS_WIDTH, 12, 14]
+    for label in dict.fromkeys(f"{row.optimizer}, seed {row.seed}" for row in result.predictions):
+        lines += ["", f"held-out labels, {label}", _row("", ["log loss", "accuracy", "calibration"], widths)]
+        for row in result.predictions:
+            if f"{row.optimizer}, seed {row.seed}" == label:
+                cells = [_loss(row.log_loss, row.log_loss_error), f"{row.accuracy:.1%}", f"{row.calibration_error:.3f}"]
+                lines.append(_row(f"  {row.way}", cells, widths))
+    if lines:
+        lines.append("log loss ± standard error of the difference to the stop's; calibration: expected error")
+    return lines
 
 
 def prior_table(chosen: Prior) -> str:

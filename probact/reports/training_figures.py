@@ -38,7 +38,7 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
         whole(panel.xaxis)
     named = {label: line for line, label in zip(*axes[0].get_legend_handles_labels(), strict=True)}
     axes[0].legend([*named.values()], [*named], loc="upper right", ncols=2)
-    below = "; evidence and optimum are as far below as on held-out problems" if room else ""
+    below = "; dashed and dotted: as far below as on the held-out problems" if room else ""
     return headed(figure, _finding(kept, room), f"thin: training batches{below}")
 
 
@@ -62,6 +62,7 @@ def _draw_halting(axes: Any, records: Records, tree: xr.DataTree) -> None:
     exact = float((data.tempered_pmf * data.step).sum("step").mean()) if data.optimizee.size else np.nan
     axes.axhline(exact, color=ink(), ls="--", lw=1, label=f"exact posterior at the end: {exact:.3g}")
     axes.set(xlabel="meta-step", ylabel="mean halting step E[t]")
+    whole(axes.yaxis)
     axes.legend(loc="lower right")
 
 
@@ -78,7 +79,7 @@ def _limit(axes: Any, losses: Any, also: Sequence[float]) -> None:
     """Leave out the first meta-steps, which would make the rest a flat line."""
     losses = losses[np.isfinite(losses)]
     if len(losses) > 20:
-        low, high = min(losses.min(), *also, losses[-1]), max(np.quantile(losses, 0.9), *also, losses[-1])
+        low, high = min(np.quantile(losses, 0.02), *also), max(np.quantile(losses, 0.9), *also)
         axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low) + 1e-9)
 
 

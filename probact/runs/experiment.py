@@ -230,6 +230,10 @@ SETTINGS: dict[str, Setting] = {entry.name: entry.metadata["setting"] for entry 
 """The declaration of each field of ``Experiment``."""
 
 
+BEFORE = {"horizon_prior": "geometric", "halting_prior": "geometric"}
+"""What experiments had before they said so, whatever a family recommends today."""
+
+
 def checked(name: str, value: Any) -> Any:
     """``value`` as the setting ``name`` keeps it.
 
@@ -252,4 +256,4 @@ def settings_in(text: str) -> dict[str, Any]:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(settings, dict):
         raise ValueError(f"expected a JSON object of settings, got {type(settings).__name__}")
-    return settings
+    return {**BEFORE, **settings}

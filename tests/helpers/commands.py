@@ -12,7 +12,7 @@ import pytest
 
 from probact.cli import main
 from probact.cli.fit import asked_for, command_line, fit
-from probact.runs.experiment import Experiment
+from probact.runs.experiment import SETTINGS, Experiment
 from tests.helpers.trainings import TINY
 
 NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs", "threads"}
@@ -53,7 +53,7 @@ def plain(experiment: Experiment) -> Experiment:
     def texts(options: Mapping[str, Any]) -> dict[str, str]:
         return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in options.items()}
 
-    names = ("family_options", "rule_options", "objective_options")
+    names = [name for name in SETTINGS if name.endswith("_options")]
     return replace(experiment, **{name: texts(getattr(experiment, name)) for name in names})
 
 

@@ -22,6 +22,8 @@ CHANGED: dict[str, Any] = {
     "family_options": {"dim": 3},
     "rule_options": {"hidden_size": 4, "scale": 0.5},
     "objective_options": {"power": 2},
+    "horizon_prior_options": {"mean": 12.5},
+    "halting_prior_options": {"exponent": 2.5},
     "prior_nu": 0.123,
     "kl_scale": 1e-05,
     "device": "cuda",

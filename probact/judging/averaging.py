@@ -1,0 +1,90 @@
+"""Predicting by all steps at once: p(y|x) = sum_t q(t|x) p(y|theta_t), beside the one step that a stop picks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.judging.trajectory import Trajectory
+from probact.problems.base import Labels, Optimizee
+from probact.rules.base import UpdateRule
+from probact.unrolling.walk import Walk
+
+NUM_BINS = 15
+
+
+class Predictions(NamedTuple):
+    """How well labels of held-out rows are predicted.
+
+    :ivar log_loss: -log p(y|x), mean over the rows of each problem, ``(L,)`` in nats.
+    :ivar accuracy: ``(L,)``.
+    :ivar calibration_error: mean |confidence - accuracy| over ``NUM_BINS`` bins of the confidence, each weighed by the
+        rows in it, of all problems together (expected calibration error; Guo et al. 2017, eq 3).
+    """
+
+    log_loss: Tensor
+    accuracy: Tensor
+    calibration_error: float
+
+
+def weights_of_steps(path: Trajectory, stop: Tensor, cost: float) -> dict[str, Tensor]:
+    """Ways to weigh the steps 1..H, each ``(H, L)``: the own stop, the last step, q(t|x), and the exact posterior.
+
+    The exact one is that of the flat price: ~ e^(-nll_t - cost t).
+
+    :param path: followed with a halting posterior, or q(t|x) is left out.
+    """
+    horizon, num = len(path.known), len(stop)
+    steps = torch.arange(1, horizon + 1).unsqueeze(-1)
+    found = {"at the stop": (steps == stop).double(), "at the last step": (steps == horizon).double().expand(-1, num)}
+    if path.known[0].halted is not None:
+        halted = torch.stack([known.halted for known in path.known if known.halted is not None])
+        halted = torch.cat([torch.zeros_like(halted[:1]), halted[:-1], torch.ones_like(halted[:1])])
+        found["averaged over q(t|x)"] = halted.diff(dim=0)
+    found["averaged over the exact posterior"] = torch.softmax(-path.nll[1:] - cost * steps, 0)
+    return found
+
+
+def predict(rule: UpdateRule, optimizee: Optimizee, weights: Mapping[str, Tensor]) -> dict[str, Predictions] | None:
+    """Predictions of held-out labels by each weighing of the steps of ``rule``; None for what predicts no labels.
+
+    One walk serves all; of the path only the weighed sums of probabilities are kept.
+    """
+    with torch.no_grad():
+        walk = Walk(rule, optimizee)
+        found = optimizee.held_out_labels(walk.params)
+        if found is None:
+            return None
+        sums = {way: torch.zeros_like(found.probabilities, dtype=torch.float64) for way in weights}
+        for step in range(len(next(iter(weights.values())))):
+            walk.move()
+            found = optimizee.held_out_labels(walk.params)
+            assert found is not None
+            for way, of_steps in weights.items():
+                weight = of_steps[step].to(found.probabilities.device)
+                # A problem that has diverged has no probabilities any more, and no weight on them counts as none.
+                part = torch.where(weight[:, None, None] == 0, 0.0, weight[:, None, None] * found.probabilities)
+                sums[way] += part
+        return {way: score(Labels(total.cpu(), found.labels.cpu())) for way, total in sums.items()}
+
+
+def score(said: Labels) -> Predictions:
+    """Log loss, accuracy and calibration error of ``said``; rows with label -1 do not count."""
+    counted = said.labels >= 0
+    num = counted.sum(1)
+    of_truth = said.probabilities.gather(-1, said.labels.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+    confidence, guess = said.probabilities.max(-1)
+    right = (guess == said.labels).double()
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.where(counted, values, 0.0).sum(1) / num
+
+    tiny = torch.finfo(torch.float64).tiny
+    bins = (confidence[counted] * NUM_BINS).long().clamp(0, NUM_BINS - 1)
+    difference = torch.zeros(NUM_BINS, dtype=torch.float64)
+    difference.index_add_(0, bins, (confidence - right)[counted].double())
+    error = float(difference.abs().sum() / counted.sum())
+    return Predictions(mean(-of_truth.clamp_min(tiny).log()), mean(right), error)
