@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -137,26 +138,18 @@ class Given(Steps):
     """Steps given ``other``, a step of another site: rows of a table that is worked out when it is asked for.
 
     The collapsed ELBO does not ask: it sums over the table that ``source`` stands for in closed form.
+    Of ``logits``, as Pyro makes a marginal of a site's class, it is a plain ``Steps``.
 
-    :param source: what the rows are of; None for a table ``logits`` as of any ``Steps``.
+    :param source: what the rows are of.
+    :param num_steps: the support is 1..``num_steps``.
     :param batch: the problems that the source tells apart, as a shape: ``()`` or ``(L,)``.
     """
 
-    def __init__(
-        self,
-        source: Any = None,
-        other: Tensor | None = None,
-        num_steps: int = 0,
-        batch: Any = (),
-        *,
-        logits: Tensor | None = None,
-    ) -> None:
+    def __new__(cls, *given: Any, logits: Tensor | None = None) -> Any:
+        return super().__new__(cls) if logits is None else Steps(logits=logits)
+
+    def __init__(self, source: Any, other: Tensor, num_steps: int, batch: Any) -> None:
         self.source, self._num_steps, self._batch = source, num_steps, batch
-        self._rows: Tensor | None = None
-        if other is None:
-            super().__init__(logits=logits, validate_args=False)
-            self._num_steps = self.log_pmf.shape[-1]
-            return
         self.other = other.expand(torch.broadcast_shapes(other.shape, batch))
         TorchDistribution.__init__(self, self.other.shape, validate_args=False)
 
@@ -164,15 +157,9 @@ class Given(Steps):
         """The log pmf for every entry of ``other``, ``(*other.shape, num_steps)``."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def log_pmf(self) -> Tensor:  # type: ignore[override]
-        if self._rows is None:
-            self._rows = self.rows()
-        return self._rows
-
-    @log_pmf.setter
-    def log_pmf(self, table: Tensor) -> None:
-        self._rows = table
+        return self.rows()
 
     @property
     def num_steps(self) -> int:
@@ -180,12 +167,11 @@ class Given(Steps):
 
     @property
     def _device(self) -> torch.device:
-        return self.log_pmf.device if self.source is None else self.other.device
+        return self.other.device
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Steps:
-        if self.source is None:
-            return super().expand(batch_shape)
-        return type(self)(self.source, self.other.expand(batch_shape), self._num_steps, self._batch)
+        expanded: Steps = type(self)(self.source, self.other.expand(batch_shape), self._num_steps, self._batch)
+        return expanded
 
 
 class GuideHalting(Given):
