@@ -73,7 +73,8 @@ def halt_stats(
         return
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n")
     click.echo(f"{text.worth_table(statistics)}\n")
-    click.echo(text.halting_table(statistics, settings.prior_nu, settings.halting, settings.horizon))
+    geometric = settings.horizon_prior == settings.halting_prior == "geometric"
+    click.echo(text.halting_table(statistics, settings.prior_nu, settings.halting, settings.horizon, geometric))
 
 
 def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: bool) -> None:

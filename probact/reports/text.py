@@ -90,8 +90,13 @@ def worth_table(statistics: HaltingStatistics) -> str:
     return "\n".join([*lines, "", textwrap.fill(found.verdict, WIDTH)])
 
 
-def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, horizon: int) -> str:
-    """The halting step beside prior and exact posterior, evidence and gaps."""
+def halting_table(
+    statistics: HaltingStatistics, nu: float, posterior: str, horizon: int, geometric: bool = True
+) -> str:
+    """The halting step beside prior and exact posterior, evidence and gaps.
+
+    :param geometric: whether p(T) and p(t|T) are, whose means without a cap are known.
+    """
     learned = posterior != NO_HALTING
     step, exact, T = statistics.halting, statistics.map, statistics.horizon
     widths = [8, 8] + [6] * len(LEVELS)
@@ -109,8 +114,7 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
     lines += [
         _row("prior p(T)", [T.prior_mean], widths[:1]),
         _row(f"exact p(T|x){at_scale}", [T.posterior_mean], widths[:1]),
-        f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, "
-        f"E[T] = {Prior.mean_horizon(nu):.4g})",
+        *([_without_cap(nu, horizon)] if geometric else []),
         "",
         "from problem to problem",
         _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
@@ -123,6 +127,11 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
     if learned:
         lines.append(_row("rank correlation of the two modes", [statistics.rank_correlation], [8]))
     return "\n".join([*lines, "", *_evidence(statistics, learned, at_scale)])
+
+
+def _without_cap(nu: float, horizon: int) -> str:
+    t, T = Prior.mean_halting_step(nu), Prior.mean_horizon(nu)
+    return f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {t:.4g}, E[T] = {T:.4g})"
 
 
 def _evidence(statistics: HaltingStatistics, learned: bool, at_scale: str) -> list[str]:

@@ -191,4 +191,6 @@ def test_a_prior_from_settings() -> None:
     )
     torch.testing.assert_close(act.prior.log_marginal(), expected.log_marginal())
     torch.testing.assert_close(act.capped(3).prior.log_horizon(), expected.truncate(3).log_horizon())
+    other = Prior(0.5, HORIZON, horizon_prior="flat").at(torch.tensor([0.8, 0.9]))
+    torch.testing.assert_close(other.price()[1], Prior(0.9, HORIZON, horizon_prior="flat").price())
     torch.testing.assert_close(act.prior.double().log_horizon(), expected.log_horizon())

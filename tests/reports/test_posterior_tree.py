@@ -298,6 +298,8 @@ def test_at_scale_1_nothing_is_said_of_it(tree: xr.DataTree) -> None:
     np.testing.assert_array_equal(data.tempered_gap, data.amortisation_gap)
     statistics = halting_statistics.halting_statistics(tree)
     assert "KL scale" not in text.halting_table(statistics, 0.95, "truncated", HORIZON)
+    assert "E[t] = 1/(1 - nu) = 20" in text.halting_table(statistics, 0.95, "truncated", HORIZON)
+    assert "E[t]" not in text.halting_table(statistics, 0.95, "truncated", HORIZON, geometric=False)
     older = tree.copy(deep=True)  # as it was written before there were tempered tables
     older["constant_data"] = (
         older["constant_data"].to_dataset().drop_vars(["tempered_pmf", "tempered_horizon_pmf", "tempered_gap"])
