@@ -86,7 +86,7 @@ def halting_step(tree: xr.DataTree) -> xr.DataArray:
 
 
 def map_step(tree: xr.DataTree) -> xr.DataArray:
-    """argmax_t p(t) p(x|t)^(1 / kappa), (chain, optimizee): with horizon prior ``flat`` the smallest nll_t - t kappa log nu."""
+    """argmax_t p(t) p(x|t)^(1 / kappa), (chain, optimizee); with prior ``flat`` the smallest nll_t - t kappa log nu."""
     return 1 + tables(tree).tempered_pmf.argmax("step")
 
 
