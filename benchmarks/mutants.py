@@ -31,7 +31,15 @@ from probact.support.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = {
-    "inference": ["priors.py", "exact.py", "posteriors/*.py", "objectives/*.py"],
+    "inference": [
+        "priors.py",
+        "prior_parts.py",
+        "steps.py",
+        "observation.py",
+        "exact.py",
+        "posteriors/*.py",
+        "objectives/*.py",
+    ],
     "stopping": ["*.py"],
     "unrolling": ["*.py"],
     "rules": ["**/*.py"],

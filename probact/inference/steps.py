@@ -188,7 +188,7 @@ class Given(Steps):
         return type(self)(self.source, self.other.expand(batch_shape), self._num_steps, self._batch)
 
 
-class Halting(Given):
+class GuideHalting(Given):
     """q(t|x,T) of a ``HaltingDistribution`` for each entry of T, whose last dimension is the problems'."""
 
     def rows(self) -> Tensor:

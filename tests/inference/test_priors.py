@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pyro.distributions as dist
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from scipy import stats
 from torch import Tensor
+from torch.distributions import kl_divergence
 
 from probact.inference import exact
 from probact.inference.priors import Prior
@@ -136,6 +138,42 @@ def test_steps_is_one_based_and_enumerable() -> None:
     with pytest.raises(ValueError, match="within the support"):
         steps.log_prob(torch.tensor([0, 4]))
     assert set(steps.sample((1000,))[:, 1].tolist()) == {2}
+
+
+def test_steps_are_what_pyros_categorical_is_from_1_on() -> None:
+    """From logits or probs, unnormalised; moments, entropy and KL; a table that is neither is refused."""
+    logits = torch.randn(4, 3, 6)
+    ours, theirs = Steps(logits=logits), dist.Categorical(logits=logits)
+    torch.testing.assert_close(ours.probs, theirs.probs)
+    torch.testing.assert_close(Steps(probs=3 * theirs.probs).logits, theirs.logits)
+    torch.testing.assert_close(ours.log_prob(torch.tensor(2)), theirs.log_prob(torch.tensor(1)))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy())
+    steps = torch.arange(1.0, 7)
+    torch.testing.assert_close(ours.variance, (theirs.probs * (steps - ours.mean.unsqueeze(-1)).square()).sum(-1))
+    assert torch.equal(ours.mode, 1 + theirs.probs.argmax(-1))
+    other = torch.randn(4, 3, 6)
+    expected = kl_divergence(theirs, dist.Categorical(logits=other))
+    torch.testing.assert_close(kl_divergence(ours, Steps(logits=other)), expected)
+    capped = Steps(torch.tensor([0.5, 0.5, 0.0]).log())
+    assert float(kl_divergence(capped, capped)) == 0
+    assert float(kl_divergence(Steps(logits=torch.zeros(3)), capped)) == math.inf
+    assert ours.expand((2, 4, 3)).probs.shape == (2, 4, 3, 6)
+    with pytest.raises(ValueError, match="expected one of log_pmf, logits and probs, got 2"):
+        Steps(logits=logits, probs=logits)
+
+
+@pytest.mark.parametrize("given", [Prior(0.9, 6).halting_distribution, Prior(0.9, 6).horizon_given_halting])
+def test_steps_given_others_are_the_rows_of_a_table(given: Any) -> None:
+    """Worked out when asked for; and, as Pyro makes a marginal, of the same class from logits alone."""
+    index = torch.tensor([[2], [6]])
+    rows, table = given(index), given(torch.arange(1, 7)).log_pmf
+    torch.testing.assert_close(rows.log_pmf, table[index - 1])
+    torch.testing.assert_close(rows.expand((2, 3)).log_pmf, table[index - 1].expand(2, 3, 6))
+    assert rows.enumerate_support(expand=False).shape == (6, 1, 1)
+    made = type(rows)(logits=torch.zeros(5, 6))
+    assert made.expand((2, 5)).batch_shape == (2, 5)
+    assert made.enumerate_support().shape == (6, 5)
+    torch.testing.assert_close(made.probs, torch.full((5, 6), 1 / 6))
 
 
 def test_drawn_returns_what_was_drawn() -> None:

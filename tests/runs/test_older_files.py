@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from probact import FAMILIES, LearnedOptimizer, Run, TrainedOptimizer
+from probact import FAMILIES, LearnedOptimizer, Prior, Run, TrainedOptimizer
 from probact.judging.trajectory import record
 from probact.reports.posterior_file import load, tables
 from probact.rules.safeguarded import Safeguarded
@@ -38,6 +38,16 @@ def test_a_run_is_what_its_export_is() -> None:
     for module, other in ((here.rule, there.rule), (here.posterior, there.posterior)):
         torch.testing.assert_close(module.state_dict(), other.state_dict(), rtol=0, atol=0)
     assert (here.nu, here.horizon, here.options) == (there.nu, there.horizon, there.options)
+
+
+def test_settings_of_before_have_the_prior_of_before() -> None:
+    settings = json.loads((OLD / "run" / "experiment.json").read_text())
+    assert "horizon_prior" not in settings
+    experiment = Run.open(OLD / "run").experiment
+    assert (experiment.horizon_prior, experiment.halting_prior) == ("geometric", "geometric")
+    assert torch.equal(
+        experiment.build_prior().log_marginal(), Prior(experiment.prior_nu, experiment.horizon).log_marginal()
+    )
 
 
 def test_a_posterior_file() -> None:

@@ -40,7 +40,7 @@ from probact.inference.observation import Observation
 from probact.inference.posteriors.base import HaltingDistribution, HaltingPosterior
 from probact.inference.posteriors.conditioned import Scores
 from probact.inference.priors import Prior
-from probact.inference.steps import Drawn, Halting, Steps
+from probact.inference.steps import Drawn, GuideHalting, Steps
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.unrolling.rollout import Rollout, unroll
@@ -122,7 +122,7 @@ class ACT(Objective):
             else:
                 log_horizon = self.log_horizon(q, self.prior, rollout.log_likelihood, self.kl_scale * anneal)
                 T = pyro.sample("T", Steps(log_horizon.T, validate_args=False), infer=SUMMED)
-            pyro.sample("t", Halting(q, T, len(q.logits), (num,)), infer=SUMMED)
+            pyro.sample("t", GuideHalting(q, T, len(q.logits), (num,)), infer=SUMMED)
 
     def losses(self, rollout: Rollout, anneal: float = 1.0) -> Tensor:
         """-ELBO of each problem by the closed form, which no estimator's draws disturb."""

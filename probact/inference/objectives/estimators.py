@@ -16,7 +16,7 @@ from torch import Tensor
 from probact.inference import exact
 from probact.inference.observation import Observation
 from probact.inference.priors import Prior
-from probact.inference.steps import Halting, PriorHalting, PriorHorizon
+from probact.inference.steps import GuideHalting, PriorHalting, PriorHorizon
 from probact.support.registry import Registry
 
 PLATE = "optimizees"
@@ -110,7 +110,7 @@ class _InGuide(Messenger):  # type: ignore[misc]
         return super().__enter__()
 
     def _pyro_sample(self, message: Any) -> None:
-        if isinstance(message["fn"], Halting | PriorHorizon) and not message["is_observed"]:
+        if isinstance(message["fn"], GuideHalting | PriorHorizon) and not message["is_observed"]:
             self.hidden[message["name"]] = _Hidden(message["fn"], message["scale"])
             _hide(message)
 
