@@ -109,7 +109,7 @@ def halting_table(statistics: HaltingStatistics, nu: float, posterior: str, hori
     lines += [
         _row("prior p(T)", [T.prior_mean], widths[:1]),
         _row(f"exact p(T|x){at_scale}", [T.posterior_mean], widths[:1]),
-        f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, "
+        f"(a geometric prior without the cap H = {horizon}: E[t] = 1/(1 - nu) = {Prior.mean_halting_step(nu):.4g}, "
         f"E[T] = {Prior.mean_horizon(nu):.4g})",
         "",
         "from problem to problem",
