@@ -131,7 +131,7 @@ def halting_table(
 
 def _without_cap(nu: float, horizon: int) -> str:
     t, T = Prior.mean_halting_step(nu), Prior.mean_horizon(nu)
-    return f"(before truncation to H = {horizon}: E[t] = 1/(1 - nu) = {t:.4g}, E[T] = {T:.4g})"
+    return f"(a geometric prior without the cap H = {horizon}: E[t] = 1/(1 - nu) = {t:.4g}, E[T] = {T:.4g})"
 
 
 def _evidence(statistics: HaltingStatistics, learned: bool, at_scale: str) -> list[str]:
