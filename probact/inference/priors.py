@@ -37,7 +37,7 @@ class Prior:
     (20.0, 58.5)
     >>> prior.marginal().mean.item() < 20        # the cap takes the tail
     True
-    >>> Prior(0.5, horizon=4, horizon_prior="flat").price().div(math.log(2)).tolist()
+    >>> (Prior(0.5, horizon=4, horizon_prior="flat").price() / math.log(2)).round(decimals=4).tolist()
     [1.0, 1.0, 1.0]
     """
 

@@ -228,6 +228,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     compilation._compile.cache_clear()
 
 
+@pytest.mark.slow
 def test_compiled_steps_are_the_same(traced: Callable[..., Any]) -> None:
     rule, optimizee, found = small(), problems("quadratic", 3), []
     for compiled in (True, False):

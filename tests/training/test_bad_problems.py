@@ -129,7 +129,12 @@ def test_a_run_that_skipped_most_updates_says_that_it_failed(
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("--halting", "none"), ("--chains", "2", "--jobs", "2"), ("--validate-every", "4")],
+    [
+        (),
+        pytest.param(("--halting", "none"), marks=pytest.mark.slow),
+        pytest.param(("--chains", "2", "--jobs", "2"), marks=pytest.mark.slow),
+        ("--validate-every", "4"),
+    ],
     ids=" ".join,
 )
 def test_so_does_one_whose_first_update_went_too_far(words: tuple[str, ...], elsewhere: Path, run: Any) -> None:

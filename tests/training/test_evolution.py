@@ -157,7 +157,7 @@ def test_a_sum_s_parts_are_its_segments_losses(double: None) -> None:
 def test_held_unrolls_do_not_see_later_perturbations(double: None) -> None:
     rule, optimizee = RULES["lstm"](hidden_size=4), problems("quadratic", 6)
     with torch.no_grad():
-        rollout = unroll(rule, optimizee, HORIZON)
+        rollout = unroll(rule, optimizee, HORIZON)._replace(optimizee=None)  # the tables alone are compared
         changed = rollout._replace(nll=rollout.nll.clone(), features=rollout.features.clone())
         changed.nll[5:] += 1.0  # theta_5 follows from the look at theta_4, which is the next segment's
         changed.features[3:] += 1.0  # row 3 is seen at theta_4

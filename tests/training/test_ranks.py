@@ -238,6 +238,7 @@ def killed_with_seed_one(experiment: Experiment) -> Iterator[Callable[[Record], 
     yield lambda record: None
 
 
+@pytest.mark.slow
 def test_failures_side_by_side_stop_and_save_the_others(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", tiny(meta_steps=100_000), [0, 1])
     with pytest.raises(ProcessLostError):

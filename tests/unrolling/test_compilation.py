@@ -26,7 +26,9 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     compilation._compile.cache_clear()
 
 
-@pytest.mark.parametrize(("family", "through_path"), [("quadratic", True), ("digits", False)])
+@pytest.mark.parametrize(
+    ("family", "through_path"), [("quadratic", True), pytest.param("digits", False, marks=pytest.mark.slow)]
+)
 def test_equals_the_plain_unroll(family: str, through_path: bool) -> None:
     """In value and gradient: whole segments, those cut by truncation, and the steps that are left over."""
     rule, optimizee = RULES["lstm"](hidden_size=4), problems(family, 3)
