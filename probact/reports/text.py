@@ -72,6 +72,10 @@ def worth_table(statistics: HaltingStatistics) -> str:
     """What the optimizer's own stop is worth beside budget, patience and hindsight, and the verdict."""
     found = statistics.stopping
     lost = f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else ""
+    if not found.verdict:
+        if statistics.num_optimizees:
+            return "stopping: not in this summary, which an earlier version wrote; `halt-stats` works it out"
+        return f"stopping: nothing to say, for all {statistics.num_diverged} held-out problems diverged"
     labels = {
         "": f"own stop: {found.rule}",
         "_budget": "best budget for all",

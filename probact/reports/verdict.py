@@ -131,8 +131,8 @@ def _on_worth(found: Stopping) -> str:
 
 
 def _against(difference: float, error: float, other: str) -> str:
-    size = f"{abs(difference):.3g} ± {error:.2g} nats"
-    if not abs(difference) >= 2 * error:
+    size = f"{abs(difference):.3g} nats" if math.isnan(error) else f"{abs(difference):.3g} ± {error:.2g} nats"
+    if abs(difference) < 2 * error:
         return f"is level with {other} ({size} apart)"
     return f"saves {size} against {other}" if difference < 0 else f"costs {size} more than {other}"
 

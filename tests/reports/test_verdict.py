@@ -15,6 +15,7 @@ from probact import MetaTraining, StopRule, halting_statistics, to_datatree
 from probact.judging.own_stop import own_stops
 from probact.judging.stops import stop_by, tune_stop
 from probact.judging.trajectory import record
+from probact.reports import text
 from probact.reports.halting_statistics import HaltingStatistics
 from probact.reports.verdict import Stopping, verdict
 from probact.stopping.base import STOP_RULES
@@ -48,6 +49,7 @@ GOOD = Stopping(
         ({}, "it saves 0.3 ± 0.01 nats against the best budget, 14 steps for all, and saves 0.1 ± 0.02 nats against "
              "patience; it costs 0.1 more than the best step in hindsight."),
         ({"J": 13.8}, "it costs 0.1 ± 0.01 nats more than the best budget"),
+        ({"J_error": math.nan}, "it saves 0.3 nats against the best budget, 14 steps for all, and"),
         ({"J": 13.51}, "is level with patience (0.01 ± 0.02 nats apart)"),
     ],
 )  # fmt: skip
@@ -107,3 +109,10 @@ def test_what_is_compared_is_loss_and_steps_and_its_error_is_paired(statistics: 
     for name, error in (("budget", found.J_error), ("patience", found.J_error_patience)):
         difference = (J["own"] - J[name]).mean("chain").values
         assert error == pytest.approx(float(np.std(difference, ddof=1)) / 20**0.5)
+
+
+def test_of_no_problem_nothing_is_said(statistics: HaltingStatistics) -> None:
+    lost = replace(statistics, num_optimizees=0, num_diverged=7, stopping=Stopping())
+    assert text.worth_table(lost) == "stopping: nothing to say, for all 7 held-out problems diverged"
+    assert "an earlier version" in text.worth_table(replace(statistics, stopping=Stopping()))
+    assert text.worth_table(statistics).endswith(statistics.stopping.verdict.split()[-1])
