@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which problems.")
 @click.option(
-    "--evidence-curve", is_flag=True, help="Say instead which nu the losses speak for, and draw its evidence."
+    "--evidence-curve",
+    is_flag=True,
+    help="Say instead which nu the losses speak for (of the first chain), and draw its evidence.",
 )
 @click.option(
     "--nu-draws",
@@ -56,6 +58,7 @@ def halt_stats(
 
     run = Run.latest() if folder is None else Run.open(folder)
     if evidence_curve:
+        use_threads(num_coordinates(run.experiment), threads)
         _show_evidence_curve(run, num_optimizees, seed, nu_draws or 0, as_json)
         return
     if nu_draws is not None:

@@ -38,6 +38,9 @@ class Inference(NamedTuple):
     kl_scale: float = 1.0
     """kappa that q was trained at.  The best q there is ~ p(t) p(x|t)^(1 / kappa): the exact posterior, tempered."""
 
+    halting_first: bool = False
+    """Whether the guide is q(t|x) p(T|t): then the bound is log p(x) - KL(q(t|x) || p(t|x)), without a horizon gap."""
+
     def tables(self) -> dict[str, Tensor]:
         """The exact tables, named as in ``posterior.nc``."""
         log_likelihood = _finite_log_likelihood(self.rollout)
@@ -55,10 +58,15 @@ class Inference(NamedTuple):
         finite = self.rollout.nll.isfinite().all(0)
         gaps = exact.Gaps(*(torch.where(finite, values, torch.nan) for values in gaps))
         tempered = log_likelihood / self.kl_scale
-        tempered_gap = gaps.amortisation
+        of_tempered = gaps
         if self.q is not None and self.kl_scale != 1:
-            of_tempered = exact.gaps(self.q, self.prior, tempered, self.log_horizon).amortisation
-            tempered_gap = torch.where(finite, self.kl_scale * of_tempered, torch.nan)
+            of_tempered = exact.gaps(self.q, self.prior, tempered, self.log_horizon)
+        tempered_gap = of_tempered.amortisation
+        if self.halting_first:  # all that q(t|x) p(T|t) can miss is in q(t|x)
+            tempered_gap = tempered_gap + of_tempered.horizon
+            gaps = gaps._replace(amortisation=gaps.amortisation + gaps.horizon, horizon=0 * gaps.horizon)
+        if self.kl_scale != 1:
+            tempered_gap = torch.where(finite, self.kl_scale * tempered_gap, torch.nan)
         return {
             "halt_pmf": halt_pmf,
             "exact_pmf": exact_pmf,
@@ -118,4 +126,5 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
         else:
             q = type(q)(q.logits.cpu().double())
             log_horizon = objective.log_horizon(q, prior, log_likelihood)
-        return Inference(rollout, prior, q, log_horizon, getattr(objective, "kl_scale", 1.0))
+        kl_scale, halting_first = (getattr(objective, name, None) for name in ("kl_scale", "halting_first"))
+        return Inference(rollout, prior, q, log_horizon, kl_scale or 1.0, bool(halting_first))

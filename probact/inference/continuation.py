@@ -5,7 +5,7 @@ for any nu, log p(x_l|nu) = logsumexp_t [log p_H(t; nu) + log p(x_l|t)], and nu 
 
     empirical Bayes   the nu that maximises sum_l log p(x_l|nu)
     Bayes             nu ~ Beta(alpha, beta), p(nu|x) ~ p(nu) prod_l p(x_l|nu)                   NUTS
-    kinds             logit nu_k = mu + tau z_k,  z_k ~ N(0, 1), of each kind of problems        NUTS, partial pooling
+    kinds             logit nu_k = mu + tau e_k,  e_k ~ N(0, 1), of each kind of problems        NUTS, partial pooling
 
 Losses at a KL scale kappa enter as log p(x|t) / kappa, as q was trained.  (Carlin and Louis 2000, chapter 3; Gelman et
 al. 2013, chapter 5; the non-centred form: Papaspiliopoulos, Roberts and Skoeld 2007.)
@@ -25,6 +25,8 @@ from torch import Tensor
 
 from probact.inference.priors import Prior
 
+SILENCE = 1e-6
+"""Nats a problem: evidences nearer to each other say nothing of nu."""
 OfNu = Callable[[Tensor], Prior]
 """The prior at every entry of nu ``(*batch)``: ``lambda nu: Prior(nu, H)``."""
 LARGEST_LOGIT = 12.0
@@ -41,8 +43,8 @@ class BestNu(NamedTuple):
     """The nu of the largest evidence.
 
     :ivar logit_error: standard error of logit nu, from the curvature there; NaN at an end.
-    :ivar end: "shorter" if no step at all would be best, "longer" if H are too few: the evidence has no maximum inside
-        (0, 1), and nu is where it was given up; else "".
+    :ivar end: "shorter" if no second step would be best, "longer" if H are too few: the evidence has no maximum inside
+        (0, 1), and nu is where it was given up; "silent" if it does not depend on nu; else "".
     """
 
     nu: float
@@ -64,10 +66,16 @@ def best_nu(log_likelihood: Tensor, of_nu: OfNu) -> BestNu:
         return -log_evidence_at(torch.sigmoid(logit), log_likelihood, of_nu).sum(-1)
 
     def at(logit: float) -> float:
-        return float(loss(torch.tensor(logit, dtype=torch.float64)))
+        try:
+            return float(loss(torch.tensor(logit, dtype=torch.float64)))
+        except ValueError:  # a nu that this prior has no place for
+            return math.inf
 
     grid = torch.linspace(-LARGEST_LOGIT, LARGEST_LOGIT, 97, dtype=torch.float64)
-    nearest = int(loss(grid).argmin())
+    losses = torch.tensor([at(logit) for logit in grid.tolist()], dtype=torch.float64)
+    nearest, known = int(losses.argmin()), losses[losses.isfinite()]
+    if float(known.max() - known.min()) < SILENCE * log_likelihood.shape[1]:
+        return BestNu(0.5, math.nan, "silent")
     if nearest in (0, len(grid) - 1):
         return BestNu(float(torch.sigmoid(grid[nearest])), math.nan, "longer" if nearest else "shorter")
     around = (float(grid[nearest - 1]), float(grid[nearest + 1]))
@@ -111,7 +119,7 @@ def sample_nu_of_kinds(
 ) -> dict[str, Tensor]:
     """Draws of a nu for each kind of problems, which learn from each other by how much kinds differ.
 
-    logit nu_k = mu + tau z_k with mu ~ N(logit .95, 2^2), tau ~ N+(0, 1), z_k ~ N(0, 1).
+    logit nu_k = mu + tau e_k with mu ~ N(logit .95, 2^2), tau ~ N+(0, 1), e_k ~ N(0, 1).
 
     :param log_likelihoods: kind -> log p(x|t) ``(H, L_k)``.
     :returns: ``nu (chain, draw, kind)``, and ``mu`` and ``tau (chain, draw)``, on the logit scale.
@@ -124,23 +132,26 @@ def sample_nu_of_kinds(
         mu = pyro.sample("mu", dist.Normal(centre, 2 * torch.ones_like(centre)))
         tau = pyro.sample("tau", dist.HalfNormal(torch.ones_like(centre)))
         with pyro.plate("kinds", len(log_likelihoods)):
-            z = pyro.sample("z", dist.Normal(torch.zeros_like(centre), torch.ones_like(centre)))
-        marginal = of_nu(torch.sigmoid(mu + tau * z).clamp(1e-9, 1 - 1e-9)).log_marginal()
+            e = pyro.sample("e", dist.Normal(torch.zeros_like(centre), torch.ones_like(centre)))
+        marginal = of_nu(torch.sigmoid(mu + tau * e).clamp(1e-9, 1 - 1e-9)).log_marginal()
         pyro.factor("x", torch.logsumexp(marginal[kind].T + together, 0).sum())
 
     found = _draws(model, num_draws, num_chains, seed)
-    nu = torch.sigmoid(found["mu"].unsqueeze(-1) + found["tau"].unsqueeze(-1) * found["z"])
+    nu = torch.sigmoid(found["mu"].unsqueeze(-1) + found["tau"].unsqueeze(-1) * found["e"])
     return {"nu": nu, "mu": found["mu"], "tau": found["tau"]}
 
 
 def _draws(model: Callable[[], None], num_draws: int, num_chains: int, seed: int) -> dict[str, Tensor]:
     """Each ``(chain, draw, ...)``; the global random state is left alone."""
-    with torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
-        chains = []
-        for chain in range(num_chains):
-            pyro.set_rng_seed(seed + 7919 * chain)
-            kernel = NUTS(model, max_tree_depth=7)
-            sampler = MCMC(kernel, num_draws, num_draws // 2, disable_progbar=True)
-            sampler.run()
-            chains.append(sampler.get_samples())
+    kept = pyro.util.get_rng_state()
+    chains = []
+    try:
+        with pyro.get_param_store().scope():
+            for chain in range(num_chains):
+                pyro.set_rng_seed(seed + 7919 * chain)
+                sampler = MCMC(NUTS(model), num_draws, max(200, num_draws // 2), disable_progbar=True)
+                sampler.run()
+                chains.append(sampler.get_samples())
+    finally:
+        pyro.util.set_rng_state(kept)
     return {name: torch.stack([chain[name] for chain in chains]) for name in chains[0]}

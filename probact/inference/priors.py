@@ -84,6 +84,13 @@ class Prior:
             if not bool(mass.isfinite().all()):
                 wrong = int((~mass.isfinite()).nonzero()[0, -1])
                 raise ValueError(f"{what} finite logs, got {mass[..., wrong].flatten()[0].item()} at step {wrong + 1}")
+        total = self.horizon_prior.log_pmf(nu, steps, self.halting_prior).logsumexp(-1).abs().max().item()
+        if not total < 1e-3:
+            raise ValueError(f"horizon prior {_name(self.horizon_prior)!r}: log_pmf: expected a sum of 1 over 1..H")
+        sums = self.halting_prior.log_mass(nu, steps).logcumsumexp(-1) - self.halting_prior.log_normaliser(nu, steps)
+        if not sums.abs().max().item() < 1e-3:
+            name = _name(self.halting_prior)
+            raise ValueError(f"halting prior {name!r}: log_normaliser: expected the log of the sum of e^log_mass to T")
 
     def __init_subclass__(cls) -> None:
         for follows in ("log_marginal", "log_halting"):
@@ -197,7 +204,9 @@ class Prior:
             return self
         other = copy.copy(self)
         other._set(self.nu, num_steps, self._nu.device)
-        if self._has_own("log_horizon"):
+        if type(self) is Prior:
+            other._check_parts()
+        elif self._has_own("log_horizon"):
             other._check_own()
         return other
 

@@ -56,7 +56,7 @@ class DifferenceRow(Result):
 class StopSummary(Result):
     """One way to stop: means over the problems that did not diverge, with standard errors.
 
-    :ivar kind: name of the stop rule, or ``oracle``, ``exact MAP`` or ``horizon``.
+    :ivar kind: name of the stop rule, or ``oracle`` or ``horizon`` (once also ``exact MAP``).
     :ivar rule: the stop rule with its threshold, described.
     :ivar spelled: the same as ``export --stop`` takes it; empty for what is known in hindsight.
     :ivar cost: c, nats a step.

@@ -13,8 +13,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.inference import exact
-from probact.inference.priors import Prior
 from probact.judging.problem_sets import tuning_problems
 from probact.judging.results import StopRow, StopSummary
 from probact.judging.trajectory import Trajectory, record
@@ -29,7 +27,7 @@ from probact.stopping.base import STOP_RULES, Known, StopRule
 NUM_THRESHOLDS = 256
 TARGETS = (1, 5, 10, 20, 50, 100)
 HINDSIGHT = ("oracle", "exact MAP")
-"""Kinds of verdicts that need the whole path."""
+"""Kinds of verdicts that need the whole path; the second is in evaluations of before there was a flat price alone."""
 Choice = tuple[int, float]
 """How tuning compares: problems stopped after they diverged first, then the mean of J over the others."""
 
@@ -93,13 +91,6 @@ def oracle(path: Trajectory, cost: float) -> Tensor:
     return 1 + (path.nll[1:] + cost * steps).argmin(0)
 
 
-def exact_map(path: Trajectory, cost: float) -> Tensor:
-    """argmax_t p(t|x) at nu = e^-c, ``(L,)``."""
-    log_likelihood = -path.nll[1:]
-    prior = Prior(torch.tensor(math.exp(-cost), dtype=torch.float64), len(log_likelihood))
-    return exact.map_step(prior, log_likelihood)
-
-
 def _choice(J: Tensor) -> Choice:
     finite = J.isfinite()
     return int((~finite).sum()), float(J[finite].mean()) if bool(finite.any()) else math.inf
@@ -150,7 +141,7 @@ def verdicts(test: Trajectory, tuning: Trajectory, cost: float) -> list[Verdict]
     kinds = stop_rules(test.known[0].hazard is not None)
     found = [stop_by(tune_stop(kind, tuning, cost).rule, test, cost) for kind in kinds]
     last = torch.full_like(found[0].stop, len(test.nll) - 1)
-    for kind, stop in (("oracle", oracle(test, cost)), ("exact MAP", exact_map(test, cost)), ("horizon", last)):
+    for kind, stop in (("oracle", oracle(test, cost)), ("horizon", last)):
         found.append(Verdict(kind, cost, stop, stopped_cost(test, stop, cost)))
     return found
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from probact.reports.posterior_file import tables
+from probact.reports.posterior_file import has_posterior, tables
 
 with warnings.catch_warnings():
     # 0.23 announces its successor on import, once a day.
@@ -59,7 +59,8 @@ def forest(tree: xr.DataTree) -> Figure:
     figure.axes[-1].set_xlabel("halting step t (steps)")
     medians = data.t.median(("chain", "draw")).values
     span = f"from {medians[0]:g} to {medians[-1]:g}"
-    figure.suptitle(f"From easy to hard, the median of q(t|x) goes {span}")
+    what = "q(t|x)" if has_posterior(tree) else "the exact p(t|x)"
+    figure.suptitle(f"From easy to hard, the median of {what} goes {span}")
     if LEGACY:
         figure.subplots_adjust(left=0.24, right=0.97)
     plt.close(figure)

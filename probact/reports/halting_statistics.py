@@ -124,7 +124,7 @@ def halting_statistics(tree: xr.DataTree) -> HaltingStatistics:
     )
     if "stop_own" not in data:
         return statistics
-    stopping = worth(data, tree.attrs["price"], tree.attrs["stop_rules"])
+    stopping = worth(data, tree.attrs["price"], tree.attrs["stop_rules"], bool(tree.attrs.get("stop_is_learned", 1)))
     return replace(statistics, stopping=replace(stopping, verdict=verdict(statistics, stopping)))
 
 

@@ -84,6 +84,7 @@ def _attributes(experiment: Experiment, objective: str, tempered_at: float, stop
         "tempered_at": tempered_at,
         "price": experiment.step_cost,
         "stop_rules": "; ".join(own.rule.describe() for own in stops),
+        "stop_is_learned": int(all(own.rule.needs_posterior for own in stops)),
         "settings": experiment.to_json(),
         "inference_library": "probact",
         "inference_library_version": __version__,

@@ -77,7 +77,7 @@ def worth_table(statistics: HaltingStatistics) -> str:
             return "stopping: not in this summary, which an earlier version wrote; `halt-stats` works it out"
         return f"stopping: nothing to say, for all {statistics.num_diverged} held-out problems diverged"
     labels = {
-        "": f"own stop: {found.rule}",
+        "": f"{'own stop' if found.learned else 'best plain rule'}: {found.rule}",
         "_budget": "best budget for all",
         "_patience": "best patience",
         "_oracle": "best step of each, in hindsight",
@@ -233,7 +233,9 @@ def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
             "share: of the difference between the best fixed budget and the oracle; rank corr: with the oracle's"
         )
     for bins in result.calibration:
-        lines.append(f"calibration of {bins.optimizer}, seed {bins.seed}: mean error {bins.error:.3f}")
+        lines.append(
+            f"P(halt <= t) of {bins.optimizer}, seed {bins.seed}, against best step <= t: mean error {bins.error:.3f}"
+        )
     lines += [*_predictions(result), "", _row("every optimizer, its best stop", columns, widths)]
     for entry in best:
         many = f" ({entry.num_seeds} seeds)" if entry.num_seeds > 1 else ""

@@ -29,6 +29,7 @@ class Stopping(Result):
     on the same other problems, and the best step in hindsight (``oracle``).  All steps: ``horizon``.
 
     :ivar rule: the own stop rule with its threshold, one a chain.
+    :ivar learned: whether that follows the head; else it is the best plain rule.
     :ivar J_error, J_error_patience: standard errors over the problems of J - J_budget and of J - J_patience.
     :ivar rank_correlation: Spearman's, of own stop and oracle, within chains.
     :ivar sd, sd_oracle: from problem to problem, in steps.
@@ -36,6 +37,7 @@ class Stopping(Result):
     """
 
     rule: str = ""
+    learned: bool = True
     price: float = NAN
     J: float = NAN
     J_budget: float = NAN
@@ -63,7 +65,7 @@ class Stopping(Result):
     verdict: str = ""
 
 
-def worth(data: xr.Dataset, price: float, rule: str) -> Stopping:
+def worth(data: xr.Dataset, price: float, rule: str, learned: bool = True) -> Stopping:
     """From the tables of a posterior file, all finite, and what its attributes say of price and own rule."""
     steps = {name: data[f"stop_{name}"] for name in STOPS}
     steps["horizon"] = xr.full_like(steps["own"], data.sizes["step"])
@@ -79,12 +81,14 @@ def worth(data: xr.Dataset, price: float, rule: str) -> Stopping:
         many = difference.size > 1
         numbers[f"J_error{of}"] = float(difference.std(ddof=1)) / difference.size**0.5 if many else NAN
     numbers["rank_correlation"] = correlation(steps["own"], steps["oracle"])
-    return Stopping(rule=rule, price=price, **numbers)
+    return Stopping(rule=rule, learned=learned, price=price, **numbers)
 
 
 def correlation(a: xr.DataArray, b: xr.DataArray) -> float:
-    """Spearman's over the problems, mean over chains."""
-    return float(np.mean([rank_correlation(*pair) for pair in zip(a.values, b.values, strict=True)]))
+    """Spearman's over the problems, mean over the chains where neither is constant."""
+    found = [rank_correlation(*pair) for pair in zip(a.values, b.values, strict=True)]
+    known = [value for value in found if not math.isnan(value)]
+    return float(np.mean(known)) if known else NAN
 
 
 def spread(steps: xr.DataArray) -> float:
@@ -101,10 +105,11 @@ def verdict(statistics: HaltingStatistics, found: Stopping) -> str:
 
 
 def _on_problems(found: Stopping) -> str:
+    plain = "" if found.learned else f"There is no head to follow step by step: a plain rule stops, {found.rule}. "
     if math.isnan(found.rank_correlation):
-        return f"{how_it_depends(found)}."
+        return f"{plain}{how_it_depends(found)}."
     return (
-        f"{how_it_depends(found)}: its rank correlation with the best step in hindsight is "
+        f"{plain}{how_it_depends(found)}: its rank correlation with the best step in hindsight is "
         f"{found.rank_correlation:.2f}, and it varies by {found.sd:.1f} steps where that one varies by "
         f"{found.sd_oracle:.1f}."
     )
@@ -132,7 +137,7 @@ def _on_worth(found: Stopping) -> str:
 
 def _against(difference: float, error: float, other: str) -> str:
     size = f"{abs(difference):.3g} nats" if math.isnan(error) else f"{abs(difference):.3g} ± {error:.2g} nats"
-    if abs(difference) < 2 * error:
+    if abs(difference) <= 2 * error:
         return f"is level with {other} ({size} apart)"
     return f"saves {size} against {other}" if difference < 0 else f"costs {size} more than {other}"
 
@@ -146,5 +151,5 @@ def _on_bound(statistics: HaltingStatistics) -> str:
             "nats from the exact posterior."
         )
     if horizon > amortisation:
-        return f"{gap}, {horizon:.3g} of it as the guide draws T from the prior: --halting-first closes that."
-    return f"{gap}, {amortisation:.3g} of it as q, which has not seen the steps to come, is not the exact posterior."
+        return f"{gap}, {horizon:.3g} of it as T is drawn before anything is known of t (horizon gap)."
+    return f"{gap}, {amortisation:.3g} of it as q is not the exact posterior (amortisation gap)."

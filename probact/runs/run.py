@@ -193,12 +193,13 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path, to_train: bool = False) -> Run:
+    def open(cls, folder: Path | str, to_train: bool = False) -> Run:
         """The run in ``folder``; on the CPU if this machine lacks the device that it was made on.
 
         :param to_train: refuse that instead.
         :raises ValueError: if there is no readable run.
         """
+        folder = Path(folder)
         path = folder / "experiment.json"
         if not path.is_file():
             raise ValueError(f"{folder}: no run there (expected a folder with experiment.json)")

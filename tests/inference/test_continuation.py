@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 import torch
@@ -62,13 +63,29 @@ def test_problems_that_want_more_than_all_steps_or_none(slope: float, end: str) 
     assert math.isnan(found.logit_error)
 
 
+def test_losses_that_say_nothing_of_nu() -> None:
+    found = best_nu(torch.zeros(H, 4, dtype=torch.float64), of_nu)
+    assert found.end == "silent"
+
+
+def test_a_nu_that_a_prior_has_no_place_for_is_passed_over() -> None:
+    def picky(nu: Tensor) -> Prior:
+        if bool((nu < 0.3).any()):
+            raise ValueError("too small")
+        return Prior(nu, H)
+
+    assert best_nu(tables(0.8, 50), picky).nu == pytest.approx(best_nu(tables(0.8, 50), of_nu).nu, rel=1e-6)
+
+
 def test_draws_agree_with_quadrature() -> None:
     """Under a Beta prior that matters; and the caller's random state is as it was."""
     log_likelihood = tables(0.8, 6)
     torch.manual_seed(3)
-    before = torch.get_rng_state()
+    random.seed(3)
+    before = torch.get_rng_state(), random.getstate()
     draws = sample_nu(log_likelihood, of_nu, 4.0, 2.0, num_draws=200, num_chains=2, seed=1)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
     assert draws.shape == (2, 200)
     nu = torch.linspace(1e-6, 1 - 1e-6, 20_001, dtype=torch.float64)
     weight = torch.softmax(log_evidence_at(nu, log_likelihood, of_nu).sum(-1) + 3 * nu.log() + (1 - nu).log(), 0)
@@ -84,8 +101,8 @@ def test_kinds_learn_from_each_other() -> None:
     kinds = {"short": tables(0.5, 8), "long": tables(0.95, 8, seed=1), "one problem": tables(0.5, 1, seed=2)}
     found = sample_nu_of_kinds(kinds, of_nu, num_draws=250, num_chains=2)
     assert found["nu"].shape == (2, 250, 3)
-    random = torch.Generator().manual_seed(0)
-    draws = torch.randn(40_000, 5, generator=random, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(40_000, 5, generator=generator, dtype=torch.float64)
     mu, tau = math.log(19) + 2 * draws[:, 0], draws[:, 1].abs()
     nu = torch.sigmoid(mu.unsqueeze(-1) + tau.unsqueeze(-1) * draws[:, 2:]).clamp(1e-9, 1 - 1e-9)
     tables_of = enumerate(kinds.values())

@@ -36,7 +36,8 @@ def test_the_curve_is_the_evidence_and_the_best_nu_its_top() -> None:
     assert found.best == pytest.approx(found.nu[int(again.argmax())])
     assert found.low < found.best < found.high
     assert found.said.startswith("These problems want to be optimized for ")
-    assert f"{1 / (1 - found.best):.3g} steps on average" in found.said
+    mean = float(Prior(torch.tensor(found.best, dtype=torch.float64), H).marginal().mean)
+    assert f"{mean:.3g} steps on average" in found.said
     trained = log_evidence_at(torch.tensor(0.95, dtype=torch.float64), -losses(4.0), of_nu).mean()
     assert found.gain == pytest.approx(float(again.max() - trained))
     assert HowLong.from_json(found.to_json()).best == found.best
@@ -56,6 +57,18 @@ def test_no_number_where_there_is_none(slope: float, said: str) -> None:
     assert said in found.said
     assert said in table(found)
     assert json.loads(found.to_json())["low"] is None
+
+
+def test_an_interval_that_does_not_end_within_the_horizon() -> None:
+    """Few problems that go on to the last steps: how much longer they would, nobody can tell."""
+    found = how_long({"some": losses(H - 4.0, num=3)}, of_nu, 0.9)
+    assert found.end == "" or "longer" in found.said
+    assert f"H = {H}" in found.said
+
+
+def test_losses_that_say_nothing() -> None:
+    found = how_long({"all": torch.zeros(H, 5, dtype=torch.float64)}, of_nu, 0.9)
+    assert found.said == "These losses say nothing of nu: the evidence is the same for all."
 
 
 def test_the_figure_shows_curve_best_and_trained() -> None:

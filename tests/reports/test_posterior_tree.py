@@ -153,6 +153,10 @@ def test_tables_are_consistent(settings: dict[str, Any]) -> None:
         np.testing.assert_allclose(data.log_evidence - data.elbo, data.amortisation_gap + data.horizon_gap, atol=1e-9)
         assert float(data.amortisation_gap.min()) >= -1e-9
         assert float(data.horizon_gap.min()) >= -1e-9
+        if settings.get("halting_first"):
+            divergence = (data.halt_pmf * (np.log(data.halt_pmf) - np.log(data.exact_pmf))).sum("step")
+            np.testing.assert_allclose(data.amortisation_gap, divergence, atol=1e-6)
+            assert not data.horizon_gap.any()
     # evidence from the file's own tables
     again = np.log((data.prior_pmf * np.exp(-data.loss_path)).sum("step"))
     np.testing.assert_allclose(data.log_evidence, again, rtol=1e-6)

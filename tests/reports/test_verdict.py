@@ -49,6 +49,8 @@ GOOD = Stopping(
         ({}, "it saves 0.3 ± 0.01 nats against the best budget, 14 steps for all, and saves 0.1 ± 0.02 nats against "
              "patience; it costs 0.1 more than the best step in hindsight."),
         ({"J": 13.8}, "it costs 0.1 ± 0.01 nats more than the best budget"),
+        ({"learned": False, "rule": "9 steps"}, "There is no head to follow step by step: a plain rule stops, 9 steps"),
+        ({"J": 13.5, "J_patience": 13.5, "J_error_patience": 0.0}, "is level with patience (0 ± 0 nats apart)"),
         ({"J_error": math.nan}, "it saves 0.3 nats against the best budget, 14 steps for all, and"),
         ({"J": 13.51}, "is level with patience (0.01 ± 0.02 nats apart)"),
     ],
@@ -60,8 +62,8 @@ def test_the_words_follow_the_numbers(changed: dict[str, Any], said: str, statis
 @pytest.mark.parametrize(
     ("gaps", "said"),
     [
-        ({"amortisation_gap": 0.1, "horizon_gap": 0.3}, "0.4 nats below the evidence, 0.3 of it as the guide draws T"),
-        ({"amortisation_gap": 0.3, "horizon_gap": 0.1}, "0.4 nats below the evidence, 0.3 of it as q, which has not"),
+        ({"amortisation_gap": 0.1, "horizon_gap": 0.3}, "0.4 nats below the evidence, 0.3 of it as T is drawn before"),
+        ({"amortisation_gap": 0.3, "horizon_gap": 0.1}, "0.4 nats below the evidence, 0.3 of it as q is not"),
         ({"kl_scale": 0.5, "tempered_gap": 0.07}, "at KL scale 1; at 0.5, where q was trained, q is 0.07 nats"),
     ],
 )  # fmt: skip

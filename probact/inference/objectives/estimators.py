@@ -79,8 +79,8 @@ class Collapse(Estimator):
     """
 
     def programs(self, model: Program, guide: Program) -> tuple[Program, Program]:
-        hidden: dict[str, _Hidden] = {}
-        return _InModel(hidden)(model), _InGuide(hidden)(guide)
+        hidden, drawn = dict[str, _Hidden](), set[str]()
+        return _InModel(hidden, drawn)(model), _InGuide(hidden, drawn)(guide)
 
 
 @dataclass
@@ -101,15 +101,17 @@ class _Hidden:
 class _InGuide(Messenger):  # type: ignore[misc]
     """Takes the site that can be summed in closed form out of the guide."""
 
-    def __init__(self, hidden: dict[str, _Hidden]) -> None:
+    def __init__(self, hidden: dict[str, _Hidden], drawn: set[str]) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.hidden, self.drawn = hidden, drawn
 
     def __enter__(self) -> Any:
         self.hidden.clear()
+        self.drawn.clear()
         return super().__enter__()
 
     def _pyro_sample(self, message: Any) -> None:
+        self.drawn.add(message["name"])
         if isinstance(message["fn"], GuideHalting | PriorHorizon) and not message["is_observed"]:
             self.hidden[message["name"]] = _Hidden(message["fn"], message["scale"])
             _hide(message)
@@ -118,17 +120,15 @@ class _InGuide(Messenger):  # type: ignore[misc]
 class _InModel(Messenger):  # type: ignore[misc]
     """Takes it out of the model too, and lets the site that depends on it count what it counted."""
 
-    def __init__(self, hidden: dict[str, _Hidden]) -> None:
+    def __init__(self, hidden: dict[str, _Hidden], drawn: set[str]) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.hidden, self.drawn = hidden, drawn
 
     def _pyro_sample(self, message: Any) -> None:
         name, fn = message["name"], message["fn"]
+        if message["is_observed"] and name in self.drawn:
+            raise ValueError(f"collapse: expected a guide without the site {name!r}, which is observed in the model")
         if name in self.hidden:
-            if message["is_observed"]:
-                raise ValueError(
-                    f"collapse: expected a guide without the site {name!r}, which is observed in the model"
-                )
             self.hidden[name].p, self.hidden[name].value = fn, _hide(message)
         elif "T" in self.hidden and isinstance(fn, PriorHalting):
             # p(T) p(t|T) / p(T|t) = p(t), whatever T.
