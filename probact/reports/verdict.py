@@ -152,4 +152,5 @@ def _on_bound(statistics: HaltingStatistics) -> str:
         )
     if horizon > amortisation:
         return f"{gap}, {horizon:.3g} of it as T is drawn before anything is known of t (horizon gap)."
-    return f"{gap}, {amortisation:.3g} of it as q is not the exact posterior (amortisation gap)."
+    part = f"{amortisation:.3g}" if horizon else "all"
+    return f"{gap}, {part} of it as q is not the exact posterior (amortisation gap)."

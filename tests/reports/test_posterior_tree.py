@@ -133,7 +133,9 @@ def test_attributes_tell_version_and_settings(tree: xr.DataTree) -> None:
             assert {"long_name", "units"} <= set(variable.attrs) or name in ("chain", "draw", "optimizee"), name
 
 
-@pytest.mark.parametrize("settings", [{}, {"halting": "graves"}, {"infer_horizon": True}, {"halting": "none"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"halting": "graves"}, {"infer_horizon": True}, {"halting_first": True}, {"halting": "none"}]
+)
 def test_tables_are_consistent(settings: dict[str, Any]) -> None:
     tree = tree_of(**settings)
     data = posterior_file.tables(tree).isel(chain=0)
