@@ -81,7 +81,7 @@ class Safeguarded(UpdateRule):
     def __init__(self, rule: UpdateRule) -> None:
         super().__init__()
         self.rule: UpdateRule = rule
-        self.num_features = rule.num_features
+        self.num_features, self.backtracks = rule.num_features, rule.backtracks
 
     @property
     def label(self) -> str:

@@ -79,6 +79,15 @@ class Rollout(NamedTuple):
         return self._replace(path={name: torch.stack([params[name] for params in path]) for name in path[0]})
 
 
+def found(nll: Tensor, rule: UpdateRule, optimizee: Optimizee) -> Tensor:
+    """-log p(x | theta) of what ``rule`` has found by each step, for ``nll (K + 1, L)`` of its path.
+
+    That is theta_t; but of a rule that backtracks, where the loss that it descends is ``nll`` itself, the best of
+    theta_0..theta_t, which it returns: theta_t may be a trial that its next step rejects.
+    """
+    return nll.cummin(0).values if rule.backtracks and not optimizee.stochastic else nll
+
+
 def unroll(
     rule: UpdateRule,
     optimizee: Optimizee,

@@ -87,6 +87,7 @@ class Subspace(UpdateRule):
         self.output = nn.Linear(hidden_size, 2 * (NUM_DIRECTIONS + NUM_GRADIENTS))
         self.first_share = first_share
         self.backtrack = backtrack
+        self.backtracks = backtrack > 0
         with torch.no_grad():
             self.output.weight.zero_()  # unit L-BFGS steps end a quadratic early, and a small error spoils that
             self.output.bias.zero_()
