@@ -30,10 +30,10 @@ class Predictions(NamedTuple):
     calibration_error: float
 
 
-def weights_of_steps(path: Trajectory, stop: Tensor, cost: float) -> dict[str, Tensor]:
+def weights_of_steps(path: Trajectory, stop: Tensor, cost: float, kl_scale: float = 1.0) -> dict[str, Tensor]:
     """Ways to weigh the steps 1..H, each ``(H, L)``: the own stop, the last step, q(t|x), and the exact posterior.
 
-    The exact one is that of the flat price: ~ e^(-nll_t - cost t).
+    The exact one is that of the flat price at the KL scale kappa of training: ~ e^(-(nll_t + cost t) / kappa).
 
     :param path: followed with a halting posterior, or q(t|x) is left out.
     """
@@ -44,7 +44,7 @@ def weights_of_steps(path: Trajectory, stop: Tensor, cost: float) -> dict[str, T
         halted = torch.stack([known.halted for known in path.known if known.halted is not None])
         halted = torch.cat([torch.zeros_like(halted[:1]), halted[:-1], torch.ones_like(halted[:1])])
         found["averaged over q(t|x)"] = halted.diff(dim=0)
-    found["averaged over the exact posterior"] = torch.softmax(-path.nll[1:] - cost * steps, 0)
+    found["averaged over the exact posterior"] = torch.softmax(-(path.nll[1:] + cost * steps) / kl_scale, 0)
     return found
 
 

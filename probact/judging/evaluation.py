@@ -56,7 +56,7 @@ def evaluate(
     trained = trained_entries(sources, experiment.device, safeguard)
     data = compare(experiment, [*trained, *references], at, test, tell)
     ways = [
-        _ways_to_stop(entry, experiment.horizon, test, tuning, cost)
+        _ways_to_stop(entry, experiment.horizon, test, tuning, cost, experiment.kl_scale)
         for entry in announced(trained, "ways to stop", tell)
     ]
     stoppable = [entry for entry in references if entry.kind == "baseline"]
@@ -97,7 +97,9 @@ class _Ways(NamedTuple):
     predictions: list[PredictionRow]
 
 
-def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee, cost: float) -> _Ways:
+def _ways_to_stop(
+    entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee, cost: float, kl_scale: float
+) -> _Ways:
     assert entry.rule is not None
     on_test, on_tuning = (record(entry.rule, problems, horizon, entry.posterior) for problems in (test, tuning))
     found = verdicts(on_test, on_tuning, cost)
@@ -114,19 +116,19 @@ def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee
         Curve(**whose, kind=kind, points=frontier(STOP_RULES[kind], on_tuning, on_test, prices), prices=tuple(prices))
         for kind in (["budget", "hazard"] if followed else ["budget"])
     ]
+    stop = stop_by(own_rule(on_tuning, cost), on_test, cost).stop
     return _Ways(
         rows,
         [CalibrationRow(**whose, **vars(calibration(on_test, cost)))] if followed else [],
         curves,
-        _predictions(entry.rule, test, on_test, stop_by(own_rule(on_tuning, cost), on_test, cost).stop, cost, whose),
+        _predictions(entry.rule, test, on_test, weights_of_steps(on_test, stop, cost, kl_scale), whose),
     )
 
 
 def _predictions(
-    rule: UpdateRule, test: Optimizee, path: Trajectory, stop: Tensor, cost: float, whose: Mapping[str, Any]
+    rule: UpdateRule, test: Optimizee, path: Trajectory, weights: Mapping[str, Tensor], whose: Mapping[str, Any]
 ) -> list[PredictionRow]:
     finite = path.nll.isfinite().all(0)
-    weights = weights_of_steps(path, stop, cost)
     found = predict(rule, test, weights)
     if found is None or not bool(finite.any()):
         return []

@@ -98,6 +98,9 @@ def test_the_weights_are_the_distributions_they_are_named_by() -> None:
     assert torch.allclose(found["averaged over q(t|x)"].float(), mass, atol=1e-5)
     exact = torch.exp(-path.nll[1:] - cost * torch.arange(1, 10).unsqueeze(-1))
     assert torch.allclose(found["averaged over the exact posterior"], exact / exact.sum(0))
+    tempered = exact ** (1 / 8)  # at the KL scale that q was trained at
+    again = weights_of_steps(path, stop, cost, 8.0)["averaged over the exact posterior"]
+    assert torch.allclose(again, tempered / tempered.sum(0))
 
 
 def test_averaging_is_a_mixture_of_the_steps() -> None:
