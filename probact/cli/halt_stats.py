@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from probact.support.extras import is_installed
 from probact.support.threads import use_threads
 
 if TYPE_CHECKING:
+    import xarray as xr
+
+    from probact.reports.how_long import HowLong
     from probact.runs.run import Run
 
 
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     "--nu-draws",
     type=click.IntRange(min=100, max=100_000),
     help="With --evidence-curve: draws of the posterior of nu by NUTS in each of two chains; of a run on a mixture, of "
-    "each family's nu.",
+    "each family's nu.  Written to RUN/nu.nc, for ArviZ.",
 )
 @threads_option
 @data_directory_option
@@ -83,7 +87,7 @@ def halt_stats(
 def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: bool) -> None:
     """Of the first chain, on held-out problems of each part of its family."""
     from probact.inference.belief import infer
-    from probact.reports.how_long import how_long, table
+    from probact.reports.how_long import how_long, posterior_of_nu, table
     from probact.support.randomness import random_stream
 
     settings, objective = run.experiment, run.chains[0].load()
@@ -97,16 +101,32 @@ def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: 
         if not all(path.shape[1] for path in losses.values()):
             raise ValueError(f"{run.folder}: expected problems that do not diverge, got none")
         tell("evidence of nu")
-        prior = inference.prior
-        found = how_long(losses, prior.at, settings.prior_nu, inference.kl_scale, draws=nu_draws, seed=seed)
+        prior, kappa = inference.prior, inference.kl_scale
+        draws = posterior_of_nu(losses, prior.at, kappa, draws=nu_draws, seed=seed) if nu_draws else None
+        found = how_long(losses, prior.at, settings.prior_nu, kappa, draws)
     if as_json:
         click.echo(found.to_json())
         return
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, H {settings.horizon}\n")
     click.echo(table(found))
+    click.echo()
+    for file in _written(run, found, draws):
+        click.echo(f"written to {file}")
+
+
+def _written(run: Run, found: HowLong, draws: xr.DataTree | None) -> Iterator[Path]:
+    """The posterior's draws, and figures where they can be drawn."""
+    if draws is not None:
+        from probact.reports import posterior_file
+
+        posterior_file.save(draws, run.folder / "nu.nc")
+        yield run.folder / "nu.nc"
     if is_installed("plots"):
+        from probact.reports.arviz_seam import forest_of_nu
         from probact.reports.nu_figure import evidence_curve
         from probact.reports.style import save_figure, styled
 
         with styled():
-            click.echo(f"\nwritten to {save_figure(evidence_curve(found), run.figures / 'evidence_curve.png')}")
+            yield save_figure(evidence_curve(found), run.figures / "evidence_curve.png")
+            if draws is not None:
+                yield save_figure(forest_of_nu(draws), run.figures / "nu_forest.png")

@@ -37,6 +37,28 @@ def chosen(tree: xr.DataTree) -> xr.Dataset:
 
 def forest(tree: xr.DataTree) -> Figure:
     """Draws of t, one line a problem, chains together: the 90 % interval, quartiles and median, in steps."""
+    data = chosen(tree)
+    figure = _forest(data, "optimizee")
+    figure.axes[-1].set_xlabel("halting step t (steps)")
+    medians = data.t.median(("chain", "draw")).values
+    span = f"from {medians[0]:g} to {medians[-1]:g}"
+    what = "q(t|x)" if has_posterior(tree) else "the exact p(t|x)"
+    figure.suptitle(f"From easy to hard, the median of {what} goes {span}")
+    return figure
+
+
+def forest_of_nu(tree: xr.DataTree) -> Figure:
+    """Draws of nu as 1/(1 - nu), one line a kind of problems, from ``how_long.posterior_of_nu``."""
+    steps = 1 / (1 - tree["posterior"].to_dataset()[["nu"]])
+    figure = _forest(steps, "kind")
+    figure.axes[-1].set_xlabel("1/(1 - nu) (steps)")
+    medians = steps.nu.median(("chain", "draw"))
+    figure.suptitle("Median posterior steps: " + ", ".join(f"{one.kind.item()} {one.item():.3g}" for one in medians))
+    return figure
+
+
+def _forest(data: xr.Dataset, dimension: str) -> Figure:
+    """One line for each entry of ``dimension``."""
     options: dict[str, Any] = (
         {"hdi_prob": INTERVAL, "figsize": (8, 5), "textsize": 10}
         if LEGACY
@@ -44,23 +66,17 @@ def forest(tree: xr.DataTree) -> Figure:
             "ci_probs": (0.5, INTERVAL),
             "ci_kind": "hdi",
             "point_estimate": "median",
-            "labels": ["optimizee"],
+            "labels": [dimension],
             "backend": "matplotlib",
             "figure_kwargs": {"figsize": (8, 5)},
         }
     )
-    data = chosen(tree)
     drawn = az.plot_forest(data, combined=True, **options)
     figure: Figure = np.ravel(drawn)[0].figure if LEGACY else drawn.viz["figure"].item()
     for axes in figure.axes:
         for side in ("left", "center"):
             if axes.get_title(side).endswith("HDI"):  # the interval is in our title
                 axes.set_title("", loc=side)
-    figure.axes[-1].set_xlabel("halting step t (steps)")
-    medians = data.t.median(("chain", "draw")).values
-    span = f"from {medians[0]:g} to {medians[-1]:g}"
-    what = "q(t|x)" if has_posterior(tree) else "the exact p(t|x)"
-    figure.suptitle(f"From easy to hard, the median of {what} goes {span}")
     if LEGACY:
         figure.subplots_adjust(left=0.24, right=0.97)
     plt.close(figure)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from probact.inference.continuation import OfNu, best_nu, log_evidence_at, sample_nu, sample_nu_of_kinds
@@ -73,18 +75,14 @@ def how_long(
     of_nu: OfNu,
     trained_nu: float,
     kl_scale: float = 1.0,
-    *,
-    draws: int = 0,
-    seed: int = 0,
+    posterior: xr.DataTree | None = None,
 ) -> HowLong:
     """From the losses of finite problems after 1..H steps, kind -> ``(H, L)``.
 
     :param of_nu: the prior at any nu.
-    :param draws: of NUTS, in each of two chains, of the posterior of nu under Beta(1, 1), or of each kind's nu if there
-        are several; 0: none.
+    :param posterior: from ``posterior_of_nu``.
     """
-    tables = {kind: -path.double() / kl_scale for kind, path in losses.items()}
-    together = torch.cat([*tables.values()], 1)
+    together = torch.cat([*_log_likelihoods(losses, kl_scale).values()], 1)
     horizon, num = together.shape
     found = best_nu(together, of_nu)
     low, high = found.interval()
@@ -109,7 +107,7 @@ def how_long(
         end=found.end,
         gain=max(curve) - _evidence(trained_nu, together, of_nu),
         said=_said(found.nu, steps, found.end, horizon, _mean_step(1 - 1e-6, of_nu)),
-        posterior=_posterior(tables, of_nu, draws, seed) if draws else {},
+        posterior={} if posterior is None else _summaries(posterior, of_nu),
     )
 
 
@@ -145,25 +143,43 @@ def _said(nu: float, steps: Sequence[float], end: str, horizon: int, most: float
     )
 
 
-def _posterior(tables: Mapping[str, Tensor], of_nu: OfNu, draws: int, seed: int) -> dict[str, NuPosterior]:
+def posterior_of_nu(
+    losses: Mapping[str, Tensor], of_nu: OfNu, kl_scale: float = 1.0, *, draws: int, seed: int = 0
+) -> xr.DataTree:
+    """So many draws of ``nu (chain, draw, kind)`` by NUTS in each of two chains, for ArviZ.
+
+    nu has the prior Beta(1, 1); of several kinds each has its own, and ``mu`` and ``tau (chain, draw)`` are drawn, too.
+    """
+    tables = _log_likelihoods(losses, kl_scale)
+    if len(tables) == 1:
+        (table,) = tables.values()
+        found = {"nu": sample_nu(table, of_nu, num_draws=draws, seed=seed).unsqueeze(-1)}
+    else:
+        found = sample_nu_of_kinds(tables, of_nu, num_draws=draws, seed=seed)
+    dims, coordinates = ("chain", "draw", "kind"), {"chain": [0, 1], "draw": np.arange(draws), "kind": [*tables]}
+    variables = {name: (dims[: values.dim()], values.numpy()) for name, values in found.items()}
+    return xr.DataTree.from_dict({"posterior": xr.Dataset(variables, coordinates, {"kl_scale": kl_scale})})
+
+
+def _log_likelihoods(losses: Mapping[str, Tensor], kl_scale: float) -> dict[str, Tensor]:
+    return {kind: -path.double() / kl_scale for kind, path in losses.items()}
+
+
+def _summaries(posterior: xr.DataTree, of_nu: OfNu) -> dict[str, NuPosterior]:
     from probact.reports import arviz_seam
 
-    if len(tables) == 1:
-        (kind,) = tables
-        found = {kind: sample_nu(tables[kind], of_nu, num_draws=draws, seed=seed)}
-    else:
-        nu = sample_nu_of_kinds(tables, of_nu, num_draws=draws, seed=seed)["nu"]
-        found = {kind: nu[..., k] for k, kind in enumerate(tables)}
-    summaries = {}
-    for kind, values in found.items():
-        r_hat, ess = arviz_seam.convergence(values.numpy())
-        low, high = torch.quantile(values, torch.tensor([0.05, 0.95], dtype=values.dtype)).tolist()
-        summaries[kind] = NuPosterior(
-            mean=float(values.mean()),
-            sd=float(values.std()),
-            low=low,
-            high=high,
-            steps=float(of_nu(values.double().clamp(1e-9, 1 - 1e-9)).marginal().mean.mean()),
+    nu, summaries = posterior["posterior"].to_dataset().nu, {}
+    for kind in nu.kind.values:
+        draws = nu.sel(kind=kind).values
+        r_hat, ess = arviz_seam.convergence(draws)
+        low, high = np.quantile(draws, [0.05, 0.95])
+        steps = of_nu(torch.from_numpy(draws).clamp(1e-9, 1 - 1e-9)).marginal().mean
+        summaries[str(kind)] = NuPosterior(
+            mean=float(draws.mean()),
+            sd=float(draws.std(ddof=1)),
+            low=float(low),
+            high=float(high),
+            steps=float(steps.mean()),
             r_hat=r_hat,
             ess=ess,
         )

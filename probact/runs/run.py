@@ -5,7 +5,7 @@
     RUN/experiment.json   settings and seeds          RUN/posterior.nc    DataTree for ArviZ
     RUN/checkpoint.pt     weights and training state  RUN/summary.json    losses, halting statistics
     RUN/metrics.jsonl     one record a meta-step      RUN/figures/*.png
-    RUN/lock              held while it is trained
+    RUN/lock              held while it is trained    RUN/nu.nc           posterior of nu, by halt-stats
 
 A run that began with a trained optimizer keeps a copy of it, ``RUN/begin.pt``, so that it does not need it again.
 With several seeds, checkpoint, metrics and lock lie in ``RUN/seed-<s>/`` and each seed is a chain of ``posterior.nc``.

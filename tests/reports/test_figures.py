@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -298,3 +299,16 @@ def test_arviz_takes_the_file_for_one_of_its_own(tmp_path: Path) -> None:
             if name in posterior_file.MEANINGS:
                 assert (variable.attrs["long_name"], variable.attrs["units"]) == posterior_file.MEANINGS[str(name)]
     assert tree["constant_data"].loss_path.shape == (2, NUM, HORIZON)
+
+
+def test_the_forest_of_nu_has_a_line_a_kind() -> None:
+    random = np.random.default_rng(0)
+    nu = random.beta([30, 90, 300], [10, 10, 10], (2, 60, 3))
+    data = xr.Dataset({"nu": (("chain", "draw", "kind"), nu)}, {"kind": ["few", "some", "many"]})
+    figure = arviz_seam.forest_of_nu(xr.DataTree.from_dict({"posterior": data}))
+    labels = [text.get_text() for axes in figure.axes for text in (*axes.get_yticklabels(), *axes.texts)]
+    medians = np.median(1 / (1 - nu), (0, 1))
+    for kind, median in zip(data.kind.values, medians, strict=True):
+        assert sum(kind in label for label in labels) == 1, (kind, labels)
+        assert f"{kind} {median:.3g}" in title(figure)
+    assert figure.axes[-1].get_xlabel() == "1/(1 - nu) (steps)"

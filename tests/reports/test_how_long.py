@@ -11,7 +11,7 @@ from torch import Tensor
 
 from probact.inference.continuation import log_evidence_at
 from probact.inference.priors import Prior
-from probact.reports.how_long import HowLong, how_long, table
+from probact.reports.how_long import HowLong, how_long, posterior_of_nu, table
 from probact.reports.nu_figure import evidence_curve
 from probact.reports.style import styled
 
@@ -85,7 +85,12 @@ def test_the_figure_shows_curve_best_and_trained() -> None:
 
 @pytest.mark.slow
 def test_kinds_have_a_posterior_each() -> None:
-    found = how_long({"few": losses(3.0), "many": losses(11.0)}, partial(Prior, horizon=H), 0.9, draws=150)
+    kinds, prior_at = {"few": losses(3.0), "many": losses(8.0)}, partial(Prior, horizon=H)
+    draws = posterior_of_nu(kinds, prior_at, draws=150)
+    sizes = {name: dict(values.sizes) for name, values in draws["posterior"].to_dataset().items()}
+    each = {"chain": 2, "draw": 150}
+    assert sizes == {"nu": {**each, "kind": 2}, "mu": each, "tau": each}
+    found = how_long(kinds, prior_at, 0.9, posterior=draws)
     assert found.posterior["few"].high < found.posterior["many"].low
     for one in found.posterior.values():
         assert one.r_hat < 1.1
