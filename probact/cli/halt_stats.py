@@ -128,5 +128,5 @@ def _written(run: Run, found: HowLong, draws: xr.DataTree | None) -> Iterator[Pa
 
         with styled():
             yield save_figure(evidence_curve(found), run.figures / "evidence_curve.png")
-            if draws is not None:
+            if draws is not None and len(found.posterior) > 1:
                 yield save_figure(forest_of_nu(draws), run.figures / "nu_forest.png")

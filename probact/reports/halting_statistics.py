@@ -56,6 +56,8 @@ class HaltingStatistics(Result):
         and p(t).
     :ivar map: of each problem's exact MAP step at ``kl_scale``, the scale of the KL that q was trained at.
     :ivar mode: of the mode of each problem's q(t|x).
+    :ivar loss_at_halting, loss_at_horizon: at the halting step, and after all H.
+    :ivar steps_saved: mean of H - halting step.
     :ivar rank_correlation: Spearman's, of the modes of q(t|x) and of the exact posterior, within chains.
     :ivar tempered_gap: the amortisation gap at ``kl_scale``, in nats; the others are those of scale 1.
     """
@@ -72,6 +74,9 @@ class HaltingStatistics(Result):
     amortisation_gap: float
     horizon_gap: float
     rank_correlation: float
+    loss_at_halting: float
+    loss_at_horizon: float
+    steps_saved: float
     mode: Moments = field(default_factory=lambda: Moments(mean=NAN, sd=NAN))
     exact: StepDistribution = field(default_factory=lambda: StepDistribution(mean=NAN, sd=NAN, quantiles={}))
     stopping: Stopping = field(default_factory=Stopping)
@@ -119,6 +124,9 @@ def halting_statistics(tree: xr.DataTree) -> HaltingStatistics:
         log_evidence=float(data.log_evidence.mean()),
         amortisation_gap=float(data.amortisation_gap.mean()),
         horizon_gap=float(data.horizon_gap.mean()),
+        loss_at_halting=float(data.loss_path.sel(step=halting).mean()),
+        loss_at_horizon=float(data.loss_path.isel(step=-1).mean()),
+        steps_saved=float(data.sizes["step"] - halting.mean()),
         kl_scale=kl_scale(tree),
         tempered_gap=float(data.tempered_gap.mean()),
     )
@@ -136,6 +144,9 @@ def _of_none(data: xr.Dataset, num_diverged: int, scale: float) -> HaltingStatis
         amortisation_gap=NAN,
         horizon_gap=NAN,
         rank_correlation=NAN,
+        loss_at_halting=NAN,
+        loss_at_horizon=NAN,
+        steps_saved=NAN,
         num_optimizees=0,
         num_diverged=num_diverged,
         halting=HaltingSteps(mean=NAN, sd=NAN, min=0, max=0, median=NAN),

@@ -201,7 +201,9 @@ def test_statistics_by_hand(tree: xr.DataTree) -> None:
     found, path = statistics.stopping, data.loss_path.values
     price = -math.log(0.95)
     assert found.price == pytest.approx(price)
-    assert found.loss == pytest.approx(np.mean(at_halting))
+    assert found.loss == statistics.loss_at_halting == pytest.approx(np.mean(at_halting))
+    assert statistics.loss_at_horizon == pytest.approx(float(path[:, -1].mean()))
+    assert statistics.steps_saved == pytest.approx(HORIZON - np.mean(halting))
     assert pytest.approx(np.mean(at_halting) + price * np.mean(halting)) == found.J
     assert found.loss_horizon == pytest.approx(float(path[:, -1].mean()))
     assert found.J_oracle == pytest.approx(np.mean(np.min(path + price * np.arange(1, HORIZON + 1), 1)))
@@ -229,7 +231,7 @@ def test_diverged_problems_are_counted_and_left_out(tree: xr.DataTree) -> None:
     path[:] = np.inf
     lost = halting_statistics.halting_statistics(broken)
     assert (lost.num_optimizees, lost.num_diverged) == (0, NUM)
-    assert math.isnan(lost.stopping.loss_horizon)
+    assert math.isnan(lost.loss_at_horizon)
 
 
 def test_file_is_read_by_xarray_and_arviz(tree: xr.DataTree, tmp_path: Path) -> None:
