@@ -20,7 +20,7 @@ def test_evaluate(elsewhere: Path, run: Any) -> None:
     code, out, err = run(*arguments, "--out", "verdict")
     assert code == 0, err
     for words in ("held-out loss", "(2 seeds)", "cg (limit)", "best baseline", "problems won", "hazard >=", "oracle",
-                  "every optimizer, its best stop", "calibration of", "written to verdict"):  # fmt: skip
+                  "every optimizer, its best stop", "against best step <= t", "written to verdict"):  # fmt: skip
         assert words in out, out
     for line in ("losses: lstm, stick-breaking, seed 1 (2 of 5)", "losses: cg (limit) (5 of 5)",
                  "ways to stop: lstm, stick-breaking, seed 0 (1 of 3)", "ways to stop: adam (1 of 1)"):  # fmt: skip

@@ -303,7 +303,7 @@ class Untied(UniformHorizon):
         return torch.full_like(nu * t, 1 / len(t)).log()
 
 
-@fault(HORIZON_PRIORS, check_horizon_prior, "p(T) and p(t) are finite and add up to 1: expected 1, got ")
+@fault(HORIZON_PRIORS, check_horizon_prior, "log_pmf: expected a sum of 1 over 1..H")
 class Untruncated(GeometricHorizon):
     """Fault."""
 
@@ -311,7 +311,7 @@ class Untruncated(GeometricHorizon):
         return self.log_mass(nu, T, halting)
 
 
-@fault(HALTING_PRIORS, check_halting_prior, "H = 9: each p(t|T) adds up to 1: expected 1, got ")
+@fault(HALTING_PRIORS, check_halting_prior, "log_normaliser: expected the log of the sum of e^log_mass to T")
 class Unnormalised(UniformHalting):
     """Fault."""
 
