@@ -133,7 +133,7 @@ def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
 def test_without_a_halting_posterior(elsewhere: Path, run: Any) -> None:
     code, out, err = run("fit", *ARGUMENTS, "--halting", "none", "--out", "l2l")
     assert code == 0, err
-    assert "own stop: " in out
+    assert "best plain rule: " in out
     assert "The bound" not in out
     code, out, _ = run("halt-stats", "l2l", "--num-optimizees", "10")
     assert "no halting posterior (--halting none): the exact posterior alone" in out
