@@ -164,13 +164,17 @@ def first_run() -> str:
                 f"{found['steps_oracle']:.1f} ± {found['sd_oracle']:.1f}",
                 f"{found['J']:.2f}",
                 *less,
+                f"{found['wins_patience']:.0%}",
                 f"{found['J'] - found['J_oracle']:.3f}",
                 f"{summary['amortisation_gap']:.3f}",
                 f"{summary['seconds']:.0f} s",
             ]
         )
-    head = ["seed", "rank correlation", "own stop, steps", "best step", "J", "less than the best budget",
-            "less than the best patience", "more than hindsight", "amortisation gap, nats", "time"]  # fmt: skip
+    head = [
+        "seed", "rank correlation", "own stop, steps", "best step", "J", "less than the best budget",
+        "less than the best patience", "problems won against it", "more than hindsight", "amortisation gap, nats",
+        "time",
+    ]  # fmt: skip
     return table(head, rows)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from probact.runs.experiment import Experiment
     from probact.runs.trained import TrainedOptimizer
 
-TUNED = "tuned"
+ALONE = ("own", "tuned")
 
 
 @click.command()
@@ -28,8 +28,8 @@ TUNED = "tuned"
     "--stop",
     metavar="NAME[=THRESHOLD[,OPTION=VALUE]]",
     help="The stop rule that the file's optimizer wears: hazard=0.03; hazard, with the threshold that is best on the "
-    "run's tuning problems at its price of a step; or tuned, the best of all rules.  [default: none; such a file stops "
-    "after 100 steps without a gain to speak of]",
+    "run's tuning problems at its price of a step; own, the best of those that follow its head, as `fit` reports; or "
+    "tuned, the best of all rules.  [default: none; such a file stops after 100 steps without a gain to speak of]",
 )
 @data_directory_option
 @click.option("--card", is_flag=True, help="Write a card beside the file: how it was trained, and what it reaches.")
@@ -67,21 +67,21 @@ def export(folder: Path | None, out: Path, seed: int | None, stop: str | None, c
 
 def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> StopRule:
     """The rule that ``--stop`` names, at the threshold given or else tuned."""
-    from probact.judging.stops import stop_rules, tuned_stop
+    from probact.judging.stops import own_kinds, stop_rules, tuned_stop
     from probact.runs.assembly import family_judged
 
     followed = trained.online_posterior is not None
     fitting = {kind.name: kind for kind in stop_rules(followed)}
     name = re.split("[=,]", stop)[0]
-    if name == TUNED != stop:
-        raise click.UsageError(f"--stop: {TUNED} has neither threshold nor option: expected it alone, got {stop!r}")
-    if name not in fitting and name != TUNED:
+    if name in ALONE and name != stop:
+        raise click.UsageError(f"--stop: {name} has neither threshold nor option: expected it alone, got {stop!r}")
+    if name not in fitting and name not in ALONE:
         why = "" if followed else ": there is no halting posterior that other rules could follow"
-        raise click.UsageError(f"--stop: expected {', '.join(fitting)} or {TUNED}, got {name!r}{why}")
+        raise click.UsageError(f"--stop: expected {', '.join([*fitting, ALONE[0]])} or {ALONE[1]}, got {name!r}{why}")
     if name in fitting and (stop != name or not fitting[name].tunable):
         try:
             return StopRule.read(stop)
         except ValueError as error:
             raise click.UsageError(f"--stop: {error}") from None
-    kinds = [fitting[name]] if name in fitting else [*fitting.values()]
+    kinds = {"own": own_kinds(followed), "tuned": [*fitting.values()]}.get(name) or [fitting[name]]
     return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), kinds)

@@ -104,14 +104,13 @@ def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: 
         prior, kappa = inference.prior, inference.kl_scale
         draws = posterior_of_nu(losses, prior.at, kappa, draws=nu_draws, seed=seed) if nu_draws else None
         found = how_long(losses, prior.at, settings.prior_nu, kappa, draws)
+    written = [*_written(run, found, draws)]
     if as_json:
         click.echo(found.to_json())
         return
     click.echo(f"run {run.folder}: family {settings.family}, rule {settings.rule}, H {settings.horizon}\n")
     click.echo(table(found))
-    click.echo()
-    for file in _written(run, found, draws):
-        click.echo(f"written to {file}")
+    click.echo("\n" + "\n".join(f"written to {file}" for file in written))
 
 
 def _written(run: Run, found: HowLong, draws: xr.DataTree | None) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from probact.inference.posteriors.base import HaltingDistribution
 from probact.inference.priors import Prior
 from probact.inference.steps import Steps
 from probact.problems.base import Optimizee
-from probact.unrolling.rollout import Rollout, found
+from probact.unrolling.rollout import Rollout, returned
 
 TABLE_ENTRIES = 2**24
 """Entries of the largest table (T, L, t) that is held at once."""
@@ -117,7 +117,7 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
     """Unroll H steps on ``optimizee`` and put everything on the CPU in double precision."""
     with torch.no_grad():
         rollout = objective.eval().unroll(optimizee)
-        rollout = rollout._replace(nll=found(rollout.nll, objective.rule, optimizee))
+        rollout = rollout._replace(nll=returned(rollout.nll, objective.rule, optimizee))
         rollout = rollout._replace(features=rollout.features.nan_to_num())
         q = objective.belief(rollout)
         rollout = Rollout(rollout.nll.cpu().double(), rollout.features.cpu().double(), {})

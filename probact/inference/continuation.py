@@ -42,7 +42,7 @@ def log_evidence_at(nu: Tensor, log_likelihood: Tensor, of_nu: OfNu) -> Tensor:
 class BestNu(NamedTuple):
     """The nu of the largest evidence.
 
-    :ivar logit_error: standard error of logit nu, from the curvature there; NaN at an end.
+    :ivar logit_error: standard error of logit nu, from the curvature there; inf without one, NaN at an end.
     :ivar end: "shorter" if no second step would be best, "longer" if H are too few: the evidence has no maximum inside
         (0, 1), and nu is where it was given up; "silent" if it does not depend on nu; else "".
     """
@@ -52,9 +52,10 @@ class BestNu(NamedTuple):
     end: str
 
     def interval(self, errors: float = 1.96) -> tuple[float, float]:
-        """nu, so many standard errors of its logit below and above."""
-        logit = math.log(self.nu) - math.log1p(-self.nu)
-        low, high = (torch.sigmoid(torch.tensor(logit + sign * errors * self.logit_error)).item() for sign in (-1, 1))
+        """nu, so many standard errors of its logit below and above, as far as nu is looked for."""
+        logit = torch.logit(torch.tensor(self.nu, dtype=torch.float64))
+        ends = logit + errors * self.logit_error * torch.tensor([-1.0, 1.0], dtype=torch.float64)
+        low, high = torch.sigmoid(ends.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)).tolist()
         return low, high
 
 
@@ -73,8 +74,10 @@ def best_nu(log_likelihood: Tensor, of_nu: OfNu) -> BestNu:
 
     grid = torch.linspace(-LARGEST_LOGIT, LARGEST_LOGIT, 97, dtype=torch.float64)
     losses = torch.tensor([at(logit) for logit in grid.tolist()], dtype=torch.float64)
-    nearest, known = int(losses.argmin()), losses[losses.isfinite()]
-    if float(known.max() - known.min()) < SILENCE * log_likelihood.shape[1]:
+    within = losses.isfinite()
+    grid, losses = grid[within], losses[within]
+    nearest = int(losses.argmin())
+    if float(losses.max() - losses.min()) < SILENCE * log_likelihood.shape[1]:
         return BestNu(0.5, math.nan, "silent")
     if nearest in (0, len(grid) - 1):
         return BestNu(float(torch.sigmoid(grid[nearest])), math.nan, "longer" if nearest else "shorter")
@@ -86,7 +89,7 @@ def best_nu(log_likelihood: Tensor, of_nu: OfNu) -> BestNu:
     )
     (slope,) = torch.autograd.grad(loss(logit), logit, create_graph=True)
     (curvature,) = torch.autograd.grad(slope, logit)
-    error = curvature.item() ** -0.5 if curvature > 0 else math.nan
+    error = curvature.item() ** -0.5 if curvature > 0 else math.inf
     return BestNu(torch.sigmoid(logit).item(), error, "")
 
 

@@ -70,7 +70,7 @@ class Prior:
         self._nu = exact.unsqueeze(-1)
 
     def _check_parts(self) -> None:
-        """:raises ValueError: unless both say H finite logs."""
+        """:raises ValueError: unless both say H finite logs, and what is normalised of them is."""
         nu, steps = self._nu.detach(), self._steps()
         for part, mass in (
             (self.horizon_prior, self.horizon_prior.log_mass(nu, steps, self.halting_prior)),
@@ -219,7 +219,7 @@ class Prior:
     def double(self) -> Self:
         """The same on the CPU in double precision."""
         other = copy.copy(self)
-        other._set(torch.tensor(float(self.nu), dtype=torch.float64), self.horizon)
+        other._set(torch.as_tensor(self.nu).detach().to("cpu", torch.float64), self.horizon)
         return other
 
     @property

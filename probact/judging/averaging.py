@@ -52,11 +52,13 @@ def predict(rule: UpdateRule, optimizee: Optimizee, weights: Mapping[str, Tensor
     """Predictions of held-out labels by each weighing of the steps of ``rule``; None for what predicts no labels.
 
     One walk serves all; of the path only the weighed sums of probabilities are kept.
+
+    :param optimizee: problems that do not diverge on the way.
     """
     with torch.no_grad():
         walk = Walk(rule, optimizee)
         found = optimizee.held_out_labels(walk.params)
-        if found is None:
+        if found is None or bool((found.labels < 0).all()):
             return None
         sums = {way: torch.zeros_like(found.probabilities, dtype=torch.float64) for way in weights}
         for step in range(len(next(iter(weights.values())))):
@@ -65,9 +67,7 @@ def predict(rule: UpdateRule, optimizee: Optimizee, weights: Mapping[str, Tensor
             assert found is not None
             for way, of_steps in weights.items():
                 weight = of_steps[step].to(found.probabilities.device)
-                # A problem that has diverged has no probabilities any more, and no weight on them counts as none.
-                part = torch.where(weight[:, None, None] == 0, 0.0, weight[:, None, None] * found.probabilities)
-                sums[way] += part
+                sums[way] += weight[:, None, None] * found.probabilities
         return {way: score(Labels(total.cpu(), found.labels.cpu())) for way, total in sums.items()}
 
 

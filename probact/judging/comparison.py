@@ -41,6 +41,7 @@ class Entry:
     :ivar seed: of the training, or None.
     :ivar rule: the trained one; None for a baseline, whose rule depends on the rate, and for a limit.
     :ivar posterior: the one to follow online, where there is one.
+    :ivar kl_scale: kappa that it was trained at.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Entry:
     seed: int | None = None
     rule: UpdateRule | None = None
     posterior: HaltingPosterior | None = None
+    kl_scale: float = 1.0
 
 
 LIMIT = Entry("cg (limit)", "limit")
@@ -72,7 +74,8 @@ def trained_entries(sources: Sequence[Candidate], device: str, safeguard: bool =
         for seed, one in source.seeds.items():
             posterior = None if one.online_posterior is None else one.online_posterior.to(device)
             rule = Safeguarded(one.rule) if safeguard else one.worn_rule
-            found.append(Entry(label if unique else source.folder.name, "trained", seed, rule.to(device), posterior))
+            name = label if unique else source.folder.name
+            found.append(Entry(name, "trained", seed, rule.to(device), posterior, one.kl_scale))
     return found
 
 

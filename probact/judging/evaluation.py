@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +14,9 @@ from torch import Tensor
 from probact.judging.averaging import predict, weights_of_steps
 from probact.judging.calibration import calibration, frontier
 from probact.judging.comparison import Entry, against_baselines, announced, compare, loss_rows, trained_entries
-from probact.judging.own_stop import own_rule
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation, PredictionRow, StopRow
-from probact.judging.stops import HINDSIGHT, shares, stop_by, stopped_baselines, verdicts
+from probact.judging.stops import HINDSIGHT, own_verdict, shares, stopped_baselines, verdicts
 from probact.judging.trajectory import Trajectory, record
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
@@ -56,7 +56,7 @@ def evaluate(
     trained = trained_entries(sources, experiment.device, safeguard)
     data = compare(experiment, [*trained, *references], at, test, tell)
     ways = [
-        _ways_to_stop(entry, experiment.horizon, test, tuning, cost, experiment.kl_scale)
+        _ways_to_stop(entry, experiment.horizon, test, tuning, cost)
         for entry in announced(trained, "ways to stop", tell)
     ]
     stoppable = [entry for entry in references if entry.kind == "baseline"]
@@ -97,9 +97,7 @@ class _Ways(NamedTuple):
     predictions: list[PredictionRow]
 
 
-def _ways_to_stop(
-    entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee, cost: float, kl_scale: float
-) -> _Ways:
+def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee, cost: float) -> _Ways:
     assert entry.rule is not None
     on_test, on_tuning = (record(entry.rule, problems, horizon, entry.posterior) for problems in (test, tuning))
     found = verdicts(on_test, on_tuning, cost)
@@ -116,30 +114,32 @@ def _ways_to_stop(
         Curve(**whose, kind=kind, points=frontier(STOP_RULES[kind], on_tuning, on_test, prices), prices=tuple(prices))
         for kind in (["budget", "hazard"] if followed else ["budget"])
     ]
-    stop = stop_by(own_rule(on_tuning, cost), on_test, cost).stop
+    weights = weights_of_steps(on_test, own_verdict(found).stop, cost, entry.kl_scale)
     return _Ways(
         rows,
         [CalibrationRow(**whose, **vars(calibration(on_test, cost)))] if followed else [],
         curves,
-        _predictions(entry.rule, test, on_test, weights_of_steps(on_test, stop, cost, kl_scale), whose),
+        _predictions(entry.rule, test, on_test, weights, whose),
     )
 
 
 def _predictions(
     rule: UpdateRule, test: Optimizee, path: Trajectory, weights: Mapping[str, Tensor], whose: Mapping[str, Any]
 ) -> list[PredictionRow]:
-    finite = path.nll.isfinite().all(0)
-    found = predict(rule, test, weights)
-    if found is None or not bool(finite.any()):
+    """Of the problems that did not diverge."""
+    kept = path.nll.isfinite().all(0).nonzero().squeeze(1)
+    some = test.select(kept.to(next(iter(test.theta0.values())).device))
+    found = predict(rule, some, {way: of_steps[:, kept] for way, of_steps in weights.items()}) if len(kept) else None
+    if found is None:
         return []
-    at_stop = found["at the stop"].log_loss[finite]
+    at_stop = found["at the stop"].log_loss
     return [
         PredictionRow(
             **whose,
             way=way,
-            log_loss=float(one.log_loss[finite].mean()),
-            log_loss_error=float((one.log_loss[finite] - at_stop).std() / len(at_stop) ** 0.5),
-            accuracy=float(one.accuracy[finite].mean()),
+            log_loss=float(one.log_loss.mean()),
+            log_loss_error=float((one.log_loss - at_stop).std() / len(kept) ** 0.5) if len(kept) > 1 else math.nan,
+            accuracy=float(one.accuracy.mean()),
             calibration_error=one.calibration_error,
         )
         for way, one in found.items()

@@ -47,6 +47,7 @@ class Verdict(NamedTuple):
     :ivar stop: ``(L,)`` step of each problem.
     :ivar J: ``(L,)`` nll at the stop + c * steps; inf where stopped after it diverged.
     :ivar rule: the stop rule with its threshold, where there is one.
+    :ivar choice: how that did on the tuning problems, if it was tuned.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Verdict(NamedTuple):
     stop: Tensor
     J: Tensor
     rule: StopRule | None = None
+    choice: Choice | None = None
 
     def describe(self) -> str:
         """For a table."""
@@ -107,7 +109,8 @@ def tune_stop(kind: type[StopRule], path: Trajectory, cost: float) -> Tuned:
         if kind.tunable:
             finite = score[score.isfinite()]
             levels = torch.linspace(0, 1, NUM_THRESHOLDS, dtype=score.dtype)
-            thresholds = finite.sort().values[(levels * (len(finite) - 1)).long()].unique().tolist()
+            chosen = finite.sort().values[(levels * (len(finite) - 1)).long()] if len(finite) else finite
+            thresholds = chosen.unique().tolist() or [rule.threshold]
         else:
             thresholds = [rule.threshold]
         for threshold in thresholds:
@@ -118,10 +121,10 @@ def tune_stop(kind: type[StopRule], path: Trajectory, cost: float) -> Tuned:
     return best
 
 
-def stop_by(rule: StopRule, path: Trajectory, cost: float) -> Verdict:
+def stop_by(rule: StopRule, path: Trajectory, cost: float, choice: Choice | None = None) -> Verdict:
     """Stop every problem of ``path`` by ``rule``."""
     stop = first_stop(scores(rule, path.known), rule.threshold)
-    return Verdict(rule.name, cost, stop, stopped_cost(path, stop, cost), rule)
+    return Verdict(rule.name, cost, stop, stopped_cost(path, stop, cost), rule, choice)
 
 
 def tuned_stop(one: TrainedOptimizer, experiment: Experiment, kinds: Iterable[type[StopRule]]) -> StopRule:
@@ -136,10 +139,23 @@ def stop_rules(followed: bool) -> list[type[StopRule]]:
     return [STOP_RULES[name] for name in STOP_RULES if followed or not STOP_RULES[name].needs_posterior]
 
 
+def own_kinds(followed: bool) -> list[type[StopRule]]:
+    """Of which an optimizer's own stop rule is one: the tunable that follow its head, or all where none is followed."""
+    kinds = stop_rules(followed)
+    return [kind for kind in kinds if kind.needs_posterior and kind.tunable] or kinds
+
+
+def own_verdict(found: Sequence[Verdict]) -> Verdict:
+    """Of ``verdicts`` that of the optimizer's own stop rule: the one of ``own_kinds`` that did best in tuning."""
+    tuned = {verdict.kind: verdict for verdict in found if verdict.choice is not None}
+    followed = any(verdict.rule.needs_posterior for verdict in tuned.values() if verdict.rule is not None)
+    return min((tuned[kind.name] for kind in own_kinds(followed)), key=lambda verdict: verdict.choice or (0, math.inf))
+
+
 def verdicts(test: Trajectory, tuning: Trajectory, cost: float) -> list[Verdict]:
     """Every stop rule tuned on ``tuning`` and judged on ``test``, then the references known only in hindsight."""
     kinds = stop_rules(test.known[0].hazard is not None)
-    found = [stop_by(tune_stop(kind, tuning, cost).rule, test, cost) for kind in kinds]
+    found = [stop_by(rule, test, cost, choice) for rule, choice in (tune_stop(kind, tuning, cost) for kind in kinds)]
     last = torch.full_like(found[0].stop, len(test.nll) - 1)
     for kind, stop in (("oracle", oracle(test, cost)), ("horizon", last)):
         found.append(Verdict(kind, cost, stop, stopped_cost(test, stop, cost)))

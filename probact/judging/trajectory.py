@@ -13,7 +13,7 @@ from probact.problems.base import Optimizee, Score
 from probact.rules.base import UpdateRule
 from probact.stopping.base import Known
 from probact.stopping.online import OnlineBelief
-from probact.unrolling.rollout import found
+from probact.unrolling.rollout import returned, returns_best
 from probact.unrolling.walk import Walk
 
 CHUNK = 1024
@@ -28,7 +28,7 @@ def losses_at(nll: Tensor, steps: list[int]) -> dict[str, float]:
 class Trajectory(NamedTuple):
     """K steps of one optimizer on L problems, on the CPU in double precision.
 
-    :ivar nll: ``(K + 1, L)``, of what the optimizer has found by each step, inf where a problem diverged.
+    :ivar nll: ``(K + 1, L)``, of what the optimizer returns after each step, inf where a problem diverged.
     :ivar known: what was known at theta_1..theta_K, for stop rules.
     :ivar scores: step -> loss and accuracy on the test set, at the steps asked for; empty where there is no test set.
     """
@@ -83,20 +83,19 @@ def _record(
             known.append(at.map(lambda value: value.cpu().double()))
             if step in score_at and (score := optimizee.test_score(walk.params)) is not None:
                 scores[step] = Score(*(values.cpu().double() for values in score))
-        return Trajectory(found(torch.stack(losses), rule, optimizee).cpu().double(), known, scores)
+        return Trajectory(returned(torch.stack(losses), rule, optimizee).cpu().double(), known, scores)
 
 
 def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int]) -> Tensor:
-    """nll of every problem after each of ``steps`` (ascending), ``(len(steps), L)``; inf where it diverged."""
-    returns_best = rule.backtracks and not optimizee.stochastic  # see ``unrolling.rollout.found``
+    """nll of what ``rule`` returns after each of ``steps`` (ascending), ``(len(steps), L)``; inf where it diverged."""
     with torch.no_grad():
-        walk = Walk(rule, optimizee)
+        walk, from_best = Walk(rule, optimizee), returns_best(rule, optimizee)
         best, losses = walk.nll(), []
         for step in steps:
             while walk.step < step:
                 walk.move()
-                best = torch.minimum(best, walk.nll()) if returns_best else best
-            losses.append(best if returns_best else walk.nll())
+                best = torch.minimum(best, walk.nll()) if from_best else best
+            losses.append(best if from_best else walk.nll())
         return torch.stack(losses)
 
 

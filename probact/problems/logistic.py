@@ -45,10 +45,6 @@ class LogisticModel(Optimizee):
         return (self.labels + 1) / 2
 
 
-HELD_OUT = 0x5EED
-"""What sets the seed of held-out rows apart."""
-
-
 @FAMILIES.register("logistic-mixed")
 class LogisticMixed(OptimizeeFamily):
     """Logistic regressions of mixed difficulty: scale of W ~ e^N(0, 1), share of labels that are noise ~ U[0, 1].
@@ -81,8 +77,10 @@ class LogisticMixed(OptimizeeFamily):
         design = scale * _correlated(white, correlation)
         labels = _labels(design, truth, *noisy, torch.rand(num, n, generator=generator))
         theta0 = {"theta": torch.randn(num, d, generator=generator)}
-        # From a generator apart, so that problems are what they were before there was anything held out.
-        apart = torch.Generator().manual_seed(generator.initial_seed() ^ HELD_OUT)
+        # Numbers apart, that take none from ``generator``: what else it draws does not depend on what is held out.
+        apart = torch.Generator()
+        apart.set_state(generator.get_state())
+        apart.manual_seed(int(torch.randint(2**62, (), generator=apart)))
         new = scale * _correlated(torch.randn(num, n, d, generator=apart), correlation)
         chances = torch.rand(2, num, n, generator=apart)
         return LogisticModel(theta0, design, labels, new, _labels(new, truth, chances[0], noisy[1], chances[1]))

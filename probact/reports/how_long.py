@@ -93,7 +93,7 @@ def how_long(
         with suppress(ValueError):  # a nu that this prior has no place for
             curve.append(_evidence(one, together, of_nu))
             nu.append(one)
-    steps = [] if found.end else [_mean_step(value, of_nu) for value in (found.nu, low, high)]
+    steps = [] if found.end else [_mean_step(min(max(value, nu[0]), nu[-1]), of_nu) for value in (found.nu, low, high)]
     return HowLong(
         num_optimizees=num,
         horizon=horizon,
@@ -106,7 +106,7 @@ def how_long(
         high=high,
         end=found.end,
         gain=max(curve) - _evidence(trained_nu, together, of_nu),
-        said=_said(found.nu, steps, found.end, horizon, _mean_step(1 - 1e-6, of_nu)),
+        said=_said(found.nu, steps, found.end, horizon, _mean_step(nu[-1], of_nu)),
         posterior={} if posterior is None else _summaries(posterior, of_nu),
     )
 
@@ -199,7 +199,7 @@ def table(found: HowLong) -> str:
     lines += [
         "",
         found.said,
-        f"Over the nu of training, {found.trained_nu:g}, the best one gains {found.gain:.3g} nats.",
+        f"Over the nu of training, {found.trained_nu:g}, the best one gains {found.gain:.3g} nats{at_scale}.",
     ]
     if found.posterior:
         lines.append(f"\n{'posterior of nu (NUTS)':30}" + "".join(f"{name:>9}" for name in COLUMNS))

@@ -31,6 +31,7 @@ class Stopping(Result):
     :ivar rule: the own stop rule with its threshold, one a chain.
     :ivar learned: whether that follows the head; else it is the best plain rule.
     :ivar J_error, J_error_patience: standard errors over the problems of J - J_budget and of J - J_patience.
+    :ivar wins, wins_patience: share of the problems that it costs less than the budget, and than patience.
     :ivar rank_correlation: Spearman's, of own stop and oracle, within chains.
     :ivar sd, sd_oracle: from problem to problem, in steps.
     :ivar verdict: in words.
@@ -46,6 +47,8 @@ class Stopping(Result):
     J_horizon: float = NAN
     J_error: float = NAN
     J_error_patience: float = NAN
+    wins: float = NAN
+    wins_patience: float = NAN
     loss: float = NAN
     loss_budget: float = NAN
     loss_patience: float = NAN
@@ -80,6 +83,7 @@ def worth(data: xr.Dataset, price: float, rule: str, learned: bool = True) -> St
         difference = (J["own"] - J[name]).mean("chain")
         many = difference.size > 1
         numbers[f"J_error{of}"] = float(difference.std(ddof=1)) / difference.size**0.5 if many else NAN
+        numbers[f"wins{of}"] = float((J["own"] < J[name]).mean())
     numbers["rank_correlation"] = correlation(steps["own"], steps["oracle"])
     return Stopping(rule=rule, learned=learned, price=price, **numbers)
 
@@ -128,7 +132,7 @@ def how_it_depends(found: Stopping) -> str:
 
 def _on_worth(found: Stopping) -> str:
     budget = _against(
-        found.J - found.J_budget, found.J_error, f"the best budget, {found.steps_budget:.0f} steps for all"
+        found.J - found.J_budget, found.J_error, f"the best budget for all, {found.steps_budget:.0f} steps"
     )
     patience = _against(found.J - found.J_patience, found.J_error_patience, "patience")
     left = f"{found.J - found.J_oracle:.3g} more than the best step in hindsight"

@@ -36,7 +36,7 @@ class UpdateRule(nn.Module, ABC):
     num_features: int = 0
     """F: what the rule itself tells the halting posterior about each problem."""
     backtracks: bool = False
-    """Whether the rule keeps its best iterate and goes back towards it from a loss that has risen: see ``found``."""
+    """Whether it goes back towards its best iterate from a loss that has risen: see ``rollout.returns_best``."""
     recovers: ClassVar[bool] = False
     """Whether the rule finds its own way back from where loss or gradient are not finite: see ``walk.advance``."""
 

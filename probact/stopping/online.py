@@ -13,6 +13,7 @@ from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.stopping.base import Known, StopRule
 from probact.support.trees import Params, map_state
+from probact.unrolling.rollout import returns_best
 from probact.unrolling.walk import Seen, Walk
 
 
@@ -55,7 +56,7 @@ class Stopped(NamedTuple):
     """Where each problem was stopped.
 
     :ivar step: ``(L,)`` int64 in 1..H.
-    :ivar params: theta at that step.
+    :ivar params: what ``rule`` returns there: theta at that step, or the best so far (``rollout.returns_best``).
     :ivar nll: -log p(x | theta) there, ``(L,)``.
     :ivar steps_computed: problem-steps that were computed, stopped ones that had not yet left the batch included.
     """
@@ -85,7 +86,8 @@ def run_until_stopped(
         num = optimizee.num
         device = next(iter(optimizee.theta0.values())).device
         step = torch.zeros(num, dtype=torch.long, device=device)
-        params = {name: torch.empty_like(tensor) for name, tensor in optimizee.theta0.items()}
+        params = {name: tensor.clone() for name, tensor in optimizee.theta0.items()}
+        best = walk.nll() if returns_best(rule, optimizee) else None
         running, problem = torch.ones(num, dtype=torch.bool, device=device), torch.arange(num, device=device)
         memory: Any = None
         computed = 0
@@ -96,10 +98,14 @@ def run_until_stopped(
             memory = stop.init(known.loss) if memory is None else memory
             score, memory = stop.checked_score(known, memory)
             stopping = running & ((score >= stop.threshold) | torch.tensor(s == horizon, device=device))
+            taken = stopping
+            if best is not None:
+                taken = running & (known.loss < best[problem])
+                best[problem[taken]] = known.loss[taken]
+            for name, tensor in walk.params.items():
+                params[name][problem[taken]] = tensor[taken]
             if bool(stopping.any()):
                 step[problem[stopping]] = s
-                for name, tensor in walk.params.items():
-                    params[name][problem[stopping]] = tensor[stopping]
                 running = running & ~stopping
                 left = int(running.sum())
                 if left == 0:

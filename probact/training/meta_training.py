@@ -31,7 +31,7 @@ from probact.training.schedule import horizon_at, weight_at
 from probact.training.soundness import as_if_unmoved, unsound
 from probact.training.tally import Tally, Validation, of_all_ranks, tally
 from probact.unrolling.border import check_parts
-from probact.unrolling.rollout import Rollout, found
+from probact.unrolling.rollout import Rollout, returned
 
 
 class MetaTraining:
@@ -219,7 +219,7 @@ class MetaTraining:
 
     def _validated(self, problems: Optimizee) -> Tally:
         rollout = self.objective.unroll(problems)
-        rollout = rollout._replace(nll=found(rollout.nll, self.objective.rule, problems))
+        rollout = rollout._replace(nll=returned(rollout.nll, self.objective.rule, problems))
         lost = unsound(rollout)
         rollout = as_if_unmoved(rollout, lost)
         never = unsound(rollout)  # not even at theta_0

@@ -79,13 +79,18 @@ class Rollout(NamedTuple):
         return self._replace(path={name: torch.stack([params[name] for params in path]) for name in path[0]})
 
 
-def found(nll: Tensor, rule: UpdateRule, optimizee: Optimizee) -> Tensor:
-    """-log p(x | theta) of what ``rule`` has found by each step, for ``nll (K + 1, L)`` of its path.
+def returns_best(rule: UpdateRule, optimizee: Optimizee) -> bool:
+    """Whether after t steps ``rule`` returns the best of theta_0..theta_t, not theta_t.
 
-    That is theta_t; but of a rule that backtracks, where the loss that it descends is ``nll`` itself, the best of
-    theta_0..theta_t, which it returns: theta_t may be a trial that its next step rejects.
+    So does one that backtracks, where the loss that it descends is ``nll`` itself: theta_t may be a trial that its next
+    step rejects.
     """
-    return nll.cummin(0).values if rule.backtracks and not optimizee.stochastic else nll
+    return rule.backtracks and not optimizee.stochastic
+
+
+def returned(nll: Tensor, rule: UpdateRule, optimizee: Optimizee) -> Tensor:
+    """nll of what ``rule`` returns after each step, for ``nll (K + 1, L)`` of its path."""
+    return nll.cummin(0).values if returns_best(rule, optimizee) else nll
 
 
 def unroll(

@@ -57,13 +57,17 @@ def test_a_stop_rule_travels_with_the_file(elsewhere: Path, run: Any) -> None:
     assert isinstance(worn, Hazard)
     assert worn.threshold == 0.03
 
-    refused(run("export", "a", "--out", "x.pt", "--stop", "hazrd"), "hazard, stochastic or tuned, got 'hazrd'")
+    refused(run("export", "a", "--out", "x.pt", "--stop", "hazrd"), "hazard, stochastic, own or tuned, got 'hazrd'")
     code, out, err = run("evaluate", "a", "--baselines", "none", "--num-optimizees", "5", "--json")
     assert code == 0, err
     described = {row["kind"]: row["rule"] for row in json.loads(out)["stopping"]}
     for name in ("hazard", "patience", "stochastic"):
         assert run("export", "a", "--out", "tuned.pt", "--stop", name)[0] == 0
         assert stop_of("tuned.pt").describe() == described[name]
+    summary = json.loads(Path("a/summary.json").read_text())
+    assert run("export", "a", "--out", "own.pt", "--stop", "own")[0] == 0
+    assert stop_of("own.pt").describe() == summary["stopping"]["rule"] == described[stop_of("own.pt").name]
+    assert stop_of("own.pt").needs_posterior
     assert run("export", "a", "--out", "tuned.pt", "--stop", "tuned")[0] == 0
     assert stop_of("tuned.pt").describe() == described[stop_of("tuned.pt").name]
 
@@ -72,11 +76,12 @@ def test_without_a_posterior_a_stop_rule_needs_none(elsewhere: Path, run: Any) -
     """Others are refused in one line, as what is no rule and no threshold."""
     assert run("fit", *ARGUMENTS, "--halting", "none", "--out", "a")[0] == 0
     for stop, *words in (
-        ("hazard", "expected budget, gradient, patience or tuned, got 'hazard'", "there is no halting posterior"),
-        ("cumulative=0.5", "expected budget, gradient, patience or tuned", "there is no halting posterior"),
+        ("hazard", "expected budget, gradient, patience, own or tuned, got 'hazard'", "there is no halting posterior"),
+        ("cumulative=0.5", "expected budget, gradient, patience, own or tuned", "there is no halting posterior"),
         ("tuned=3", "tuned has neither threshold nor option: expected it alone, got 'tuned=3'"),
+        ("own=3", "own has neither threshold nor option: expected it alone, got 'own=3'"),
         ("tuned,epsilon=1", "expected it alone, got 'tuned,epsilon=1'"),
-        ("hazrd=3", "expected budget, gradient, patience or tuned, got 'hazrd'"),
+        ("hazrd=3", "expected budget, gradient, patience, own or tuned, got 'hazrd'"),
         ("budget=0", "expected a whole number >= 1", "0"),
         ("budget=soon", "expected a whole number >= 1", "'soon'"),
         ("budget=nan", "expected a whole number >= 1", "nan"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.inference.continuation import best_nu, log_evidence_at, sample_nu, sample_nu_of_kinds
+from probact.inference.continuation import BestNu, best_nu, log_evidence_at, sample_nu, sample_nu_of_kinds
 from probact.inference.priors import Prior
 
 H = 12
@@ -56,6 +56,12 @@ def test_the_best_nu_is_that_of_a_fine_grid(nu: float) -> None:
     assert low < nu < high
 
 
+def test_an_interval_ends_where_nu_is_looked_for() -> None:
+    low, high = BestNu(0.9, 1e3, "").interval()
+    assert 0 < low < 0.9 < high < 1
+    assert BestNu(0.9, math.inf, "").interval() == (low, high)
+
+
 @pytest.mark.parametrize(("slope", "end"), [(3.0, "longer"), (-3.0, "shorter")])
 def test_problems_that_want_more_than_all_steps_or_none(slope: float, end: str) -> None:
     found = best_nu(slope * torch.arange(H).double().unsqueeze(-1).expand(-1, 5), of_nu)
@@ -74,6 +80,8 @@ def test_a_nu_that_a_prior_has_no_place_for_is_passed_over() -> None:
             raise ValueError("too small")
         return Prior(nu, H)
 
+    falling = -3.0 * torch.arange(H).double().unsqueeze(-1).expand(-1, 5)
+    assert best_nu(falling, picky).end == "shorter"  # down to the least nu that there is
     assert best_nu(tables(0.8, 50), picky).nu == pytest.approx(best_nu(tables(0.8, 50), of_nu).nu, rel=1e-6)
 
 

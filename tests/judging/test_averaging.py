@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +81,27 @@ def test_what_predicts_no_labels(family: str) -> None:
     optimizee = problems(family, 3)
     assert optimizee.held_out_labels(optimizee.theta0) is None
     assert predict(RULES["sgd"](lr=0.1), optimizee, {"all": torch.ones(2, 3)}) is None
+
+
+def test_rows_that_all_were_seen_predict_nothing() -> None:
+    optimizee: Any = problems("digits", 2)
+    everything = torch.arange(len(optimizee.data.tensors[3])).expand(2, -1)
+    optimizee = replace(optimizee, observed=everything)
+    said = optimizee.held_out_labels(optimizee.theta0)
+    assert bool((said.labels < 0).all())
+    assert predict(RULES["sgd"](lr=0.1), optimizee, {"all": torch.ones(2, 2)}) is None
+
+
+def test_held_out_rows_differ_from_call_to_call_and_take_no_random_numbers() -> None:
+    family, generator = FAMILIES.build("logistic-mixed"), torch.Generator().manual_seed(0)
+    first = family.sample(3, generator)
+    state = generator.get_state()
+    second = family.sample(3, generator)
+    white = [one.new_design / one.new_design.square().mean((1, 2), keepdim=True).sqrt() for one in (first, second)]
+    assert not torch.allclose(white[0][..., 0], white[1][..., 0], atol=1e-3)
+    again = torch.Generator().manual_seed(0)
+    assert torch.equal(family.sample(3, again).new_design, first.new_design)
+    assert torch.equal(again.get_state(), state)
 
 
 def test_the_weights_are_the_distributions_they_are_named_by() -> None:

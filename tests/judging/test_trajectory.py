@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from probact import RULES, MetaTraining
+from probact import RULES, Budget, MetaTraining, Patience, run_until_stopped
 from probact.inference.belief import infer
 from probact.judging.trajectory import losses_after, record
 from probact.rules.safeguarded import Safeguarded
@@ -26,6 +27,19 @@ def test_a_rule_that_backtracks_is_judged_by_its_best_iterate() -> None:
     assert torch.allclose(
         record(Safeguarded(rule), optimizee, 30).nll.diff(dim=0).clamp_min(0), torch.zeros(1).double()
     )
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_stopping_returns_what_it_is_judged_by(compact: bool) -> None:
+    rule, optimizee = RULES.build("subspace", OPTIONS), problems("mixed", 20)
+    path = record(rule, optimizee, 25).nll.float()
+    for steps in (2, 7, 25):
+        stopped = run_until_stopped(rule, optimizee, 25, Budget(steps), compact=compact)
+        assert torch.allclose(stopped.nll, path[steps])
+        assert torch.allclose(optimizee.nll(stopped.params), path[steps])
+    stopped = run_until_stopped(rule, optimizee, 25, Patience(2), compact=compact)
+    assert len(stopped.step.unique()) > 1
+    assert torch.allclose(stopped.nll, path.gather(0, stopped.step.unsqueeze(0)).squeeze(0))
 
 
 def test_so_it_is_in_validation_and_report() -> None:

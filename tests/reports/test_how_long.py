@@ -66,6 +66,16 @@ def test_an_interval_that_does_not_end_within_the_horizon() -> None:
     assert f"H = {H}" in found.said
 
 
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_hardly_anything_is_known_of_a_few_problems(num: int) -> None:
+    """The interval may go as far as nu is looked for, and the answer is still one."""
+    t = torch.arange(1, H + 1).double().unsqueeze(-1)
+    for width in (1e-3, 1e-2, 0.1):
+        found = how_long({"few": width * (t - 6).square().expand(-1, num)}, of_nu, 0.9)
+        assert found.said.startswith("These ")
+        assert "nan" not in table(found)
+
+
 def test_losses_that_say_nothing() -> None:
     found = how_long({"all": torch.zeros(H, 5, dtype=torch.float64)}, of_nu, 0.9)
     assert found.said == "These losses say nothing of nu: the evidence is the same for all."

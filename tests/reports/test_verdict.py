@@ -46,12 +46,12 @@ GOOD = Stopping(
         ({"rank_correlation": -0.9}, "The stop hardly depends on the problem: "),
         ({"rank_correlation": math.nan, "sd": 0.0}, "The stop does not depend on the problem."),
         ({"rank_correlation": math.nan, "sd_oracle": 0.0}, "The best step is the same for all."),
-        ({}, "it saves 0.3 ± 0.01 nats against the best budget, 14 steps for all, and saves 0.1 ± 0.02 nats against "
+        ({}, "it saves 0.3 ± 0.01 nats against the best budget for all, 14 steps, and saves 0.1 ± 0.02 nats against "
              "patience; it costs 0.1 more than the best step in hindsight."),
         ({"J": 13.8}, "it costs 0.1 ± 0.01 nats more than the best budget"),
         ({"learned": False, "rule": "9 steps"}, "There is no head to follow step by step: a plain rule stops, 9 steps"),
         ({"J": 13.5, "J_patience": 13.5, "J_error_patience": 0.0}, "is level with patience (0 ± 0 nats apart)"),
-        ({"J_error": math.nan}, "it saves 0.3 nats against the best budget, 14 steps for all, and"),
+        ({"J_error": math.nan}, "it saves 0.3 nats against the best budget for all, 14 steps, and"),
         ({"J": 13.51}, "is level with patience (0.01 ± 0.02 nats apart)"),
     ],
 )  # fmt: skip
@@ -89,6 +89,14 @@ def test_the_own_stop_follows_the_head_and_is_tuned_on_problems_apart() -> None:
     np.testing.assert_array_equal(found.oracle, 1 + J.argmin(0))
 
 
+def test_tuning_problems_that_all_diverge_fail_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = MetaTraining(tiny())
+    nowhere = training.family.sample(6, torch.Generator())._map(lambda tensor: tensor * 1e30)
+    monkeypatch.setattr("probact.judging.own_stop.tuning_problems", lambda experiment: nowhere)
+    found = own_stops(training.experiment, training.objective, training.family.sample(5, torch.Generator()))
+    assert bool(((found.stop >= 1) & (found.stop <= 6)).all())
+
+
 @pytest.mark.parametrize("halting", ["truncated", "none"])
 def test_without_a_head_that_can_be_followed_it_is_the_best_plain_rule(halting: str) -> None:
     training = MetaTraining(tiny(halting=halting))
@@ -111,6 +119,8 @@ def test_what_is_compared_is_loss_and_steps_and_its_error_is_paired(statistics: 
     for name, error in (("budget", found.J_error), ("patience", found.J_error_patience)):
         difference = (J["own"] - J[name]).mean("chain").values
         assert error == pytest.approx(float(np.std(difference, ddof=1)) / 20**0.5)
+    assert found.wins == pytest.approx(float(np.mean(J["own"].values < J["budget"].values)))
+    assert found.wins_patience == pytest.approx(float(np.mean(J["own"].values < J["patience"].values)))
 
 
 def test_of_no_problem_nothing_is_said(statistics: HaltingStatistics) -> None:

@@ -15,9 +15,9 @@
     t     p(t|T)      / q(t|x,T)                  (H, 1, 1)                      (L,)
     x     p(x|theta_t), observed / -              (H, 1, L)                      (L,)
 
-The program is the model whatever the inference: every tool of Pyro's works on it (``examples/pyro_user.py``).  How an
-ELBO sums over T and t is told by its class (``estimators``).  The bound (Sander 2017, eq 10) is
-E_p(T)[ sum_t q(t|x,T) log p(x|theta_t) - KL(q(t|x,T) || p(t|T)) ].
+The program is the model whatever the inference: Pyro's tools work on it (those of
+``examples/pyro_user.py``).  How an ELBO sums over T and t is told by its class (``estimators``).  The bound (Sander
+2017, eq 10) is  E_p(T)[ sum_t q(t|x,T) log p(x|theta_t) - KL(q(t|x,T) || p(t|T)) ].
 
 The guide may also go the other way round (``halting_first``): t ~ q(t|x), the row T = H of q, then T ~ p(T|t).  As x
 depends on t alone, the exact posterior has just this form, p(T,t|x) = p(t|x) p(T|t): the horizon gap is 0, the bound is
