@@ -102,11 +102,11 @@ def fit(
 
 def _described(run: Run) -> str:
     settings = run.experiment
+    first = "t" if settings.halting_first else "T"
     return (
-        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}, "
-        f"nu {settings.prior_nu:g} ({settings.horizon_prior} p(T), {settings.halting_prior} p(t|T)"
-        f"{', t drawn first' if settings.halting_first else ''}), {settings.meta_steps} meta-steps of {settings.batch} "
-        f"problems, H {settings.horizon}"
+        f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n"
+        f"nu {settings.prior_nu:g}, {settings.horizon_prior} p(T), {settings.halting_prior} p(t|T), {first} first; "
+        f"{settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
     )
 
 

@@ -207,7 +207,7 @@ class NegativeBinomialHorizon(_ByMean):
 
 @HORIZON_PRIORS.register("empirical")
 class EmpiricalHorizon(HorizonPrior):
-    """T as often as among ``steps``, with ``smoothing`` observations more spread over 1..H."""
+    """T as often as among ``steps`` up to H, with ``smoothing`` observations more spread over 1..H."""
 
     def __init__(self, steps: tuple[int, ...] = (10, 20, 50, 100), smoothing: float = 1.0) -> None:
         for extreme in (min, max):
