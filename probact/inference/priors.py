@@ -219,7 +219,7 @@ class Prior:
     def double(self) -> Self:
         """The same on the CPU in double precision."""
         other = copy.copy(self)
-        other._set(torch.as_tensor(self.nu).detach().to("cpu", torch.float64), self.horizon)
+        other._set(torch.as_tensor(self.nu, dtype=torch.float64, device="cpu").detach(), self.horizon)
         return other
 
     @property
