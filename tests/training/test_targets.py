@@ -44,6 +44,7 @@ def test_mixed(tmp_path: Path) -> None:
     assert summary["amortisation_gap"] <= 0.2
     found = summary["stopping"]
     assert found["rank_correlation"] >= 0.7
+    assert found["sd"] >= 2
     assert found["J"] < found["J_budget"] - 2 * found["J_error"]
 
 
