@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         HorizonPrior as HorizonPrior,
     )
     from probact.inference.priors import Prior as Prior
+    from probact.monitoring.monitor import HaltingMonitor as HaltingMonitor
     from probact.problems.base import (
         FAMILIES as FAMILIES,
         Optimizee as Optimizee,
@@ -71,6 +72,7 @@ _HOME = {
     "HALTING_PRIORS": "inference.prior_parts",
     "HORIZON_PRIORS": "inference.prior_parts",
     "HaltingDistribution": "inference.posteriors.base",
+    "HaltingMonitor": "monitoring.monitor",
     "HaltingPosterior": "inference.posteriors.base",
     "HaltingPrior": "inference.prior_parts",
     "HandDesigned": "rules.hand_designed",

@@ -1,0 +1,348 @@
+"""When to stop a training loop: a monitor that is told the validation loss, and what a look is worth."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import lru_cache
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probact.monitoring.head import AHEAD, CurveHead, Expected, unsquashed
+from probact.monitoring.signals import Array, CurveMemory, features
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STOP_AT = 0.5
+"""A look whose hazard q(s|x) / q(t >= s|x) reaches this is the last."""
+NOT_FINITE = 10
+"""After so many looks in a row that are not finite a curve is stopped."""
+
+Value = Any
+"""A number; with ``num`` an array ``(num,)``."""
+
+
+class Gain(NamedTuple):
+    """What going on is expected to bring until the monitor would stop, less the price of its looks.
+
+    In units of the loss; each a float, or ``(num,)``.
+
+    :ivar low, median, high: as likely below ``low`` as above ``high``: 1 in 10.
+    """
+
+    low: Value
+    median: Value
+    high: Value
+
+
+class HaltingMonitor:
+    """Says when another look is not worth its price, from the validation losses so far.
+
+    A look is one ``update``: an evaluation after a stretch of training, as long as you like but always alike.  The
+    monitor follows a halting posterior q(t|x), trained on recorded training curves: it has seen how curves go on that
+    look like yours.  It expects that you keep the best look (``update`` says which), as stopping returns that one.
+    Multiplying losses and price by one number changes no decision, and neither does a constant added to the losses.
+
+    >>> monitor = HaltingMonitor(price=1e-3)
+    >>> for loss in (0.9, 0.5, 0.4, 0.36, 0.35):
+    ...     is_best = monitor.update(loss)
+    >>> monitor.best_look, monitor.best_loss, monitor.should_stop()
+    (5, 0.35, False)
+
+    A loss that is not finite is a look that brought nothing; after ``NOT_FINITE`` of them in a row the monitor stops.
+    The stop is advice and stays: a loop that goes on is warned once, and what it still finds counts for the best.
+
+    :param price: what one more look has to bring, > 0, in units of the loss that it is fed: .001 says that a look has
+        to be worth a fall of .001.
+    :param relative: ``price`` is a share of the first finite loss (of its absolute value) instead.
+    :param minimum_looks: it does not stop before.
+    :param maximum_looks: it stops there in any case; None: nowhere.
+    :param mode: "min", or "max" for what is the higher the better.
+    :param noise: standard error of a look, if it is known; ``update`` may say another.
+    :param samples: how many points a look is a mean over, if it is known.
+    :param num: so many curves at once, each stopping by itself; losses and answers are arrays ``(num,)`` then.
+    :param name: a shipped head, or the file of one (``probact curves fit``).
+    :raises ValueError: if one of these is not what it has to be.
+    """
+
+    def __init__(
+        self,
+        price: float,
+        *,
+        relative: bool = False,
+        minimum_looks: int = 2,
+        maximum_looks: int | None = None,
+        mode: str = "min",
+        noise: float | None = None,
+        samples: int | None = None,
+        num: int | None = None,
+        name: str | Path = "curves",
+    ) -> None:
+        self.price = _number("price", price, above=0.0)
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode: expected 'min' or 'max', got {mode!r:.60}")
+        self.minimum_looks = _count("minimum_looks", minimum_looks)
+        self.maximum_looks = None if maximum_looks is None else _count("maximum_looks", maximum_looks)
+        self.noise = None if noise is None else _number("noise", noise)
+        self.samples = None if samples is None else _count("samples", samples)
+        self.num = None if num is None else _count("num", num)
+        self.relative, self.mode, self.name = bool(relative), mode, str(name)
+        self._head = _loaded(self.name)
+        rows = num or 1
+        self._memory = CurveMemory(rows)
+        self._price = np.full(rows, np.nan if relative else self.price)
+        self._lost, self._stopped_at = np.zeros((2, rows), dtype=np.int64)
+        self._reasons: list[str | None] = [None] * rows
+        self._hidden: torch.Tensor | None = None
+        self._expected: Expected | None = None
+        self._hazards: list[Array] = []
+        self._warned = False
+
+    def update(self, loss: Any, *, train_loss: Any = None, noise: Any = None) -> Any:
+        """Take one look in.
+
+        :param loss: on the validation data: a number, or ``(num,)``.
+        :param train_loss: of the stretch before it, if you have it.
+        :param noise: standard error of this look.
+        :returns: whether it is a new best: bool, or ``(num,)``.
+        :raises ValueError: if one of these is no number, or not ``num`` of them; the look does not count then.
+        """
+        sign = -1.0 if self.mode == "max" else 1.0
+        value = sign * self._read("loss", loss)
+        train = None if train_loss is None else sign * self._read("train_loss", train_loss)
+        told = noise if noise is not None else self.noise
+        sigma = None if told is None else np.abs(np.nan_to_num(self._read("noise", told)))
+        if self.relative:
+            self._set_price(value)
+        if self._stopped_at.all():
+            self._warn()
+        points = None if self.samples is None else np.full(len(value), float(self.samples))
+        is_best, signals = self._memory.take_in(value, train, sigma, points)
+        self._lost = np.where(np.isfinite(value), 0, self._lost + 1)
+        seen = features(signals, np.where(np.isnan(self._price), 1.0, self._price))
+        with torch.inference_mode():
+            logit, self._expected, self._hidden = self._head.step(torch.from_numpy(seen), self._hidden)
+            self._hazards.append(torch.sigmoid(logit).double().numpy())
+        self._decide()
+        return is_best if self.num is not None else bool(is_best[0])
+
+    def _decide(self) -> None:
+        looks = self.num_looks
+        hazard, open_ = self._hazards[-1], self._stopped_at == 0
+        cases = (
+            (
+                (hazard >= STOP_AT) & (looks >= self.minimum_looks) & (self._memory.best_look > 0) & (self._lost == 0),
+                "another look is not expected to be worth its price",
+            ),
+            (self._lost >= NOT_FINITE, f"the last {NOT_FINITE} losses were not finite"),
+            (np.full(len(hazard), looks == self.maximum_looks), "maximum_looks was reached"),
+        )
+        for fires, reason in cases:
+            for row in np.flatnonzero(fires & open_):
+                if not self._stopped_at[row]:
+                    self._stopped_at[row], self._reasons[row] = looks, reason
+
+    def _set_price(self, value: Array) -> None:
+        begins = np.isnan(self._price) & np.isfinite(value)
+        if (value[begins] == 0).any():
+            raise ValueError("relative: expected a first loss other than 0, of which the price is a share")
+        self._price[begins] = self.price * np.abs(value[begins])
+
+    def _read(self, what: str, value: Any) -> Array:
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu().double().numpy() if not value.is_complex() else value
+        found = np.asarray(value)
+        if found.dtype.kind not in "fiu" or found.size != (self.num or 1) or (self.num is None and found.ndim > 1):
+            expected = "a number" if self.num is None else f"{self.num} numbers"
+            raise ValueError(f"{what}: expected {expected}, got {value!r:.60}")
+        return found.reshape(-1).astype(np.float64)
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            at = int(self._stopped_at.max())
+            warnings.warn(
+                f"HaltingMonitor: it stopped at look {at}, and looks go on: leave the loop where should_stop() is true",
+                stacklevel=3,
+            )
+
+    def _said(self, values: NDArray[Any]) -> Any:
+        return values.copy() if self.num is not None else values[0].item()
+
+    def should_stop(self) -> Any:
+        """Whether it has stopped: bool, or ``(num,)``."""
+        return self._said(self._stopped_at > 0)
+
+    @property
+    def num_looks(self) -> int:
+        """How many looks there were."""
+        return self._memory.num_looks
+
+    @property
+    def stopped_at(self) -> Any:
+        """The look at which it stopped; 0 before."""
+        return self._said(self._stopped_at)
+
+    @property
+    def best_look(self) -> Any:
+        """The look with the best loss, from 1; 0 before a finite one."""
+        return self._said(self._memory.best_look)
+
+    @property
+    def best_loss(self) -> Any:
+        """The best loss; inf (-inf with mode "max") before a finite one."""
+        return self._said(-self._memory.best if self.mode == "max" else self._memory.best)
+
+    @property
+    def hazard(self) -> Any:
+        """q(s|x) / q(t >= s|x) of the last look s; NaN before a look."""
+        return self._said(self._hazards[-1] if self._hazards else np.full(self.num or 1, np.nan))
+
+    @property
+    def halting_probability(self) -> Any:
+        """Mass of q(t|x) at the looks so far."""
+        return self._said(1 - np.prod(1 - np.stack(self._hazards), 0) if self._hazards else np.zeros(self.num or 1))
+
+    def pays(self, looks: int) -> Any:
+        """Probability that one of the next ``looks`` looks is below the best by more than the price of them all.
+
+        :param looks: one of ``AHEAD``: 1, 3, 10 or 30.
+        """
+        if looks not in AHEAD:
+            raise ValueError(f"looks: expected one of {', '.join(map(str, AHEAD))}, got {looks!r:.60}")
+        expected = self._last()
+        return self._said(torch.sigmoid(expected.pays[..., AHEAD.index(looks)]).double().numpy())
+
+    @property
+    def expected_gain(self) -> Gain:
+        """What going on is expected to bring, net of the price of its looks.
+
+        :raises ValueError: before a look.
+        """
+        gain = unsquashed(self._last().gain.double()).numpy() * self._price[:, None]
+        return Gain(*map(self._said, gain.T))
+
+    @property
+    def expected_remaining_looks(self) -> Any:
+        """Median of how many looks the best stop in hindsight is away.
+
+        :raises ValueError: before a look.
+        """
+        return self._said(self._last().remaining.double().expm1().clamp_min(0).numpy())
+
+    def _last(self) -> Expected:
+        if self._expected is None:
+            raise ValueError("expected a look before, got none: call update(loss)")
+        return self._expected
+
+    @property
+    def stop_reason(self) -> Any:
+        """Why it stopped, in words; None before.  With ``num`` a list."""
+        return list(self._reasons) if self.num is not None else self._reasons[0]
+
+    def summary(self) -> str:
+        """Why, when, and what it expects to have missed, in words; with ``num`` a line a curve."""
+        return "\n".join(self._line(row) for row in range(len(self._reasons)))
+
+    def _line(self, row: int) -> str:
+        head = "" if self.num is None else f"curve {row}: "
+        if not self.num_looks:
+            return f"{head}no look yet"
+        price, reason, at = self._price[row], self._reasons[row], self._stopped_at[row]
+        said = f"stopped at look {at}: {reason}" if reason else f"goes on after look {self.num_looks}"
+        sign = -1 if self.mode == "max" else 1
+        best, look = sign * self._memory.best[row], self._memory.best_look[row]
+        found = f"best {best:.6g} at look {look}" if look else "no finite loss yet"
+        low, median, high = (unsquashed(self._last().gain[row].double()) * price).tolist()
+        pays = torch.sigmoid(self._last().pays[row, AHEAD.index(10)]).item()
+        return (
+            f"{head}{said}; {found}; price {price:.3g} a look. Going on: {median:+.2g} net of its price is expected "
+            f"({low:+.2g} to {high:+.2g}, 4 in 5); that 10 more looks pay: {pays:.0%}"
+        )
+
+    def plot(self) -> Figure:
+        """The losses, the best, and the mass of q(t|x) spent; needs Matplotlib."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.add_subplot()
+        spent = axes.twinx()
+        looks = np.arange(1, self.num_looks + 1)
+        sign = -1 if self.mode == "max" else 1
+        hazards = np.stack(self._hazards) if self._hazards else np.zeros((0, len(self._reasons)))
+        for row, losses in enumerate(sign * self._memory.losses):
+            colour = f"C{row % 10}"
+            axes.plot(looks, losses, color=colour, marker=".", ms=3)
+            if look := self._memory.best_look[row]:
+                axes.plot(look, losses[look - 1], "o", mfc="none", color=colour)
+            if self._stopped_at[row]:
+                axes.axvline(self._stopped_at[row], color=colour, ls="--", lw=1)
+            spent.plot(looks, 1 - np.cumprod(1 - hazards[:, row]), color=colour, alpha=0.4)
+        axes.set(xlabel="look", ylabel="validation loss (o: best, dashed: stop)")
+        spent.set(ylim=(0, 1), ylabel="q(t <= look | x), pale")
+        axes.set_title(self.summary().split(";")[0] if self.num is None else f"{self.num} curves")
+        return figure
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands, without the weights of its head; loads with ``weights_only``."""
+        memory = {name: torch.from_numpy(table) for name, table in self._memory.to_state().items()}
+        return {
+            "settings": self._settings(),
+            "memory": memory,
+            "price": torch.from_numpy(self._price.copy()),
+            "lost": torch.from_numpy(self._lost.copy()),
+            "stopped_at": torch.from_numpy(self._stopped_at.copy()),
+            "reasons": list(self._reasons),
+            "hidden": None if self._hidden is None else self._hidden.clone(),
+            "expected": None if self._expected is None else tuple(value.clone() for value in self._expected),
+            "hazards": torch.from_numpy(np.array(self._hazards)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another monitor of the same settings stood, bit for bit.
+
+        :raises ValueError: if it is not the state of such a monitor; nothing is changed then.
+        """
+        try:
+            settings = dict(state["settings"])
+            if settings != self._settings():
+                differ = {name for name, value in self._settings().items() if settings.get(name) != value}
+                raise ValueError(f"expected the same {', '.join(sorted(differ))}")
+            memory = CurveMemory.of_state({name: table.numpy() for name, table in state["memory"].items()})
+            price, lost, stopped_at = (state[name].numpy().copy() for name in ("price", "lost", "stopped_at"))
+            reasons, hidden, expected = list(state["reasons"]), state["hidden"], state["expected"]
+            hazards = list(state["hazards"].numpy().copy())
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not the state of a HaltingMonitor like this one ({error})") from None
+        self._memory, self._price, self._lost, self._stopped_at = memory, price, lost, stopped_at
+        self._reasons, self._hazards = reasons, hazards
+        self._hidden = None if hidden is None else hidden.clone()
+        self._expected = None if expected is None else Expected(*expected)
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("price", "relative", "minimum_looks", "maximum_looks", "mode", "noise", "samples", "num", "name")
+        return {name: getattr(self, name) for name in names}
+
+
+@lru_cache(maxsize=8)
+def _loaded(name: str) -> CurveHead:
+    return CurveHead.load(name)
+
+
+def _number(what: str, value: Any, above: float | None = None) -> float:
+    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or value < 0 or value == above:
+        raise ValueError(f"{what}: expected a number {'> 0' if above is not None else '>= 0'}, got {value!r:.60}")
+    return float(value)
+
+
+def _count(what: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{what}: expected a whole number >= 1, got {value!r:.60}")
+    return value
