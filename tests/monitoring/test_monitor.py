@@ -176,7 +176,7 @@ def test_a_state_of_another_monitor_is_refused_and_changes_nothing(patient: Path
     state = fed(HaltingMonitor(0.001, name=patient)).state_dict()
     other = fed(HaltingMonitor(0.002, name=patient), LOSSES[:3])
     before = other.summary()
-    with pytest.raises(ValueError, match="not the state of a HaltingMonitor like this one .expected the same price"):
+    with pytest.raises(ValueError, match=r"not the state of a HaltingMonitor like this one \(expected the same price"):
         other.load_state_dict(state)
     for broken in ({}, {**state, "hidden": None}, {**state, "memory": {}}):
         with pytest.raises(ValueError, match="not the state"):
