@@ -47,7 +47,7 @@ class Examples(NamedTuple):
 
     @classmethod
     def of(cls, valid: np.ndarray, test: np.ndarray, points: np.ndarray, train: np.ndarray | None = None) -> Examples:
-        """Of the curves of one data set, ``(N, K)`` from look 0 on, NaN after their ends; those of one look drop out."""
+        """Of the curves of one data set, ``(N, K)`` from look 0 on, NaN after their ends; of two looks at least."""
         kept = np.isfinite(valid[:, :2]).all(1)
         valid, test, points = valid[kept], test[kept], points[kept]
         train = None if train is None else train[kept]
