@@ -111,7 +111,8 @@ def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) 
     """
     num, looks = valid.shape
     if generator.random() < 0.4:
-        valid, test = (_slower(table, generator.uniform(1, 3)) for table in (valid, test))
+        factor = generator.uniform(1, 3)
+        valid, test = _slower(valid, factor), _slower(test, factor)
     else:
         start, every = generator.choice([0, 0, 1, 2, 5, 10]), generator.choice([1, 1, 2, 3, 5])
         if looks > 3 * every + start + 10:
