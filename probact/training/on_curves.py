@@ -106,8 +106,8 @@ def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) 
     """Other curves that could have been: ``(N, K)`` each, NaN after their ends.
 
     All begin up to 10 looks later and take every m-th look, m = 1, 2, 3 or 5; or they are slower by a factor up to 3.
-    Of the curves one in five stands still at first, one in five rises for a while, one in ten has a spike, and one in
-    three has a noisier validation loss.
+    Of the curves one in five stands still at first, one in five rises for a while, one in ten has a spike, one in three
+    has a noisier validation loss, and one in four a constant added.
     """
     num, looks = valid.shape
     if generator.random() < 0.4:
@@ -130,7 +130,8 @@ def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) 
     spike = size * (step == place) * (generator.random((num, 1)) < 0.1)
     noise = generator.normal(size=valid.shape) * size * 10 ** generator.uniform(-2.5, -0.5, (num, 1))
     noise *= generator.random((num, 1)) < 1 / 3
-    return valid + rise + spike + noise, test + rise + spike
+    constant = valid[:, :1] * generator.normal(size=(num, 1)) * (generator.random((num, 1)) < 0.25)
+    return valid + rise + spike + noise + constant, test + rise + spike + constant
 
 
 def _slower(table: np.ndarray, factor: float) -> np.ndarray:
@@ -169,6 +170,15 @@ def halting_loss(q: HaltingDistribution, prior: Prior, batch: Batch) -> Tensor:
     in_prices = batch.returned - batch.returned[:1]
     bound = exact.elbo_given_horizon(q, prior.truncate(len(in_prices)), -nats * in_prices)
     return (-_last(bound, batch.length) / nats * batch.weight).mean()
+
+
+def unvisited_loss(q: HaltingDistribution, targets: Targets, batch: Batch) -> Tensor:
+    """What wrong decisions would cost at looks that q seldom gets to, in shares of the possible gain.
+
+    The gradient of E_q[J] by the hazard at s is q(t >= s) times the gain of going on; here every look counts alike.
+    """
+    goes_on = torch.sigmoid(-q.logits)
+    return -(goes_on * targets.gain * targets.known * batch.weight).mean()
 
 
 class Targets(NamedTuple):
@@ -232,6 +242,7 @@ def train_head(
     lr: float = 3e-3,
     hidden_size: int = 32,
     sharpness: tuple[float, float] = (1.0, 10.0),
+    unvisited_weight: float = 0.0,
     expectation_weight: float = 0.05,
 ) -> Iterator[tuple[int, float, CurveHead]]:
     """The update, its halting loss and the head as it is then; Adam under a one-cycle rate.
@@ -251,7 +262,9 @@ def train_head(
         prior = Prior(math.exp(-2 * nats), len(some.returned))
         q, expected = head(some.features)
         loss = halting_loss(q, prior, some)
-        total = loss + expectation_weight * expectation_loss(expected, Targets.of(q, some))
+        targets = Targets.of(q, some)
+        total = loss + unvisited_weight * unvisited_loss(q, targets, some)
+        total = total + expectation_weight * expectation_loss(expected, targets)
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
