@@ -30,6 +30,7 @@ WORDS = {  # room: (what enters, what leaves)
     "testing": ("a part of your own", "nothing, or what it breaks"),
     "reports": ("results and runs", "posterior.nc, figures, tables, cards"),
     "monitoring": ("validation losses, look by look; a price", "stop or go on, what going on would bring"),
+    "integrations": ("another library's training loop, a price", "its callback: stop, put the best back"),
     "drop_in": ("a trained optimizer, your parameters", "a torch.optim.Optimizer"),
     "judging": ("optimizers, held-out problems", "losses, stops, calibration"),
     "training": ("an Experiment", "better weights, checkpoints"),
