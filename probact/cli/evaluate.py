@@ -75,6 +75,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.pass_context
 def evaluate(
     context: click.Context,
+    /,
     names: tuple[str, ...],
     family: str | None,
     family_options: dict[str, str],

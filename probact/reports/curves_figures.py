@@ -55,8 +55,11 @@ def regret_by_price(result: CurvesEvaluation) -> Figure:
                           lw=2.4 if way == LEARNED_WAY else 1.4, alpha=1 if strong else 0.35, marker="o", ms=4,
                           ls="-" if strong else ":", label=f"{way}: {result.mean(way).regret_share:.3f}",
                           zorder=3 if way == LEARNED_WAY else 2)  # fmt: skip
-        axes.set_xlabel("price of a look, share of the first loss" if relative else "price of a look, units of the loss")
+        axes.set_xlabel(
+            "price of a look, share of the first loss" if relative else "price of a look, units of the loss"
+        )
         log_scale(axes, "xy")
+        axes.set_xticks([price.value for price in prices], [f"{price.value:g}" for price in prices])
     row[0].set_ylabel("regret, share of the possible gain")
     row[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="mean over all prices", alignment="left")
     below = f"{_size(result)}; bars: standard error over data sets"
@@ -90,8 +93,9 @@ def regret_by_data_set(result: CurvesEvaluation) -> Figure:
     for line in np.arange(len(names) - 1) + 0.5:
         axes.axhline(line, color=ink(), lw=0.5, alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    worst = {way: max(names, key=lambda name: _of(result, way, name)) for way in ways[:1]}
-    finding = "; ".join(f"{way} does worst on {name}, {_of(result, way, name):.3f}" for way, name in worst.items())
+    way = LEARNED_WAY if LEARNED_WAY in ways else ways[0]
+    worst = max(names, key=lambda name: _of(result, way, name))
+    finding = f"{way}: at worst {_of(result, way, worst):.3f}, on {worst}"
     return headed(figure, finding, f"{_size(result)}; bars: standard error over curves")
 
 
@@ -134,9 +138,9 @@ def _draw(axes: Axes, row: ForecastRow, place: int) -> None:
     ]
     if bins:
         x, y, size = np.array(bins).T
-        style = {"color": f"C{place % 8}", "ls": "-" if place < 8 else "--", "lw": 1}
-        axes.plot(x, y, label=row.data_set, **style)
-        axes.scatter(x, y, s=3 + 40 * size / max(size.sum(), 1), color=style["color"])
+        color = f"C{place % 8}"
+        axes.plot(x, y, label=row.data_set, color=color, ls="-" if place < 8 else "--", lw=1)
+        axes.scatter(x, y, s=3 + 40 * size / max(size.sum(), 1), color=color)
 
 
 def draw_all(result: CurvesEvaluation, folder: Path, style: str = "light") -> list[Path]:

@@ -50,7 +50,9 @@ def over_prices(rows: Sequence[CurveRow]) -> tuple[float, float]:
     known = [row for row in rows if math.isfinite(row.regret_share)]
     if not known:
         return math.nan, math.nan
-    return float(np.mean([row.regret_share for row in known])), float(np.mean([row.regret_share_error for row in known]))
+    return float(np.mean([row.regret_share for row in known])), float(
+        np.mean([row.regret_share_error for row in known])
+    )
 
 
 def _left_out(result: CurvesEvaluation) -> Iterator[str]:
@@ -66,7 +68,9 @@ def _by_price(result: CurvesEvaluation) -> Iterator[str]:
         return with_error(row.regret_share, row.error)
 
     def heads(price: Price | None) -> tuple[str, str]:
-        return ("mean", "of all") if price is None else (f"{price.value:g}", "of first" if price.relative else "of loss")
+        return (
+            ("mean", "of all") if price is None else (f"{price.value:g}", "of first" if price.relative else "of loss")
+        )
 
     yield from _blocks("price of a look", ways_of(result), columns, heads, cell)
     several = [row for row in result.means if row.heads > 1 and math.isnan(row.price)]

@@ -17,9 +17,9 @@ EXPONENTS = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 class TTest(CurveRule):
     """The mean fall of the validation loss over the last w looks, less the price, is not z standard errors above 0.
 
-        score(t) = -(m - 1) / (s / sqrt w),   m, s: mean and standard deviation of valid[t'-1] - valid[t'], t-w < t' <= t
+        score(t) = -(m - 1) / (s / sqrt w),   m, s: mean and standard deviation of the last w falls
 
-    in prices; it stops at a score of -z or more.  Where all w falls are the same, s = 0, the sign of m - 1 decides.
+    of the validation loss, in prices; it stops at a score of -z or more.  Where all w falls are the same, s = 0, the sign of m - 1 decides.
 
     :ivar window: w, 2 or more.
     """

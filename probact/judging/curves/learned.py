@@ -140,7 +140,7 @@ def _quantiles(data_set: str, head: str, pairs: Sequence[tuple[Priced, Trace]]) 
 
 def gain_of_going_on(priced: Priced, hazard: Array) -> Array:
     """``(N, K+1)``, in prices: G(t) = (J(t) - J(t+1)) / c + (1 - hazard(t+1)) G(t+1), 0 from the last look on."""
-    gain = np.zeros(priced.J.shape)
+    gain = np.zeros_like(priced.J)
     for t in range(gain.shape[1] - 2, -1, -1):
         known = np.isfinite(priced.J[:, t + 1])
         fall = np.where(known, priced.J[:, t] - np.where(known, priced.J[:, t + 1], 0), 0) / priced.price

@@ -82,8 +82,9 @@ class Priced(NamedTuple):
         t = np.arange(valid.shape[1])
         J = np.where(t <= curves.lengths[:, None], test + c[:, None] * t, math.inf)
         lost = ~np.isfinite(curves.valid) & (t <= curves.lengths[:, None])
-        seen = (values / c[:, None] for values in (valid, train))
-        return cls(Looks(*seen, lost, np.asarray(curves.lengths), np.asarray(curves.num_valid)), J, J.min(1), c)
+        scale = c[:, None]
+        looks = Looks(valid / scale, train / scale, lost, np.asarray(curves.lengths), np.asarray(curves.num_valid))
+        return cls(looks, J, J.min(1), c)
 
     @property
     def oracle(self) -> Array:
