@@ -19,7 +19,8 @@ class TTest(CurveRule):
 
         score(t) = -(m - 1) / (s / sqrt w),   m, s: mean and standard deviation of the last w falls
 
-    of the validation loss, in prices; it stops at a score of -z or more.  Where all w falls are the same, s = 0, the sign of m - 1 decides.
+    of the validation loss, in prices; it stops at a score of -z or more.  Where all w falls are the same, s = 0, the
+    sign of m - 1 decides.
 
     :ivar window: w, 2 or more.
     """
