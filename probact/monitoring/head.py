@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from probact.inference.posteriors.base import HaltingDistribution, HaltingPosterior
@@ -60,14 +63,10 @@ class CurveHead(nn.Module):
         """``features (K, N, F)`` -> q(t|x,T) for all T, and what is expected at each look."""
         hidden, _ = self.posterior.memory(features)
         q = self.posterior.distribution(self.posterior.output(hidden).squeeze(-1))
-        return q, self._expected(hidden)
+        return q, self.expected(hidden)
 
-    def step(self, features: Tensor, hidden: Tensor | None) -> tuple[Tensor, Expected, Tensor]:
-        """One look, ``(N, F)`` -> logit of the hazard ``(N,)``, what is expected, and the next memory."""
-        logit, hidden = self.posterior.step(features, hidden)
-        return logit, self._expected(hidden), hidden
-
-    def _expected(self, hidden: Tensor) -> Expected:
+    def expected(self, hidden: Tensor) -> Expected:
+        """What the memory ``(..., N, hidden_size)`` expects."""
         pays, gain, remaining = self.expectation(hidden).split([len(AHEAD), len(LEVELS), 1], -1)
         return Expected(pays, gain.sort(-1).values, remaining.squeeze(-1))
 
@@ -98,3 +97,46 @@ class CurveHead(nn.Module):
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not the head of a monitor ({str(error).splitlines()[0]})") from None
         return head.eval().requires_grad_(False)
+
+
+class OnlineHead:
+    """A head followed look by look in NumPy, where a step of ``nn.GRU`` costs more than all else.
+
+    The gated recurrent unit is that of PyTorch's documentation (``torch.nn.GRU``):
+    r, z = sigmoid(W x + U h + b),  n = tanh(W_n x + b_n + r (U_n h + c_n)),  h' = (1 - z) n + z h.
+    """
+
+    def __init__(self, head: CurveHead) -> None:
+        self.head = head
+        memory, output = head.posterior.memory, head.posterior.output
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        self._input, self._state, self._input_bias, self._state_bias = (
+            _numpy(memory.get_parameter(name)).T for name in names
+        )
+        self._output, self._output_bias = _numpy(output.weight)[0], float(output.bias)
+
+    def init(self, num: int) -> NDArray[np.float32]:
+        """The memory of ``num`` curves before a look."""
+        return np.zeros((num, len(self._state)), dtype=np.float32)
+
+    def step(
+        self, features: NDArray[np.float32], hidden: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """One look at N curves, ``(N, F)`` -> the hazard lambda ``(N,)`` and the next memory."""
+        size = hidden.shape[1]
+        x = features @ self._input + self._input_bias
+        h = hidden @ self._state + self._state_bias
+        gates = 1 / (1 + np.exp(-(x[:, : 2 * size] + h[:, : 2 * size])))
+        new = np.tanh(x[:, 2 * size :] + gates[:, :size] * h[:, 2 * size :])
+        hidden = new + gates[:, size:] * (hidden - new)
+        logit = (hidden @ self._output + self._output_bias).astype(np.float64)
+        return 1 / (1 + np.exp(-logit)), hidden
+
+    def expected(self, hidden: NDArray[np.float32]) -> Expected:
+        """``CurveHead.expected``."""
+        with torch.inference_mode():
+            return self.head.expected(torch.from_numpy(hidden))
+
+
+def _numpy(weight: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(weight.detach().float().numpy())

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from probact.monitoring.head import AHEAD, CurveHead, Expected, unsquashed
+from probact.monitoring.head import AHEAD, CurveHead, Expected, OnlineHead, unsquashed
 from probact.monitoring.signals import Array, CurveMemory, features
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ class HaltingMonitor:
         self._price = np.full(rows, np.nan if relative else self.price)
         self._lost, self._stopped_at = np.zeros((2, rows), dtype=np.int64)
         self._reasons: list[str | None] = [None] * rows
-        self._hidden: torch.Tensor | None = None
-        self._expected: Expected | None = None
+        self._hidden = self._head.init(rows)
         self._hazards: list[Array] = []
         self._warned = False
 
@@ -126,9 +125,8 @@ class HaltingMonitor:
         is_best, signals = self._memory.take_in(value, train, sigma, points)
         self._lost = np.where(np.isfinite(value), 0, self._lost + 1)
         seen = features(signals, np.where(np.isnan(self._price), 1.0, self._price))
-        with torch.inference_mode():
-            logit, self._expected, self._hidden = self._head.step(torch.from_numpy(seen), self._hidden)
-            self._hazards.append(torch.sigmoid(logit).double().numpy())
+        hazard, self._hidden = self._head.step(seen, self._hidden)
+        self._hazards.append(hazard)
         self._decide()
         return is_best if self.num is not None else bool(is_best[0])
 
@@ -141,10 +139,10 @@ class HaltingMonitor:
                 "another look is not expected to be worth its price",
             ),
             (self._lost >= NOT_FINITE, f"the last {NOT_FINITE} losses were not finite"),
-            (np.full(len(hazard), looks == self.maximum_looks), "maximum_looks was reached"),
+            (open_ & (looks == self.maximum_looks), "maximum_looks was reached"),
         )
         for fires, reason in cases:
-            for row in np.flatnonzero(fires & open_):
+            for row in np.flatnonzero(fires & open_) if fires.any() else ():
                 if not self._stopped_at[row]:
                     self._stopped_at[row], self._reasons[row] = looks, reason
 
@@ -237,9 +235,9 @@ class HaltingMonitor:
         return self._said(self._last().remaining.double().expm1().clamp_min(0).numpy())
 
     def _last(self) -> Expected:
-        if self._expected is None:
+        if not self.num_looks:
             raise ValueError("expected a look before, got none: call update(loss)")
-        return self._expected
+        return self._head.expected(self._hidden)
 
     @property
     def stop_reason(self) -> Any:
@@ -299,8 +297,7 @@ class HaltingMonitor:
             "lost": torch.from_numpy(self._lost.copy()),
             "stopped_at": torch.from_numpy(self._stopped_at.copy()),
             "reasons": list(self._reasons),
-            "hidden": None if self._hidden is None else self._hidden.clone(),
-            "expected": None if self._expected is None else tuple(value.clone() for value in self._expected),
+            "hidden": torch.from_numpy(self._hidden.copy()),
             "hazards": torch.from_numpy(np.array(self._hazards)),
         }
 
@@ -316,14 +313,12 @@ class HaltingMonitor:
                 raise ValueError(f"expected the same {', '.join(sorted(differ))}")
             memory = CurveMemory.of_state({name: table.numpy() for name, table in state["memory"].items()})
             price, lost, stopped_at = (state[name].numpy().copy() for name in ("price", "lost", "stopped_at"))
-            reasons, hidden, expected = list(state["reasons"]), state["hidden"], state["expected"]
+            reasons, hidden = list(state["reasons"]), state["hidden"].numpy().copy()
             hazards = list(state["hazards"].numpy().copy())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a HaltingMonitor like this one ({error})") from None
         self._memory, self._price, self._lost, self._stopped_at = memory, price, lost, stopped_at
-        self._reasons, self._hazards = reasons, hazards
-        self._hidden = None if hidden is None else hidden.clone()
-        self._expected = None if expected is None else Expected(*expected)
+        self._reasons, self._hazards, self._hidden = reasons, hazards, hidden
 
     def _settings(self) -> dict[str, Any]:
         names = ("price", "relative", "minimum_looks", "maximum_looks", "mode", "noise", "samples", "num", "name")
@@ -331,8 +326,8 @@ class HaltingMonitor:
 
 
 @lru_cache(maxsize=8)
-def _loaded(name: str) -> CurveHead:
-    return CurveHead.load(name)
+def _loaded(name: str) -> OnlineHead:
+    return OnlineHead(CurveHead.load(name))
 
 
 def _number(what: str, value: Any, above: float | None = None) -> float:

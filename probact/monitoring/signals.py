@@ -7,6 +7,7 @@ one number changes nothing either.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,8 @@ PLAIN = (
 )
 NUM_FEATURES = len(LOSSES) + len(PLAIN)
 TINY = 1e-300
+SECOND_DIFFERENCE = math.sqrt(12 / math.pi)
+"""Mean size of v - 2 v' + v'' where those are independent, of variance 1: sqrt(6) sqrt(2 / pi)."""
 
 
 class Signals(NamedTuple):
@@ -94,6 +97,14 @@ class _Trend(NamedTuple):
         return slope, np.sqrt(np.maximum(rest, 0) / freedom / self.spread)
 
 
+def _jitter(recent: Array) -> Array:
+    """Standard deviation of independent noise whose second differences are as large, ``(N,)``, of ``recent (N, n)``."""
+    if recent.shape[1] < 3:
+        return np.zeros(len(recent))
+    second = np.abs(recent[:, 2:] - 2 * recent[:, 1:-1] + recent[:, :-2])
+    return second.sum(1) / (second.shape[1] * SECOND_DIFFERENCE)
+
+
 _TRENDS = [_Trend.over(there) for there in range(TREND_WINDOW + 1)]
 
 
@@ -109,6 +120,7 @@ class CurveMemory:
         self.num_looks = 0
         self.best = np.full(num, np.inf)
         self.best_look = np.zeros(num, dtype=np.int64)
+        self._worst = np.zeros(num)
         self._seen = np.zeros((3, num, 64))  # loss, best loss, training loss of each look
 
     def take_in(
@@ -131,11 +143,12 @@ class CurveMemory:
         begins = is_best & np.isinf(self.best)
         if begins.any():
             self._seen[:2, begins, :place] = loss[begins, None]
-        worst = self._seen[0, :, : max(place, 1)].max(1)
+            self._worst[begins] = loss[begins]
         before = np.where(begins, loss, self.best)
         self.best = np.where(is_best, loss, self.best)
         self.best_look[is_best] = self.num_looks
-        value = np.where(np.isfinite(loss), loss, worst)
+        value = np.where(np.isfinite(loss), loss, self._worst)
+        self._worst = np.maximum(self._worst, value)
         self._seen[:, :, place] = (
             value,
             np.where(np.isfinite(self.best), self.best, value),
@@ -144,30 +157,39 @@ class CurveMemory:
         none = np.zeros(len(loss))
         gain = np.where(np.isfinite(before), before, value) - value
         told, points = (none if given is None else given for given in (noise, samples))
-        return is_best, self._signals(gain, np.maximum(worst, value), told, points, train is not None)
+        return is_best, self._signals(gain, told, points, train is not None)
 
-    def _signals(self, gain: Array, worst: Array, told: Array, points: Array, has_train: bool) -> Signals:
-        """What the last look shows."""
-        n = self.num_looks
+    def _signals(self, gain: Array, told: Array, points: Array, has_train: bool) -> Signals:
+        """What the last look shows, in the order of ``LOSSES`` and ``PLAIN``."""
+        n, W = self.num_looks, len(WINDOWS)
         loss, best, train = self._seen[:, :, :n]
         recent = loss[:, -TREND_WINDOW:]
         slope, error = _TRENDS[recent.shape[1]].fit(recent)
-        now, half, quarter = best[:, -1], best[:, (n - 1) // 2], best[:, (n - 1) // 4]
-        fall, late, early = best[:, 0] - now, half - now, quarter - half
-        drop = loss[:, max(n - 2, 0)] - loss[:, -1]
-        train_fall = train[:, max(n - 7, 0)] - train[:, -1]
-        jitter = np.abs(np.diff(recent, n=2, axis=1)).mean(1) / 1.95 if n > 2 else np.zeros(len(now))
+        now, jitter = best[:, -1], _jitter(recent)
+        fall = best[:, 0] - now
+        ago = np.maximum(n - 1 - np.array((*WINDOWS, 0, 0)), 0)
+        ago[W:] = (n - 1) // 2, (n - 1) // 4
+        falls = best[:, ago] - now[:, None]
+        late, early = falls[:, W], falls[:, W + 1] - falls[:, W]
+        losses = np.zeros((len(now), len(LOSSES)))
+        losses[:, 0] = loss[:, max(n - 2, 0)] - loss[:, -1]
+        losses[:, 1], losses[:, 2], losses[:, 3] = gain, fall, self._worst - loss[:, 0]
+        losses[:, 4 : 5 + W] = falls[:, : W + 1]
+        losses[:, 5 + W], losses[:, 6 + W] = early, 2 / n * late
+        if has_train:
+            train_fall = train[:, max(n - 7, 0)] - train[:, -1]
+            losses[:, 7 + W] = np.where(np.isfinite(train_fall), train_fall, 0.0)
+        losses[:, 8 + W : 8 + 2 * W], losses[:, 8 + 2 * W : 8 + 3 * W] = slope, error
+        losses[:, -2], losses[:, -1] = told, jitter
         since = n - np.maximum(self.best_look, 1)
-        falls = [best[:, max(n - 1 - window, 0)] - now for window in WINDOWS]
-        knows = np.isfinite(train_fall) & has_train
-        losses = [drop, gain, fall, worst - loss[:, 0], *falls, late, early, 2 * late / n]
-        losses += [np.where(knows, train_fall, 0.0), *slope.T, *error.T, told, jitter]
         grain = 1e-3 * fall + TINY
-        plain = [np.full(len(now), np.log(n) / 3), np.log1p(since) / 2, since / n]
-        plain += [np.clip(np.log((late + grain) / (early + grain)), -5, 5) / 3, np.log1p(points) / 4]
-        plain += [np.log1p(np.minimum(fall / (jitter + TINY), 1e5)) / 4, knows]
-        t = np.clip(slope / (error + 1e-3 * np.abs(slope) + TINY), -8, 8) / 4
-        return Signals(np.stack(losses, 1), np.concatenate([np.stack(plain, 1), t], 1))
+        plain = np.empty((len(now), len(PLAIN)))
+        plain[:, 0], plain[:, 1], plain[:, 2] = math.log(n) / 3, np.log1p(since) / 2, since / n
+        plain[:, 3] = (np.log((late + grain) / (early + grain)) / 3).clip(-1.6, 1.6)
+        plain[:, 4], plain[:, 5] = np.log1p(points) / 4, np.log1p(np.minimum(fall / (jitter + TINY), 1e5)) / 4
+        plain[:, 6] = has_train and np.isfinite(train[:, -1])
+        plain[:, 7:] = (slope / (error + 1e-3 * np.abs(slope) + TINY)).clip(-8, 8) / 4
+        return Signals(losses, plain)
 
     @property
     def losses(self) -> Array:
@@ -179,6 +201,7 @@ class CurveMemory:
         return {
             "best": self.best.copy(),
             "best_look": self.best_look.copy(),
+            "worst": self._worst.copy(),
             "seen": self._seen[:, :, : self.num_looks].copy(),
         }
 
@@ -186,7 +209,7 @@ class CurveMemory:
     def of_state(cls, state: dict[str, Any]) -> CurveMemory:
         """What gave ``state``."""
         memory = cls(len(state["best"]))
-        memory.best, memory.best_look = state["best"].copy(), state["best_look"].copy()
+        memory.best, memory.best_look, memory._worst = (state[name].copy() for name in ("best", "best_look", "worst"))
         memory.num_looks = state["seen"].shape[2]
         memory._seen = np.concatenate([state["seen"], np.zeros((3, len(memory.best), 64))], 2)
         return memory

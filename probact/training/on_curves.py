@@ -90,6 +90,29 @@ class Examples(NamedTuple):
         return Batch(*map(torch.as_tensor, (seen, in_prices.astype(np.float32), self.length[curve], price / scale)))
 
 
+def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Other curves that could have been: ``(N, K)`` each, NaN after their ends.
+
+    All begin up to 10 looks later and take every m-th look, m = 1, 2, 3 or 5; of the curves one in three has a noisier
+    validation loss, one in five rises for a while, mostly early, and one in ten has a spike.
+    """
+    start, every = generator.choice([0, 0, 1, 2, 5, 10]), generator.choice([1, 1, 2, 3, 5])
+    if valid.shape[1] > 3 * every + start + 10:
+        valid, test = valid[:, start::every], test[:, start::every]
+    num, looks = valid.shape
+    with np.errstate(invalid="ignore"):
+        whole = np.where(np.isfinite(valid), valid, valid[:, :1])
+        size = (whole[:, :1] - whole.min(1, keepdims=True)) * 10 ** generator.uniform(-1.5, 0.5, (num, 1))
+    place, step = generator.integers(1, looks, (num, 1)), np.arange(looks)
+    early = np.minimum(generator.integers(1, 20, (num, 1)), looks - 1)
+    width = generator.uniform(1, 8, (num, 1))
+    rise = size * np.exp(-(((step - early) / width) ** 2)) * (generator.random((num, 1)) < 0.2) * (step > 0)
+    spike = size * (step == place) * (generator.random((num, 1)) < 0.1)
+    noise = generator.normal(size=valid.shape) * size * 10 ** generator.uniform(-2.5, -0.5, (num, 1))
+    noise *= generator.random((num, 1)) < 1 / 3
+    return valid + rise + spike + noise, test + rise + spike
+
+
 class Batch(NamedTuple):
     """N curves up to the longest of them.
 

@@ -207,7 +207,10 @@ def test_sigkill_then_resume_is_bitwise(uninterrupted: dict[str, Any], tmp_path:
     assert steps == list(range(1, 151))
 
 
-@pytest.mark.parametrize("request_", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "request_",
+    [signal.SIGINT, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_ctrl_c_saves_and_says_how_to_resume(request_: signal.Signals, tmp_path: Path) -> None:
     """Also the end of a job, or of the terminal."""
     process = start(tmp_path, [*BRIEF, "--out", "run"])
