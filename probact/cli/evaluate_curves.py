@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from probact.curves.corpus import Curves
 
 OWN = ("curves", "price", "relative_price", "tune_on", "monitor")
-SHARED = ("out", "as_json")
-"""Options of ``evaluate`` that ``--curves`` goes with, beside its own."""
+"""Options of ``evaluate`` for curves alone."""
+CURVES_OPTIONS = (*OWN, "out", "as_json")
+"""All that ``--curves`` goes with."""
 HEAD = "curves"
 """The shipped head, which is judged where no other is named."""
 
@@ -80,7 +81,7 @@ def asks_for_curves(context: click.Context) -> bool:
     ]
     on_curves = bool(context.params["curves"])
     for parameter in given:
-        if on_curves and parameter.name not in (*OWN, *SHARED):
+        if on_curves and parameter.name not in CURVES_OPTIONS:
             raise click.UsageError(f"{_spelled(parameter)} is not for --curves, which judges no run")
         if not on_curves and parameter.name in OWN:
             raise click.UsageError(f"{_spelled(parameter)} goes with --curves, got none")
