@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,3 +163,16 @@ def test_a_rule_is_said() -> None:
     assert all(0 < len(one) < 60 for one in said)
     for way in WAYS:
         assert len({setting.describe() for setting in way.settings}) == len(way.settings), way.name
+
+
+def test_the_rule_of_the_guide_is_the_t_test() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "when-should-i-stop.md").read_text()
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(import numpy.*?)```", page, re.DOTALL)[0], names)
+    seen = looks()
+    for w, z in ((12, -0.5), (3, 0.0), (20, -1.0)):
+        stops = TTest(w).stops(seen, -z)
+        for row, length in enumerate(seen.lengths):
+            losses = (0.01 * seen.valid[row]).tolist()
+            said = [names["should_stop"](losses[: t + 1], 0.01, w, z) for t in range(length + 1)]
+            assert stops[row] == (said.index(True) if any(said) else length)
