@@ -68,10 +68,11 @@ def where_it_does_not_help(result: CurvesEvaluation) -> str:
     pairs = {name: (of_set(result, LEARNED, name)[0], of_set(result, PATIENCE.name, name)[0]) for name in result.judged}
     worse = {name: pair for name, pair in pairs.items() if pair[0] > pair[1]}
     beyond = [name for name, (head, patience) in pairs.items() if head > 1.3 * patience + 0.05]
-    single = min(result.mean(way).regret_share for way in ONE_SETTING)
     head = result.mean(LEARNED)
+    single = {way: head.regret_share / result.mean(way).regret_share for way in ONE_SETTING}
     lines = [
-        f"- The head's regret is {head.regret_share / single:.2f} of that of the best single setting for all prices.",
+        f"- Beside the best single setting for all prices the head's regret is {single[ONE_SETTING[0]]:.2f} of that of "
+        f"patience, and {single[ONE_SETTING[1]]:.2f} of that of the t-test, which is told the price.",
         f"- Against patience tuned for each price on other data it is {head.difference:+.3f} ± "
         f"{head.difference_error:.3f} (set by set), so that "
         + ("it is ahead." if head.difference < -2 * head.difference_error else
