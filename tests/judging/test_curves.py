@@ -158,3 +158,17 @@ def test_units_change_nothing() -> None:
         for mine, its in zip(first.rows, other.rows, strict=True):
             assert (mine.setting, mine.looks, mine.way) == (its.setting, its.looks, its.way)
             assert its.regret_share == pytest.approx(mine.regret_share, rel=1e-9)
+
+
+def test_curves_that_diverge_or_are_strange_are_judged() -> None:
+    """No warning, no NaN where there is something to gain, whatever the losses are."""
+    random = np.random.default_rng(0)
+    rows = []
+    for row in 0.01 * random.standard_normal((40, 31)) + 0.98 ** np.arange(31):
+        kind = random.integers(5)
+        row[5:] = [row[5:], row[5:] - 3, np.inf, 1e30, row[4]][kind]
+        rows.append(row[: random.integers(2, 32)])
+    sets = [curves_of(name, some) for name, some in (("a", rows[:20]), ("b", rows[20:]))]
+    found = evaluate_curves(sets, PRICES)
+    assert all(math.isfinite(row.regret_share) and math.isfinite(row.J) for row in found.rows)
+    assert min(row.regret_share for row in found.rows) == 0
