@@ -50,7 +50,7 @@ class Curves(NamedTuple):
     def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """The curves that a mask ``(N,)`` or indices choose."""
         chosen = np.arange(self.num)[mask]
-        tables = {name: getattr(self, name)[chosen] for name in TABLES}
+        tables: dict[str, Any] = {name: getattr(self, name)[chosen] for name in TABLES}
         return self._replace(settings=[self.settings[index] for index in chosen], **tables)
 
     @classmethod
