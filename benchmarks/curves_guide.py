@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from pages import RESULTS, table
 
-from probact.judging.curves.evaluation import LEARNED, ORACLE
+from probact.judging.curves.evaluation import LEARNED, ORACLE, data_set
 from probact.judging.curves.prices import Price
 from probact.judging.curves.results import CurvesEvaluation
 from probact.judging.curves.ways import PATIENCE
@@ -43,7 +43,8 @@ def by_price(result: CurvesEvaluation) -> str:
         rows.append([f"**{way}**" if way == LEARNED else way, *cells])
     heads = max((row.heads for row in result.means), default=1)
     said = f" (the head: mean of {heads} training seeds)" if heads > 1 else ""
-    curves = f"{sum(result.judged.values()):,} curves of {len(result.judged)} data sets"
+    sets = len({data_set(name) for name in result.judged})
+    curves = f"{sum(result.judged.values()):,} curves, {len(result.judged)} kinds of {sets} data sets"
     return f"{curves}{said}; {result.split}.\n\n" + table(["way to stop", *map(str, prices), "mean"], rows)
 
 
@@ -54,7 +55,7 @@ def by_data_set(result: CurvesEvaluation) -> str:
         [f"{name} ({num:,})", *(with_error(*of_set(result, way, name)) for way in ways)]
         for name, num in result.judged.items()
     ]
-    return table(["data set (curves)", *ways], rows)
+    return table(["data set and model (curves)", *ways], rows)
 
 
 def of_set(result: CurvesEvaluation, way: str, name: str) -> tuple[float, float]:
@@ -80,8 +81,8 @@ def where_it_does_not_help(result: CurvesEvaluation) -> str:
     ]  # fmt: skip
     if worse:
         said = ", ".join(f"{name} ({a:.3f} against {b:.3f})" for name, (a, b) in worse.items())
-        lines.append(f"- Tuned patience does better on {len(worse)} of {len(pairs)} data sets: {said}.")
-    lines.append(f"- Worse than 1.3 times tuned patience + .05: {', '.join(beyond) or 'on no data set'}.")
+        lines.append(f"- Tuned patience does better on {len(worse)} of {len(pairs)} sets of curves: {said}.")
+    lines.append(f"- Worse than 1.3 times tuned patience + .05: {', '.join(beyond) or 'on none of them'}.")
     dearest = max((price for price in prices_of(result)), key=lambda price: (price.relative, price.value))
     row = result.mean(LEARNED, *dearest)
     lines.append(f"- At {dearest} a look {row.regret_share:.0%} of what could be gained is still lost.")

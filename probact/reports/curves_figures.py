@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from probact.judging.curves.evaluation import LEARNED as LEARNED_WAY, ORACLE
+from probact.judging.curves.evaluation import LEARNED as LEARNED_WAY, ORACLE, data_set
 from probact.judging.curves.results import CurvesEvaluation, ForecastRow
 from probact.judging.curves.ways import PATIENCE as PATIENCE_WAY, USUAL
 from probact.reports.curves_text import over_prices, prices_of, ways_of
@@ -68,7 +68,8 @@ def regret_by_price(result: CurvesEvaluation) -> Figure:
 
 def _size(result: CurvesEvaluation) -> str:
     split = f"tuned on {len(result.tuned_on)} others" if result.tuned_on else "each judged by settings of the others"
-    return f"{sum(result.judged.values()):,} curves of {len(result.judged)} data sets, {split}"
+    sets = len({data_set(name) for name in result.judged})
+    return f"{sum(result.judged.values()):,} curves, {len(result.judged)} kinds of {sets} data sets, {split}"
 
 
 def _finding(result: CurvesEvaluation, ways: Sequence[str]) -> str:
@@ -139,7 +140,7 @@ def _draw(axes: Axes, row: ForecastRow, place: int) -> None:
     if bins:
         x, y, size = np.array(bins).T
         color = f"C{place % 8}"
-        axes.plot(x, y, label=row.data_set, color=color, ls="-" if place < 8 else "--", lw=1)
+        axes.plot(x, y, label=row.data_set, color=color, ls=("-", "--", ":")[place // 8 % 3], lw=1)
         axes.scatter(x, y, s=3 + 40 * size / max(size.sum(), 1), color=color)
 
 

@@ -22,8 +22,8 @@ Column = TypeVar("Column")
 def curves_tables(result: CurvesEvaluation) -> str:
     """Which split, regret shares by price and by data set, what became of the forecasts, and what is not there."""
     found = [textwrap.fill(result.split, WIDTH), *_left_out(result), ""]
-    found += ["regret as a share of the possible net gain, mean over data sets ± standard error over them"]
-    found += [*_by_price(result), "", "the same by data set, mean over prices ± standard error over curves"]
+    found += ["regret as a share of the possible net gain, mean over sets of curves ± error over data sets"]
+    found += [*_by_price(result), "", "the same by set of curves, mean over prices ± standard error over curves"]
     found += list(_by_data_set(result))
     if result.forecasts:
         found += ["", "forecasts of the learned head, expected calibration error by data set, all prices and looks"]
@@ -89,7 +89,7 @@ def _by_data_set(result: CurvesEvaluation) -> Iterator[str]:
     def heads(name: str) -> tuple[str, str]:
         return short(name), str(result.judged[name])
 
-    yield from _blocks("data set, curves", ways_of(result), list(result.judged), heads, cell)
+    yield from _blocks("set, curves", ways_of(result), list(result.judged), heads, cell)
 
 
 def _forecasts(result: CurvesEvaluation) -> Iterator[str]:

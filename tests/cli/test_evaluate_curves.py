@@ -29,8 +29,8 @@ def test_evaluate_curves(folder: Path, run: Any) -> None:
     arguments = ("evaluate", "--curves", "curves", *prices, "--monitor", "head.pt", "--out", "verdict")
     code, out, err = run(*arguments)
     assert code == 0, err
-    for words in ("leave one set out: judged on each of", "regret as a share", "patience 10, as people use it",
-                  "learned head, no setting less patience, tuned:", "of first", "by data set", "a-da…name",
+    for words in ("leave one data set out: judged on each of", "regret as a share", "patience 10, as people use it",
+                  "learned head, no setting less patience, tuned:", "of first", "by set of curves", "a-da…name",
                   "another 10 looks will pay", "Mahsereci", "written to verdict: curves.json, 3 figures"):  # fmt: skip
         assert words in out, out
     assert max(map(len, out.splitlines())) <= 100

@@ -10,7 +10,7 @@ import pytest
 from probact.curves.corpus import Curves
 from probact.judging.curves.evaluation import ORACLE, evaluate_curves
 from probact.judging.curves.plain import Budget, Patience
-from probact.judging.curves.prices import Price, Priced, best_so_far, judged, regret_share
+from probact.judging.curves.prices import Price, Priced, best_so_far, judged, mean_and_error, regret_share
 from probact.judging.curves.results import CurvesEvaluation
 from probact.judging.curves.ways import PATIENCE, USUAL, Way, tried
 from tests.helpers.curves import curves_of, drawn_curves
@@ -128,12 +128,36 @@ def test_what_is_judged_and_tuned_on_is_refused() -> None:
     a, b = drawn_curves("a"), drawn_curves("b")
     with pytest.raises(ValueError, match=r"judged or tuned on, got a as both"):
         evaluate_curves([a, b], PRICES, tune_on=[a])
-    with pytest.raises(ValueError, match="two data sets or more"):
+    with pytest.raises(ValueError, match="to --tune-on, got one"):
         evaluate_curves([a], PRICES)
-    with pytest.raises(ValueError, match="one file a data set, got 'a' judged twice"):
+    with pytest.raises(ValueError, match="one file a set of curves, got 'a' judged twice"):
         evaluate_curves([a, a], PRICES)
     with pytest.raises(ValueError, match="--price: expected price > 0"):
         evaluate_curves([a, b], [Price(0.0)])
+
+
+def test_a_data_set_is_one_whatever_the_model() -> None:
+    """Curves of other models on the same data are not other data."""
+    mlp, cnn, other = (drawn_curves(name, seed=seed) for seed, name in enumerate(("a-b-mlp", "a-b-cnn", "other")))
+    with pytest.raises(ValueError, match=r"got a-b as both"):
+        evaluate_curves([mlp], PRICES, tune_on=[cnn, other])
+    with pytest.raises(ValueError, match="got one"):
+        evaluate_curves([mlp, cnn], PRICES)
+    upside_down = curves_of("a-b-cnn", [[10.0 + t for t in range(41)]] * 12)
+    found, spoilt = (
+        [row.setting for row in evaluate_curves([mlp, some, other], PRICES).rows if row.data_set == "a-b-mlp"]
+        for some in (cnn, upside_down)
+    )
+    assert found == spoilt
+
+
+def test_values_of_one_group_are_not_taken_for_independent() -> None:
+    values = [1.0, 2.0, 4.0, math.nan]
+    assert mean_and_error(values) == mean_and_error(values, list("abcd")) == pytest.approx((7 / 3, np.sqrt(7 / 9)))
+    doubled = mean_and_error([1, 1, 2, 2, 4, 4], list("aabbcc"))
+    assert doubled == pytest.approx((7 / 3, np.sqrt(7 / 9)))
+    assert math.isnan(mean_and_error([1.0, 2.0], ["a", "a"])[1])
+    assert math.isnan(mean_and_error([math.nan])[0])
 
 
 def test_an_evaluation_is_what_its_json_says() -> None:

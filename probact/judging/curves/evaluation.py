@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from probact.curves.corpus import Curves
+from probact.curves.kinds import KINDS
 from probact.judging.curves.learned import Head, forecasts
 from probact.judging.curves.prices import Array, Price, Priced, judged, mean_and_error, regret_share
 from probact.judging.curves.results import CurveRow, CurvesEvaluation, ForecastRow, MeanRow
@@ -20,10 +21,16 @@ LEARNED = "learned head, no setting"
 
 
 class _Set(NamedTuple):
-    """A data set at every price."""
+    """A set of curves at every price."""
 
     name: str
     at: tuple[Priced, ...]
+
+
+def data_set(name: str) -> str:
+    """What the curves ``name`` are of: the same without the kind of model, ``digits`` of ``digits-mlp``."""
+    kinds = [kind for kind in KINDS if name.endswith(f"-{kind}")]
+    return name.removesuffix(f"-{kinds[0]}") if kinds else name
 
 
 def evaluate_curves(
@@ -37,7 +44,7 @@ def evaluate_curves(
     """Judge ``ways`` and ``heads`` on ``sets``.
 
     :param tune_on: curves of other data sets, on which settings are chosen; without them each set is judged by
-        settings chosen on all the other ``sets``.
+        settings chosen on those of ``sets`` that are of other data sets.
     :raises ValueError: if a data set is both judged and tuned or trained on, or there is none to tune on.
     """
     _check_split(sets, tune_on, heads)
@@ -75,28 +82,32 @@ def evaluate_curves(
 
 
 def _check_split(sets: Sequence[Curves], tune_on: Sequence[Curves], heads: Sequence[Head]) -> None:
-    names = [curves.name for curves in sets]
-    for some, how in ((names, "judged"), ([curves.name for curves in tune_on], "tuned on")):
+    names, others = ([curves.name for curves in some] for some in (sets, tune_on))
+    for some, how in ((names, "judged"), (others, "tuned on")):
         if twice := sorted({name for name in some if some.count(name) > 1}):
-            raise ValueError(f"expected one file a data set, got {twice[0]!r} {how} twice")
-    if both := sorted(set(names) & {curves.name for curves in tune_on}):
+            raise ValueError(f"expected one file a set of curves, got {twice[0]!r} {how} twice")
+    if both := _of_both(names, others):
         raise ValueError(
-            f"expected data sets to be judged or tuned on, got {', '.join(both)} as both; without --tune-on each set "
-            "is judged by settings chosen on the others"
+            f"expected data sets to be judged or tuned on, got {both} as both; without --tune-on each set is judged by "
+            "settings chosen on those of other data sets"
         )
     for head in heads:
-        if both := sorted(set(names) & set(head.trained_on)):
-            raise ValueError(f"expected data sets that no training saw, got {', '.join(both)}: {head.name} did")
-    if not tune_on and len(sets) < 2:
-        raise ValueError("expected two data sets or more, to tune on the others, or curves to --tune-on, got one")
+        if both := _of_both(names, head.trained_on):
+            raise ValueError(f"expected data sets that no training saw, got {both}: {head.name} did")
+    if not tune_on and len(set(map(data_set, names))) < 2:
+        raise ValueError("expected curves of two data sets or more, to tune on the others, or to --tune-on, got one")
+
+
+def _of_both(names: Sequence[str], others: Sequence[str]) -> str:
+    return ", ".join(sorted(set(map(data_set, names)) & set(map(data_set, others))))
 
 
 def _tuned_rows(way: Way, found: Sequence[_Set], seen: Sequence[_Set], prices: Sequence[Price]) -> list[CurveRow]:
-    """``way`` on each of ``found``, with the settings that are best on ``seen``, or on the others of ``found``."""
+    """``way`` on each of ``found``, with settings that are best on ``seen``, or on those of other data sets."""
     if way.is_tuned:
         worth = tried(way, [one.at for one in seen or found])
-        num = len(seen or found)
-        chosen = [worth.best([s for s in range(num) if seen or s != i]) for i in range(len(found))]
+        mine, others = ([data_set(one.name) for one in some] for some in (found, seen or found))
+        chosen = [worth.best([s for s, other in enumerate(others) if other != own]) for own in mine]
     else:
         chosen = [way.settings * len(prices)] * len(found)
     return [
@@ -133,12 +144,12 @@ def _means(rows: Iterable[CurveRow], prices: Sequence[Price]) -> list[MeanRow]:
         of_set = shares.setdefault(row.way, {}).setdefault(head, {}).setdefault(row.data_set, {})
         of_set[Price(row.price, row.relative)] = row.regret_share
     tables = {way: np.array([_table(of_head, prices) for of_head in heads.values()]) for way, heads in shares.items()}
-    patience = tables[PATIENCE.name][0]
+    patience, sets = tables[PATIENCE.name][0], [data_set(name) for name in shares[PATIENCE.name][""]]
     found = []
     for way, table in tables.items():
         for i, price in enumerate(prices):
-            found.append(_mean(way, price, table[:, :, i], patience[:, i]))
-        found.append(_mean(way, Price(math.nan), _over_prices(table), _over_prices(patience)))
+            found.append(_mean(way, price, table[:, :, i], patience[:, i], sets))
+        found.append(_mean(way, Price(math.nan), _over_prices(table), _over_prices(patience), sets))
     return found
 
 
@@ -153,11 +164,11 @@ def _over_prices(table: Array) -> Array:
         return np.where(known, table, 0).sum(-1) / known.sum(-1)
 
 
-def _mean(way: str, price: Price, table: Array, patience: Array) -> MeanRow:
-    """Of ``table (heads, sets)`` beside ``patience (sets,)``."""
+def _mean(way: str, price: Price, table: Array, patience: Array, sets: Sequence[str]) -> MeanRow:
+    """Of ``table (heads, sets)`` beside ``patience (sets,)``; ``sets`` says the data set of each."""
     of_sets = table.mean(0)
-    value, error = mean_and_error(of_sets)
-    difference, difference_error = mean_and_error(of_sets - patience)
+    value, error = mean_and_error(of_sets, sets)
+    difference, difference_error = mean_and_error(of_sets - patience, sets)
     _, head_error = mean_and_error([mean_and_error(of_head)[0] for of_head in table])
     return MeanRow(
         price=price.value,

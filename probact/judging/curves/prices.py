@@ -144,13 +144,21 @@ def regret_share(regret: Array, gain: Array) -> Share:
     return Share(value, spread * math.sqrt(num) / total)
 
 
-def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
-    """Of the values that are known, with the standard error of the mean; NaN where that needs more of them."""
-    known = np.asarray(values, float)
-    known = known[np.isfinite(known)]
-    if not len(known):
+def mean_and_error(values: Sequence[float] | Array, groups: Sequence[str] | None = None) -> tuple[float, float]:
+    """Of the values that are known, with the standard error of the mean; NaN where that needs more of them.
+
+    :param groups: of each value; those of one group are not taken for independent (Cameron and Miller 2015, eq 11).
+    """
+    given = np.asarray(values, float)
+    known = np.isfinite(given)
+    if not known.any():
         return math.nan, math.nan
-    return float(known.mean()), float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
+    mean = float(given[known].mean())
+    number = np.unique(groups, return_inverse=True)[1] if groups is not None else np.arange(len(given))
+    of_groups = np.bincount(number[known], given[known] - mean)[np.unique(number[known])]
+    if len(of_groups) < 2:
+        return mean, math.nan
+    return mean, math.sqrt((of_groups**2).sum() * len(of_groups) / (len(of_groups) - 1)) / int(known.sum())
 
 
 def _finite(losses: Array) -> Array:

@@ -41,7 +41,8 @@ class MeanRow(Result):
     """One way to stop at one price: the mean of its regret share over the data sets.
 
     :ivar price: NaN for the mean over all prices.
-    :ivar error: standard error over the data sets (of the mean over heads).
+    :ivar error: standard error over the data sets (of the mean over heads); sets of curves that are of one data set,
+        of several kinds of model, count as a group.
     :ivar heads: learned heads, training seeds, that this is the mean of; 1 for a rule.
     :ivar head_error: standard error over them.
     :ivar difference: to patience tuned for the price, set by set, with its standard error over the sets.
@@ -75,9 +76,9 @@ class ForecastRow(Calibration):
 class CurvesEvaluation(Result):
     """Ways to stop, judged on curves of data sets on which nothing was chosen.
 
-    :ivar judged: data set -> number of curves.
-    :ivar left_out: data set -> curves that cannot be judged: their first losses are not finite.
-    :ivar tuned_on: data sets; none where each set is judged by rules tuned on all the others (leave one set out).
+    :ivar judged: set of curves -> how many.
+    :ivar left_out: set of curves -> those that cannot be judged: their first losses are not finite.
+    :ivar tuned_on: data sets; none where each set is judged by rules tuned on those of other data sets (leave one out).
     :ivar heads: learned head, its file -> the data sets it was trained on.
     """
 
@@ -94,7 +95,7 @@ class CurvesEvaluation(Result):
         """What was tuned on, in words."""
         if self.tuned_on:
             return f"tuned on {', '.join(self.tuned_on)}; judged on {', '.join(self.judged)}"
-        return f"leave one set out: judged on each of {', '.join(self.judged)}, tuned on all the others"
+        return f"leave one data set out: judged on each of {', '.join(self.judged)}, tuned on those of other data sets"
 
     def mean(self, way: str, price: float = math.nan, relative: bool = False) -> MeanRow:
         """Of ``way`` at that price, or over all prices.
