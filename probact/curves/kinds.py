@@ -62,7 +62,7 @@ class Network(Kind):
 
     pace: ClassVar[float] = 1.0
     most: ClassVar[dict[str, int]] = {}
-    most_test: ClassVar[int] = 800
+    most_test: ClassVar[int] = 400
 
     @abstractmethod
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
@@ -116,7 +116,6 @@ class CNN(Network):
 
     takes = ("images",)
     most: ClassVar = {"every": 4, "batch": 32, "valid_size": 300}
-    most_test = 400
 
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
         width = pick(generator, (4, 8))
@@ -147,7 +146,7 @@ class GRU(Network):
     takes = ("text",)
     pace = 2.0
     most: ClassVar = {"every": 4, "batch": 16, "valid_size": 200}
-    most_test = 300
+    most_test = 200
 
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
         width, outputs = pick(generator, (12, 24)), points.outputs
@@ -161,7 +160,7 @@ class TinyTransformer(Network):
     takes = ("text",)
     pace = 2.0
     most: ClassVar = {"every": 4, "batch": 16, "valid_size": 200}
-    most_test = 300
+    most_test = 200
 
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
         width, outputs = pick(generator, (12, 24)), points.outputs

@@ -26,7 +26,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], float]] = {
     "rmsprop": (RMSprop, 2e-3),
 }
 """Name -> class, and a rate in the middle of those that are tried."""
-RATES = (-1.3, 0.9)
+RATES = (-1.3, 1.1)
 """Powers of ten around that rate, from too small to too large."""
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda share: 1.0,
@@ -70,7 +70,7 @@ class Knobs:
             schedule=pick(generator, ("constant", "constant", *SCHEDULES)),
             batch=pick(generator, (8, 16, 32)),
             train_size=pick(generator, (40, 100, 300, 1000, 2000)),
-            valid_size=pick(generator, (20, 50, 100, 300, 1000)),
+            valid_size=pick(generator, (20, 50, 100, 200, 500, 1000)),
             label_noise=pick(generator, (0.0, 0.0, 0.1, 0.3)),
             decay=pick(generator, (0.0, 0.0, 1e-4, 1e-3, 1e-2)),
             scale=pick(generator, (1.0, 1.0, 1.0, 0.3, 2.0, 4.0)),
@@ -92,7 +92,7 @@ class Split(NamedTuple):
     test: Points
 
 
-def split(points: Points, knobs: Knobs, generator: np.random.Generator, most_test: int = 800) -> Split:
+def split(points: Points, knobs: Knobs, generator: np.random.Generator, most_test: int = 400) -> Split:
     """At most ``most_test`` to test on, at most three fifths to train on; the labels of the latter get noise.
 
     A class is replaced by one at random with probability ``label_noise``; to values that much normal noise is added.

@@ -114,7 +114,7 @@ def _shortened_step(whole: Optimizer, weights: list[Tensor], rates: Tensor) -> N
     before = [weight.clone() for weight in weights]
     whole.step()
     for weight, old in zip(weights, before, strict=True):
-        weight.copy_(old + rates.view(-1, *[1] * (weight.dim() - 1)) * (weight - old))
+        weight.copy_(old.lerp(weight, rates.view(-1, *[1] * (weight.dim() - 1))))
 
 
 def _begin(networks: Networks, points: Points, generator: np.random.Generator) -> None:
