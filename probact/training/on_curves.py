@@ -47,7 +47,10 @@ class Examples(NamedTuple):
 
     @classmethod
     def of(cls, valid: np.ndarray, test: np.ndarray, points: np.ndarray, train: np.ndarray | None = None) -> Examples:
-        """Of the curves of one data set, ``(N, K)`` from look 0 on, NaN after their ends."""
+        """Of the curves of one data set, ``(N, K)`` from look 0 on, NaN after their ends; of two looks at least."""
+        kept = np.isfinite(valid[:, :2]).all(1)
+        valid, test, points = valid[kept], test[kept], points[kept]
+        train = None if train is None else train[kept]
         length = (~np.isnan(valid)).sum(1)
         last = np.minimum(np.arange(valid.shape[1]), length[:, None] - 1)
         valid, test = (np.take_along_axis(table, last, 1).astype(np.float64) for table in (valid, test))
@@ -59,7 +62,7 @@ class Examples(NamedTuple):
         J = returned.T[:, None] + prices[:, None] * np.minimum(looks, length[:, None] - 1)[:, None]
         gain = (returned[0][:, None] - J.min(2)).mean(0)
         num = len(valid)
-        scale = np.maximum(gain, np.maximum(3 * prices, 1e-3 * first))
+        scale = np.maximum(gain, np.maximum(prices, 1e-3 * first))
         tables = (np.broadcast_to(values, (num, len(prices))) for values in (prices, scale))
         return cls(signals, returned, length, *tables)
 
@@ -198,9 +201,9 @@ def train_head(
     examples: Examples,
     seed: int,
     updates: int = 3000,
-    batch: int = 256,
+    batch: int = 128,
     lr: float = 3e-3,
-    hidden_size: int = 48,
+    hidden_size: int = 32,
     sharpness: tuple[float, float] = (1.0, 10.0),
     expectation_weight: float = 0.05,
 ) -> Iterator[tuple[int, float, CurveHead]]:
