@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from pathlib import Path
 
 import click
 
+from probact.cli.advice import command
 from probact.cli.options import Place, data_directory_option
 from probact.cli.progress import telling
 
@@ -89,3 +91,40 @@ def check(folder: Path) -> None:
 
     found = list(load_folder(folder))
     click.echo(f"{folder}: {len(found)} files, {sum(each.num for each in found)} curves, all whole")
+
+
+@curves.command()
+@click.argument("folder", metavar="DIR", type=Place(exists=True, file_okay=False))
+@click.option("--out", type=Place(dir_okay=False), required=True, help="The file to write, such as my-head.pt.")
+@SEED
+@click.option("--updates", type=click.IntRange(1, 10**6), default=3000, show_default=True, help="Steps of Adam.")
+def fit(folder: Path, out: Path, seed: int, updates: int) -> None:
+    """Train the head of a HaltingMonitor on the curves in DIR.
+
+    Held-out sets are left out.  Ctrl-C writes the head as it is then.
+    """
+    from probact.curves.corpus import load_folder
+    from probact.support.interrupts import asked_to_stop
+    from probact.training.on_corpus import examples_of, for_training
+    from probact.training.on_curves import train_head
+
+    kept, left_out = for_training(load_folder(folder))
+    if left_out:
+        click.echo(f"left out, for judging: {', '.join(left_out)}", err=True)
+    with telling() as tell, asked_to_stop("stopping after this update") as asked:
+        tell(f"{sum(each.num for each in kept)} curves of {len(kept)} sets")
+        losses: deque[float] = deque(maxlen=100)
+        for update, loss, head in train_head(examples_of(kept, seed), seed, updates):  # noqa: B007
+            losses.append(loss)
+            if update % 100 == 0:
+                tell(f"update {update}/{updates}  loss {sum(losses) / len(losses):.4f} of the possible gain")
+            if asked:
+                break
+    said = {
+        "command": command("curves", "fit", folder, "--out", out, "--seed", seed, "--updates", updates),
+        "updates": str(update),
+        "sets": ", ".join(each.name for each in kept),
+        "curves": str(sum(each.num for each in kept)),
+    }
+    head.save(out, said)
+    click.echo(f'{out}: probact.HaltingMonitor(price=..., name="{out}") reads it')

@@ -99,7 +99,7 @@ def split(points: Points, knobs: Knobs, generator: np.random.Generator, most_tes
     """
     num = len(points.x)
     order = torch.from_numpy(generator.permutation(num))
-    test = min(max(num // 4, 30), most_test)
+    test = min(max(num // 4, 30), num // 3, most_test)
     train = min(knobs.train_size, 3 * num // 5)
     valid = min(knobs.valid_size, num - test - train)
     sizes = [train, valid, num - test - train - valid, test]
