@@ -55,24 +55,30 @@ def make(names: tuple[str, ...], out: Path, seed: int, count: int, processes: in
     with telling() as tell:
         tell(f"{len(recipes)} sets of {count} curves")
         make_curves(recipes, out, seed, count, workers, tell)
+    click.echo(f"{out}: {len(recipes)} files")
 
 
 @curves.command("list")
 @click.argument("folder", metavar="[DIR]", required=False, type=Place(exists=True, file_okay=False))
 def list_(folder: Path | None) -> None:
-    """Name the sets that can be made; or what is in the files of DIR."""
+    """Name the sets that can be made; or say what is in the files of DIR."""
     from probact.curves.corpus import load_folder
-    from probact.curves.data_sets import DATA_SETS
+    from probact.curves.data_sets import DATA_SETS, HELD_OUT
     from probact.curves.kinds import KINDS
     from probact.curves.recipes import RECIPES
 
     if folder is None:
-        for held_out, title in ((False, "training"), (True, "held out: no head is trained on these")):
-            click.echo(click.style(title, bold=True))
-            for recipe in RECIPES.values():
-                if recipe.held_out == held_out:
-                    said = f"{DATA_SETS.describe(recipe.data_set)} {KINDS.describe(recipe.kind)}"
-                    click.echo(f"  {recipe.name:28}{said}")
+        click.echo("A set is a data set and a kind of model that learns it, such as digits-mlp.")
+        for held_out, title in ((False, "data sets"), (True, "data sets held out: no head is trained on these")):
+            click.echo(f"\n{click.style(title, bold=True)}")
+            for name in DATA_SETS:
+                if (name in HELD_OUT) == held_out:
+                    click.echo(f"  {name:18}{DATA_SETS.describe(name)}")
+                    fitting = [recipe.kind for recipe in RECIPES.values() if recipe.data_set == name]
+                    click.echo(f"  {'':18}with {', '.join(fitting)}")
+        click.echo(f"\n{click.style('kinds of models', bold=True)}")
+        for name in KINDS:
+            click.echo(f"  {name:18}{KINDS.describe(name)}")
         return
     click.echo(f"{'set':28}{'curves':>7}{'looks':>9}{'diverged':>10}{'median fall':>13}  seeds")
     for found in load_folder(folder):

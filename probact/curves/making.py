@@ -51,26 +51,25 @@ Workers = Callable[[Sequence[Job]], Iterator[tuple[Job, Curves]]]
 
 def make(
     recipes: Sequence[Recipe], folder: Path, seed: int, count: int, workers: Workers, tell: Callable[[str], None]
-) -> list[Path]:
+) -> None:
     """A file ``NAME.npz`` a recipe in ``folder``, of ``count`` curves each.
 
     What is there already is kept: the same call goes on where the last one was cut off.
 
     :raises ValueError: if a file is there that is of another seed or count or is damaged, or data are not to be had.
     """
-    (folder / PARTS).mkdir(parents=True, exist_ok=True)
     jobs = {recipe: _jobs(recipe, seed, count) for recipe in recipes if not _is_made(recipe, folder, seed, count)}
+    (folder / PARTS).mkdir(parents=True, exist_ok=True)
     left = [job for recipe in jobs for job in jobs[recipe] if not job.part(folder).exists()]
     for recipe in jobs:
-        _join(jobs[recipe], folder, count, tell)
-    for job, curves in workers(left):
+        _join(jobs[recipe], folder, count)
+    for done, (job, curves) in enumerate(workers(left), 1):
         curves.save(job.part(folder))
-        missing = _join(jobs[job.recipe], folder, count, tell)
-        if missing:
-            tell(f"{job.recipe.name}: {missing} of {len(jobs[job.recipe])} groups to be made")
+        missing = _join(jobs[job.recipe], folder, count)
+        state = f"{missing} missing" if missing else "whole"
+        tell(f"{done} of {len(left)} groups of {TOGETHER} curves: {job.recipe.name} {state}")
     if not any((folder / PARTS).iterdir()):
         (folder / PARTS).rmdir()
-    return [_file(recipe, folder) for recipe in recipes]
 
 
 def _file(recipe: Recipe, folder: Path) -> Path:
@@ -91,15 +90,13 @@ def _is_made(recipe: Recipe, folder: Path, seed: int, count: int) -> bool:
     return True
 
 
-def _join(jobs: Sequence[Job], folder: Path, count: int, tell: Callable[[str], None]) -> int:
+def _join(jobs: Sequence[Job], folder: Path, count: int) -> int:
     """Write the file of a recipe if all its groups are there; how many are missing."""
     parts = [job.part(folder) for job in jobs]
     missing = sum(not part.exists() for part in parts)
     if not missing:
         curves = Curves.joined([Curves.load(part) for part in parts])
-        path = _file(jobs[0].recipe, folder)
-        curves.select(slice(count)).save(path)
-        tell(f"{path}: {count} curves")
+        curves.select(slice(count)).save(_file(jobs[0].recipe, folder))
         for part in parts:
             part.unlink()
             remove_halves(part)
