@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -47,8 +47,18 @@ class Curves(NamedTuple):
         """N."""
         return len(self.lengths)
 
-    def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
-        """The curves that a mask ``(N,)`` or indices choose."""
+    @property
+    def diverged(self) -> NDArray[np.bool_]:
+        """``(N,)``: whether the loss was no number at the end."""
+        return np.isinf(self.valid[np.arange(self.num), self.lengths])
+
+    @property
+    def median_fall(self) -> float:
+        """Of the validation loss from look 0 to the best look, as a share of the first."""
+        return float(np.median(1 - np.nanmin(self.valid, 1) / self.valid[:, 0]))
+
+    def select(self, mask: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
+        """The curves that a mask ``(N,)``, indices or a slice choose."""
         chosen = np.arange(self.num)[mask]
         tables: dict[str, Any] = {name: getattr(self, name)[chosen] for name in TABLES}
         return self._replace(settings=[self.settings[index] for index in chosen], **tables)
@@ -58,7 +68,7 @@ class Curves(NamedTuple):
         """The curves of all ``parts``, which are of one data set, padded to the longest."""
         longest = max(part.valid.shape[1] for part in parts)
         rows = [[_padded(getattr(part, name), longest) for name in TABLES] for part in parts]
-        tables = dict(zip(TABLES, map(np.concatenate, zip(*rows, strict=True)), strict=True))
+        tables: dict[str, Any] = dict(zip(TABLES, map(np.concatenate, zip(*rows, strict=True)), strict=True))
         return parts[0]._replace(settings=[setting for part in parts for setting in part.settings], **tables)
 
     def save(self, path: Path) -> None:
@@ -113,3 +123,18 @@ def _padded(table: NDArray[Any], columns: int) -> NDArray[Any]:
     if table.ndim == 1:
         return table
     return np.pad(table, ((0, 0), (0, columns - table.shape[1])), constant_values=np.nan)
+
+
+def load_folder(folder: Path) -> Iterator[Curves]:
+    """The curves of every file ``NAME.npz`` of a folder, by name.
+
+    :raises ValueError: if there is none, or one is damaged or has another set's name.
+    """
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise ValueError(f"{folder}: expected files of training curves, NAME.npz, got none")
+    for path in paths:
+        curves = Curves.load(path)
+        if curves.name != path.stem:
+            raise ValueError(f"{path}: expected curves of {path.stem}, got those of {curves.name}")
+        yield curves

@@ -222,10 +222,21 @@ class Modular(DataSet):
     form = "classes"
 
     def points(self, generator: np.random.Generator) -> Points:
-        p = int(generator.choice([7, 11, 13, 17]))
+        p = int(generator.choice([7, 11, 13]))
         a, b = np.divmod(np.arange(p * p), p)
         one_hot = np.eye(p)
         return _table(np.concatenate([one_hot[a], one_hot[b]], 1), (a + b) % p)
+
+
+@DATA_SETS.register("parity")
+class Parity(DataSet):
+    """Whether 2 or 3 of 8 to 14 signs multiply to 1: a plateau before the fall (Barak et al., 2022)."""
+
+    form = "classes"
+
+    def points(self, generator: np.random.Generator) -> Points:
+        x = generator.choice([-1.0, 1.0], size=(2500, int(generator.integers(8, 15))))
+        return _table(x, (x[:, : int(generator.integers(2, 4))].prod(1) > 0).astype(int))
 
 
 @DATA_SETS.register("friedman1")
@@ -275,7 +286,9 @@ class Sparse(DataSet):
         from sklearn.datasets import make_regression
 
         informative, noise = int(generator.integers(3, 20)), generator.uniform(5, 100)
-        return _table(*make_regression(2500, 100, n_informative=informative, noise=noise, random_state=_seed(generator)))
+        return _table(
+            *make_regression(2500, 100, n_informative=informative, noise=noise, random_state=_seed(generator))
+        )
 
 
 @DATA_SETS.register("teacher")

@@ -62,7 +62,7 @@ class Network(Kind):
 
     pace: ClassVar[float] = 1.0
     most: ClassVar[dict[str, int]] = {}
-    most_test: ClassVar[int] = 800
+    most_test: ClassVar[int] = 400
 
     @abstractmethod
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
@@ -87,12 +87,12 @@ class Network(Kind):
 
 @KINDS.register("mlp")
 class MLP(Network):
-    """A fully connected network of 1 to 4 hidden layers."""
+    """A fully connected network of 1 to 3 hidden layers."""
 
     takes = ("classes", "values", "images")
 
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
-        depth, width = pick(generator, (1, 1, 2, 3, 4)), pick(generator, (8, 16, 32, 64, 128))
+        depth, width = pick(generator, (1, 1, 2, 3)), pick(generator, (8, 16, 32, 64))
         activation, normed = pick(generator, ACTIVATIONS), bool(generator.random() < 0.2)
         sizes = [points.x[0].numel(), *[width] * depth, points.outputs]
         said = {"depth": depth, "width": width, "activation": activation.__name__, "normed": normed}
@@ -116,7 +116,6 @@ class CNN(Network):
 
     takes = ("images",)
     most: ClassVar = {"every": 4, "batch": 32, "valid_size": 300}
-    most_test = 400
 
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
         width = pick(generator, (4, 8))
@@ -147,7 +146,7 @@ class GRU(Network):
     takes = ("text",)
     pace = 2.0
     most: ClassVar = {"every": 4, "batch": 16, "valid_size": 200}
-    most_test = 300
+    most_test = 200
 
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
         width, outputs = pick(generator, (12, 24)), points.outputs
@@ -161,7 +160,7 @@ class TinyTransformer(Network):
     takes = ("text",)
     pace = 2.0
     most: ClassVar = {"every": 4, "batch": 16, "valid_size": 200}
-    most_test = 300
+    most_test = 200
 
     def draw(self, points: Points, generator: np.random.Generator) -> tuple[Callable[[], nn.Module], dict[str, Any]]:
         width, outputs = pick(generator, (12, 24)), points.outputs
@@ -191,7 +190,7 @@ class Boosting(Kind):
         runs, settings = [], []
         for _ in range(num):
             parts = split(points, knobs, generator)
-            own = {
+            own: dict[str, Any] = {
                 "rate": float(f"{10 ** generator.uniform(-2, 0):.4g}"),
                 "depth": pick(generator, (1, 2, 3, 5)),
                 "subsample": pick(generator, (0.5, 1.0)),

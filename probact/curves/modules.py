@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,9 +12,9 @@ from torch.nn import functional as F
 def perceptron(sizes: list[int], activation: type[nn.Module], normed: bool = False) -> nn.Sequential:
     """Fully connected layers of ``sizes`` on whatever shape of input, flattened."""
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for before, after in pairwise(sizes[:-1]):
         layers += [nn.Linear(before, after), *([nn.LayerNorm(after)] if normed else []), activation()]
-    return nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def convolutional(channels: int, side: int, width: int, outputs: int) -> nn.Sequential:

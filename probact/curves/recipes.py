@@ -14,7 +14,7 @@ from probact.curves.kinds import KINDS
 from probact.curves.knobs import Knobs
 from probact.support.threads import use_threads
 
-TOGETHER = 10
+TOGETHER = 25
 """Runs of a group, which have all but rate, first weights and minibatches in common."""
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
-from torch.optim import Adam
+from torch.func import functional_call, stack_module_state, vmap
+from torch.optim import Adam, Optimizer
 
 from probact.curves.data_sets import Points
-from probact.curves.knobs import OPTIMIZERS, SCHEDULES, Knobs, Split, loss
+from probact.curves.knobs import OPTIMIZERS, SCHEDULES, Knobs, Split, losses
 
 EARLIER_STEPS, EARLIER_BATCH, EARLIER_RATE = 300, 32, 3e-3
 """Training on what comes before a curve begins, by Adam."""
@@ -53,27 +53,33 @@ class Networks:
         networks = [make() for _ in range(num)]
         stacked, _ = stack_module_state(networks)
         self.num = num
-        self.weights = {name: (scale * weight.detach()).clone() for name, weight in stacked.items()}
+        self.weights = {name: (scale * weight.detach()).requires_grad_() for name, weight in stacked.items()}
         skeleton = networks[0].to("meta")
 
-        def of_one(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return loss(functional_call(skeleton, weights, (x,)), y)
+        def of_one(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+            return functional_call(skeleton, weights, (x,))
 
-        self._on_the_same = vmap(of_one, in_dims=(0, None, None))
-        self._gradients = vmap(grad_and_value(of_one))
+        self._of_the_same = vmap(of_one, in_dims=(0, None))
+        self._of_each = vmap(of_one)
 
     @torch.no_grad()
     def losses(self, points: Points) -> NDArray[np.float64]:
         """``(R,)``."""
-        return self._on_the_same(self.weights, points.x, points.y).double().numpy()
+        outputs = self._of_the_same(self.weights, points.x)
+        return losses(outputs, points.y.expand(self.num, *points.y.shape)).double().numpy()
 
-    def step(self, points: Points, size: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    def gradients(self, points: Points, size: int, generator: np.random.Generator) -> NDArray[np.float64]:
         """Put the gradients of minibatches of ``size`` into ``grad``; their losses ``(R,)``."""
         chosen = torch.from_numpy(generator.integers(len(points.x), size=(self.num, size)))
-        gradients, found = self._gradients(self.weights, points.x[chosen], points.y[chosen])
-        for name, weight in self.weights.items():
-            weight.grad = gradients[name].detach()
+        found = losses(self._of_each(self.weights, points.x[chosen]), points.y[chosen])
+        for weight, gradient in zip(self.leaves, torch.autograd.grad(found.sum(), self.leaves), strict=True):
+            weight.grad = gradient
         return found.detach().double().numpy()
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """The weights without their names."""
+        return list(self.weights.values())
 
 
 def train_together(
@@ -88,27 +94,31 @@ def train_together(
         _begin(networks, split.train.earlier, generator)
     optimizer, _ = OPTIMIZERS[knobs.optimizer]
     decay = 10 * knobs.decay if knobs.optimizer == "adamw" else knobs.decay
-    whole = optimizer(list(networks.weights.values()), lr=1.0, weight_decay=decay)
+    whole = optimizer(networks.leaves, lr=1.0, weight_decay=decay)
     steps = knobs.looks * knobs.every
     train = [np.full(len(rates), np.nan)]
     valid, test = [networks.losses(split.valid)], [networks.losses(split.test)]
     for look in range(knobs.looks):
         total = np.zeros(len(rates))
         for step in range(look * knobs.every + 1, (look + 1) * knobs.every + 1):
-            total += networks.step(split.train, knobs.batch, generator)
-            before = [weight.clone() for weight in networks.weights.values()]
-            whole.step()
-            shortened = SCHEDULES[knobs.schedule](step / steps) * rates
-            for weight, old in zip(networks.weights.values(), before, strict=True):
-                weight.copy_(old + shortened.view(-1, *[1] * (weight.dim() - 1)) * (weight - old))
+            total += networks.gradients(split.train, knobs.batch, generator)
+            _shortened_step(whole, networks.leaves, SCHEDULES[knobs.schedule](step / steps) * rates)
         train.append(total / knobs.every)
         valid.append(networks.losses(split.valid))
         test.append(networks.losses(split.test))
     return Losses(*(np.stack(columns, 1) for columns in (train, valid, test)))
 
 
+@torch.no_grad()
+def _shortened_step(whole: Optimizer, weights: list[Tensor], rates: Tensor) -> None:
+    before = [weight.clone() for weight in weights]
+    whole.step()
+    for weight, old in zip(weights, before, strict=True):
+        weight.copy_(old.lerp(weight, rates.view(-1, *[1] * (weight.dim() - 1))))
+
+
 def _begin(networks: Networks, points: Points, generator: np.random.Generator) -> None:
-    adam = Adam(list(networks.weights.values()), lr=EARLIER_RATE)
+    adam = Adam(networks.leaves, lr=EARLIER_RATE)
     for _ in range(EARLIER_STEPS):
-        networks.step(points, EARLIER_BATCH, generator)
+        networks.gradients(points, EARLIER_BATCH, generator)
         adam.step()

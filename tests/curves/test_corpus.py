@@ -3,27 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from probact.curves.corpus import Curves
+from probact.curves.corpus import Curves, load_folder
 from probact.support.checksums import sealed
-
-
-def some_curves(num: int = 3, looks: int = 4, name: str = "digits") -> Curves:
-    generator = np.random.default_rng(num)
-    train, valid, test = generator.random((3, num, looks + 1), np.float32)
-    train[:, 0] = np.nan
-    lengths = np.full(num, looks)
-    lengths[0] = looks - 2
-    for table in (train, valid, test):
-        table[0, looks - 1 :] = np.nan
-    valid[0, looks - 2] = np.inf
-    return Curves(name, train, valid, test, lengths, np.full(num, 20), [{"kind": "mlp", "run": i} for i in range(num)])
-
-
-def assert_same(one: Curves, other: Curves) -> None:
-    assert (one.name, one.settings) == (other.name, other.settings)
-    for a, b in zip(one[1:-1], other[1:-1], strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
+from tests.helpers.curves import assert_same, some_curves
 
 
 def test_a_file_gives_back_what_was_saved_with_its_ends_and_infinities(tmp_path):
@@ -74,3 +56,24 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, change, said):
     some_curves()._replace(**change).save(tmp_path / "x.npz")
     with pytest.raises(ValueError, match=said):
         Curves.load(tmp_path / "x.npz")
+
+
+def test_a_folder_gives_its_files_by_name_and_refuses_one_under_another_name(tmp_path):
+    for name in ("b", "a"):
+        some_curves(name=name).save(tmp_path / f"{name}.npz")
+    assert [curves.name for curves in load_folder(tmp_path)] == ["a", "b"]
+    (tmp_path / "b.npz").rename(tmp_path / "c.npz")
+    with pytest.raises(ValueError, match=r"c\.npz: expected curves of c, got those of b"):
+        list(load_folder(tmp_path))
+
+
+def test_an_empty_folder_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="expected files of training curves"):
+        list(load_folder(tmp_path))
+
+
+def test_what_diverged_and_how_far_the_loss_fell():
+    curves = some_curves(3)
+    curves.valid[:] = [[4, 2, np.inf, np.nan, np.nan], [4, 1, 2, 3, 8], [4, 5, 6, 7, 8]]
+    assert curves.diverged.tolist() == [True, False, False]
+    assert curves.median_fall == 0.5
