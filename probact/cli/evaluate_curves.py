@@ -130,12 +130,6 @@ def read_curves(places: Sequence[Path]) -> list[Curves]:
 
     :raises ValueError: if a file holds no curves, or a folder no file of them.
     """
-    from probact.curves.corpus import Curves
+    from probact.curves.corpus import Curves, load_folder
 
-    found = []
-    for place in places:
-        files = sorted(place.glob("*.npz")) if place.is_dir() else [place]
-        if not files:
-            raise ValueError(f"{place}: expected files of curves, *.npz, got a folder without")
-        found += [Curves.load(file) for file in files]
-    return found
+    return [curves for place in places for curves in (load_folder(place) if place.is_dir() else [Curves.load(place)])]

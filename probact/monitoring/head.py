@@ -50,7 +50,7 @@ class CurveHead(nn.Module):
 
     :param nu: of the prior that it is trained under; q starts near it.
     :param hidden_size: of the memory.
-    :ivar said: how it was trained, where it comes from a file; ``data_sets``, with commas between them, on what.
+    :ivar said: how it was trained, where it comes from a file; ``sets``, with commas between them, on what curves.
     """
 
     def __init__(self, nu: float, hidden_size: int = 32) -> None:
@@ -71,7 +71,7 @@ class CurveHead(nn.Module):
         return Expected(pays, gain.sort(-1).values, remaining.squeeze(-1))
 
     def save(self, path: Path, said: dict[str, str]) -> None:
-        """To a file; ``said``: how it was trained, ``data_sets`` on what."""
+        """To a file; ``said``: how it was trained, ``sets`` on what curves."""
         sizes = {"nu": self.posterior.nu, "hidden_size": self.posterior.memory.hidden_size}
         save_tensors(path, {"format": FORMAT, **sizes, "said": said, "weights": self.state_dict()})
 

@@ -20,7 +20,7 @@ def folder(elsewhere: Path) -> Path:
     for seed, name in enumerate(("wine", "a-data-set-of-a-long-name")):
         drawn_curves(name, num=5, looks=12, seed=seed).save(elsewhere / "curves" / f"{name}.npz")
     drawn_curves("other", num=5, looks=12, seed=2).save(elsewhere / "other.npz")
-    CurveHead(nu=0.9, hidden_size=4).save(elsewhere / "head.pt", {"data_sets": "moons,other"})
+    CurveHead(nu=0.9, hidden_size=4).save(elsewhere / "head.pt", {"sets": "moons, other"})
     return elsewhere
 
 
@@ -73,6 +73,6 @@ def test_what_is_refused(folder: Path, run: Any) -> None:
     refused(run("evaluate", "--curves", "head.pt", "--price", "1", *none), "head.pt")
     refused(run("evaluate", "--curves", "other.npz", "--price", "1", *none), "two data sets", "--tune-on")
     (folder / "empty").mkdir()
-    refused(run("evaluate", "--curves", "empty", "--price", "1", *none), "empty", "*.npz")
+    refused(run("evaluate", "--curves", "empty", "--price", "1", *none), "empty", "NAME.npz")
     curves_of("zeros", [[0, 0]] * 3).save(folder / "zeros.npz")
     refused(run(*on_curves, *none, "--curves", "zeros.npz"), "zeros: expected curves")

@@ -25,7 +25,7 @@ def untrained(path: Path, bias: float = 0.0) -> Head:
     with torch.no_grad():
         fresh.posterior.output.weight.normal_(std=8)
         fresh.posterior.output.bias += bias
-    fresh.save(path, {"data_sets": "x,y"})
+    fresh.save(path, {"sets": "x, y"})
     return Head.of(str(path))
 
 

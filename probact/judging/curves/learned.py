@@ -52,7 +52,7 @@ class Head(NamedTuple):
 
         :raises ValueError: if there is neither.
         """
-        return cls(name, tuple(filter(None, CurveHead.load(name).said.get("data_sets", "").split(","))))
+        return cls(name, tuple(filter(None, CurveHead.load(name).said.get("sets", "").split(", "))))
 
     def trace(self, looks: Looks) -> Trace:
         """Of ``looks``, each curve with its number of validation points."""
