@@ -38,7 +38,7 @@ def test_a_head_says_what_a_monitor_says(head: Head) -> None:
     curves = drawn_curves("drawn")
     curves.valid[2, 5] = math.inf
     curves = curves._replace(num_valid=np.array([10, 300] * 6))
-    trace = head.trace(Priced.of(curves, Price(0.01)).looks)
+    trace = head.traces([Priced.of(curves, Price(price)) for price in (0.3, 0.01)])[1]
     for row in (0, 2, 3):
         monitor = HaltingMonitor(0.01, name=head.name, samples=int(curves.num_valid[row]))
         stop = length = int(curves.lengths[row])

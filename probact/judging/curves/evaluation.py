@@ -62,7 +62,7 @@ def evaluate_curves(
     for head in heads:
         tell(head.name)
         for one in found:
-            traces = [head.trace(at.looks) for at in one.at]
+            traces = head.traces(one.at)
             for price, at, trace in zip(prices, one.at, traces, strict=True):
                 rows.append(_row(one.name, price, LEARNED, head.name, at, trace.stop))
             forecast_rows += forecasts(one.name, head.name, one.at, traces)

@@ -30,6 +30,10 @@ class Trace(NamedTuple):
     pays: dict[int, Array]
     gain: Array
 
+    def select(self, chosen: slice) -> Trace:
+        pays = {k: said[chosen] for k, said in self.pays.items()}
+        return Trace(self.stop[chosen], self.hazard[chosen], pays, self.gain[chosen])
+
     @property
     def halted(self) -> Array:
         """``(N, K+1)``, sum of q(s|x) over s <= t."""
@@ -53,6 +57,12 @@ class Head(NamedTuple):
         :raises ValueError: if there is neither.
         """
         return cls(name, tuple(filter(None, CurveHead.load(name).said.get("sets", "").split(", "))))
+
+    def traces(self, prices: Sequence[Priced]) -> list[Trace]:
+        """Of the same curves at each of ``prices``, all followed at once."""
+        found = self.trace(Looks.joined([priced.looks for priced in prices]))
+        num = len(prices[0].price)
+        return [found.select(slice(first, first + num)) for first in range(0, num * len(prices), num)]
 
     def trace(self, looks: Looks) -> Trace:
         """Of ``looks``, each curve with its number of validation points."""

@@ -55,6 +55,11 @@ class Looks(NamedTuple):
     def select(self, chosen: Array | slice) -> Looks:
         return Looks(*(field[chosen] for field in self))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Looks]) -> Looks:
+        """The curves of all ``parts``, which are of the same K."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+
 
 class Priced(NamedTuple):
     """N curves at a price.

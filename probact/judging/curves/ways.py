@@ -112,7 +112,7 @@ def tried(way: Way, sets: Sequence[Sequence[Priced]]) -> Tried:
 
 def _shares(way: Way, prices: Sequence[Priced]) -> Array:
     """``(settings, prices)`` on one data set; a rule scores its curves at all prices at once."""
-    looks = Looks(*map(np.concatenate, zip(*(priced.looks for priced in prices), strict=True)))
+    looks = Looks.joined([priced.looks for priced in prices])
     gains, found = [priced.gain() for priced in prices], []
     for rule, thresholds in way.grid:
         scores = rule.scores(looks)
