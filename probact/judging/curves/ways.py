@@ -11,7 +11,7 @@ from probact.judging.curves.base import CurveRule, Setting, first_look
 from probact.judging.curves.forecasts import PowerLaw, TTest
 from probact.judging.curves.plain import Budget, Everything, GrowingPatience, Patience
 from probact.judging.curves.prechelt import GeneralizationLoss, ProgressQuotient
-from probact.judging.curves.prices import Array, Looks, Priced, regret_share
+from probact.judging.curves.prices import Array, Looks, Priced
 
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200)
 """Looks to wait, and budgets."""
@@ -22,6 +22,9 @@ NO_GRADIENTS = (
     "not in the table: the evidence-based criterion (Mahsereci et al. 2017), which needs the variance of the gradient "
     "over single points at each look; no file of curves holds it"
 )
+
+LEAST_GAIN = 3.0
+"""In prices a curve: a data set where less is to be gained would decide every setting alone."""
 
 Grid = Sequence[tuple[CurveRule, Sequence[float]]]
 """Rules, each with the thresholds that are tried."""
@@ -85,7 +88,8 @@ WAYS = (
 class Tried(NamedTuple):
     """What every setting of a way is worth on every data set at every price.
 
-    :ivar shares: ``(settings, sets, prices)`` regret shares, NaN where nothing was to be gained.
+    :ivar shares: ``(settings, sets, prices)`` regret shares; a possible gain below ``LEAST_GAIN`` prices a curve counts
+        as that much.
     """
 
     way: Way
@@ -98,8 +102,7 @@ class Tried(NamedTuple):
         """
         settings = self.way.settings
         of_sets = self.shares[:, list(sets)]
-        known = np.isfinite(of_sets)
-        mean = np.where(known, of_sets, 0).sum(1) / np.maximum(known.sum(1), 1)
+        mean = of_sets.mean(1)
         if self.way.each_price:
             return [settings[i] for i in mean.argmin(0)]
         return [settings[int(mean.mean(1).argmin())]] * self.shares.shape[2]
@@ -113,11 +116,12 @@ def tried(way: Way, sets: Sequence[Sequence[Priced]]) -> Tried:
 def _shares(way: Way, prices: Sequence[Priced]) -> Array:
     """``(settings, prices)`` on one data set; a rule scores its curves at all prices at once."""
     looks = Looks.joined([priced.looks for priced in prices])
-    gains, found = [priced.gain() for priced in prices], []
+    possible = [max(priced.gain().sum(), LEAST_GAIN * priced.price.sum()) for priced in prices]
+    found = []
     for rule, thresholds in way.grid:
         scores = rule.scores(looks)
         for threshold in thresholds:
             stops = np.split(first_look(scores, threshold, looks.lengths), len(prices))
-            regrets = (priced.regret(stop) for priced, stop in zip(prices, stops, strict=True))
-            found.append([regret_share(regret, gain).value for regret, gain in zip(regrets, gains, strict=True)])
+            regrets = [priced.regret(stop).sum() for priced, stop in zip(prices, stops, strict=True)]
+            found.append(np.array(regrets) / possible)
     return np.array(found)
