@@ -23,8 +23,8 @@ NO_GRADIENTS = (
     "over single points at each look; no file of curves holds it"
 )
 
-LEAST_GAIN = 3.0
-"""In prices a curve: a data set where less is to be gained would decide every setting alone."""
+LEAST_PRICES, LEAST_SHARE = 3.0, 0.01
+"""Of a curve, in prices and of its first loss: a set where less is to be gained would decide every setting alone."""
 
 Grid = Sequence[tuple[CurveRule, Sequence[float]]]
 """Rules, each with the thresholds that are tried."""
@@ -88,8 +88,8 @@ WAYS = (
 class Tried(NamedTuple):
     """What every setting of a way is worth on every data set at every price.
 
-    :ivar shares: ``(settings, sets, prices)`` regret shares; a possible gain below ``LEAST_GAIN`` prices a curve counts
-        as that much.
+    :ivar shares: ``(settings, sets, prices)`` regret shares; a smaller possible gain than ``LEAST_PRICES`` or
+        ``LEAST_SHARE`` counts as that much.
     """
 
     way: Way
@@ -116,7 +116,7 @@ def tried(way: Way, sets: Sequence[Sequence[Priced]]) -> Tried:
 def _shares(way: Way, prices: Sequence[Priced]) -> Array:
     """``(settings, prices)`` on one data set; a rule scores its curves at all prices at once."""
     looks = Looks.joined([priced.looks for priced in prices])
-    possible = [max(priced.gain().sum(), LEAST_GAIN * priced.price.sum()) for priced in prices]
+    possible = [_possible(priced) for priced in prices]
     found = []
     for rule, thresholds in way.grid:
         scores = rule.scores(looks)
@@ -125,3 +125,9 @@ def _shares(way: Way, prices: Sequence[Priced]) -> Array:
             regrets = [priced.regret(stop).sum() for priced, stop in zip(prices, stops, strict=True)]
             found.append(np.array(regrets) / possible)
     return np.array(found)
+
+
+def _possible(priced: Priced) -> float:
+    """What the curves could gain in sum, or the least that counts."""
+    first = np.abs(priced.looks.valid[:, 0]) * priced.price
+    return max(float(priced.gain().sum()), LEAST_PRICES * float(priced.price.sum()), LEAST_SHARE * float(first.sum()))
