@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from probact.cli.advice import command, figures_in
+from probact.cli.evaluate_curves import CURVES_OPTIONS, OWN, asks_for_curves, curves_options, evaluate_curves
 from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option, threads_option
 from probact.cli.progress import telling
 from probact.problems.base import FAMILIES
@@ -68,9 +69,28 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @threads_option
 @data_directory_option
 @setting_option("device", filled=True)
+@curves_options
 @click.option("--out", type=Place(), help="Folder.  [default: evaluation-<family> in the first run's]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the tables.")
-def evaluate(
+@click.pass_context
+def evaluate(context: click.Context, /, **given: Any) -> None:
+    """Judge runs against tuned baselines on held-out problems, and every way to stop them.
+
+    RUNs are folders that `fit` wrote; the latest one when neither a run nor --family is named; baselines alone with
+    --family alone.  Files of `export` and shipped optimizers, which `list` names, stand for runs where --family says
+    what to judge them on.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned
+    on problems of their own.
+
+    With --curves it judges ways to stop on recorded training curves, at each --price of a look at them, by rules tuned
+    on curves of other data sets, and writes curves.json and figures.
+    """
+    if asks_for_curves(context):
+        evaluate_curves(**{name: given[name] for name in CURVES_OPTIONS})
+    else:
+        _evaluate_runs(**{name: value for name, value in given.items() if name not in OWN})
+
+
+def _evaluate_runs(
     names: tuple[str, ...],
     family: str | None,
     family_options: dict[str, str],
@@ -85,13 +105,7 @@ def evaluate(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge runs against tuned baselines on held-out problems, and every way to stop them.
-
-    RUNs are folders that `fit` wrote; the latest one when neither a run nor --family is named; baselines alone with
-    --family alone.  Files of `export` and shipped optimizers, which `list` names, stand for runs where --family says
-    what to judge them on.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned
-    on problems of their own.
-    """
+    """What ``evaluate`` does without curves."""
     from probact.judging.comparison import references
     from probact.judging.evaluation import best_stops, evaluate as evaluate_all
     from probact.judging.problem_sets import reported_steps

@@ -9,6 +9,7 @@ import click
 
 import probact
 from probact.cli.advice import PLUGIN_HINT, command, how_to_make, program
+from probact.cli.curves import curves
 from probact.cli.evaluate import evaluate
 from probact.cli.export import export
 from probact.cli.fit import fit
@@ -119,6 +120,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
       list                     families, rules, halting posteriors, objectives, estimators, priors, stop rules
+      curves                   real training curves: make them, train a HaltingMonitor's head on them
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -129,5 +131,5 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
-for one in (fit, halt_stats, evaluate, export, plot, prior, list_):
+for one in (fit, halt_stats, evaluate, export, plot, prior, list_, curves):
     cli.add_command(one)

@@ -18,6 +18,7 @@ EXTRAS = {
     "optuna": ("optuna",),
     "skorch": ("skorch",),
     "xgboost": ("xgboost",),
+    "cluster": ("dask", "distributed"),
 }
 """Extra -> the modules that it brings, beside torch and NumPy, which suffice for ``LearnedOptimizer``."""
 _CLONE = Path(__file__).parents[2]

@@ -1,0 +1,174 @@
+"""Make curves: group by group, in several processes or on several machines, so that what is made stays."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from probact.curves.corpus import Curves
+from probact.curves.data_sets import DATA_SETS
+from probact.curves.recipes import TOGETHER, Recipe
+from probact.problems.data.sets import data_directory, data_directory_is
+from probact.support.files import remove_halves
+
+PARTS = "parts"
+"""The folder beside the files that holds the groups of those which are not whole."""
+
+
+class Job(NamedTuple):
+    """A group of curves to be made.
+
+    :ivar group: which one of its recipe.
+    :ivar data: the data directory; None: the one of whichever machine makes it.
+    """
+
+    recipe: Recipe
+    seed: int
+    group: int
+    data: Path | None = None
+
+    def do(self) -> Curves:
+        """Make it."""
+        with nullcontext() if self.data is None else data_directory_is(self.data):
+            return self.recipe.group(self.seed, self.group)
+
+    def part(self, folder: Path) -> Path:
+        """Its file until the file of its set is whole."""
+        return folder / PARTS / f"{self.recipe.name}-{self.seed}-{self.group}.npz"
+
+
+Workers = Callable[[Sequence[Job]], Iterator[tuple[Job, Curves]]]
+"""Does jobs, in whatever order."""
+
+
+def make(
+    recipes: Sequence[Recipe], folder: Path, seed: int, count: int, workers: Workers, tell: Callable[[str], None]
+) -> None:
+    """A file ``NAME.npz`` a recipe in ``folder``, of ``count`` curves each.
+
+    What is there already is kept: the same call goes on where the last one was cut off.
+
+    :raises ValueError: if a file is there that is of another seed or count or is damaged, or data are not to be had.
+    """
+    jobs = {recipe: _jobs(recipe, seed, count) for recipe in recipes if not _is_made(recipe, folder, seed, count)}
+    (folder / PARTS).mkdir(parents=True, exist_ok=True)
+    left = [job for recipe in jobs for job in jobs[recipe] if not job.part(folder).exists()]
+    for recipe in jobs:
+        _join(jobs[recipe], folder, count)
+    for done, (job, curves) in enumerate(workers(left), 1):
+        curves.save(job.part(folder))
+        missing = _join(jobs[job.recipe], folder, count)
+        state = f"{missing} missing" if missing else "whole"
+        tell(f"{done} of {len(left)} groups of {TOGETHER} curves: {job.recipe.name} {state}")
+    if not any((folder / PARTS).iterdir()):
+        (folder / PARTS).rmdir()
+
+
+def _file(recipe: Recipe, folder: Path) -> Path:
+    return folder / f"{recipe.name}.npz"
+
+
+def _jobs(recipe: Recipe, seed: int, count: int) -> list[Job]:
+    return [Job(recipe, seed, group) for group in range(-(-count // TOGETHER))]
+
+
+def _is_made(recipe: Recipe, folder: Path, seed: int, count: int) -> bool:
+    path = _file(recipe, folder)
+    if not path.exists():
+        return False
+    curves = Curves.load(path)
+    if (found := (curves.num, curves.settings[0]["seed"])) != (count, seed):
+        raise ValueError(f"{path}: expected {count} curves of seed {seed}, got {found[0]} of seed {found[1]}")
+    return True
+
+
+def _join(jobs: Sequence[Job], folder: Path, count: int) -> int:
+    """Write the file of a recipe if all its groups are there; how many are missing."""
+    parts = [job.part(folder) for job in jobs]
+    missing = sum(not part.exists() for part in parts)
+    if not missing:
+        curves = Curves.joined([Curves.load(part) for part in parts])
+        curves.select(slice(count)).save(_file(jobs[0].recipe, folder))
+        for part in parts:
+            part.unlink()
+            remove_halves(part)
+    return missing
+
+
+def here(jobs: Sequence[Job]) -> Iterator[tuple[Job, Curves]]:
+    """In this process, one after another."""
+    return ((job, job.do()) for job in jobs)
+
+
+def in_processes(num: int) -> Workers:
+    """``Workers`` that are ``num`` processes; a new set of them where one was killed.
+
+    :raises ValueError: if one is killed before any job was done since the last time.
+    """
+
+    def work(jobs: Sequence[Job]) -> Iterator[tuple[Job, Curves]]:
+        left = dict.fromkeys(job._replace(data=data_directory()) for job in jobs)
+        while left:
+            before = len(left)
+            try:
+                for job, curves in _round(list(left), num):
+                    del left[job]
+                    yield job, curves
+            except BrokenProcessPool:
+                if len(left) == before:
+                    raise ValueError("a process was killed before it had made anything: is memory short?") from None
+
+    return work
+
+
+def _round(jobs: Sequence[Job], num: int) -> Iterator[tuple[Job, Curves]]:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(num, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    try:
+        futures: dict[Future[Curves], Job] = {pool.submit(job.do): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def on_cluster(address: str, num: int) -> Workers:
+    """``Workers`` of the Dask scheduler at ``address``; ``local``: of ``num`` processes that are started here.
+
+    A job of a worker that is lost goes to another one.  Other machines look for data in their own data directory.
+    """
+
+    def work(jobs: Sequence[Job]) -> Iterator[tuple[Job, Curves]]:
+        from dask import distributed
+
+        cluster: Any = address
+        if address == "local":
+            cluster = distributed.LocalCluster(n_workers=num, threads_per_worker=1, dashboard_address=None)
+            jobs = [job._replace(data=data_directory()) for job in jobs]
+        try:
+            client = distributed.Client(cluster)
+        except OSError as error:
+            raise ValueError(f"cluster {address}: expected a Dask scheduler, got none ({error})") from None
+        with client, nullcontext() if cluster is address else cluster:
+            futures = {client.submit(job.do, key=f"probact-{job}", pure=False): job for job in jobs}
+            for future, curves in distributed.as_completed(futures, with_results=True):
+                yield futures[future], curves
+
+    return work
+
+
+def look_for_data(recipes: Sequence[Recipe]) -> None:
+    """Of all ``recipes``, before hours have gone into some.
+
+    :raises ValueError: if those of one are not to be had.
+    """
+    for name in dict.fromkeys(recipe.data_set for recipe in recipes):
+        DATA_SETS.build(name).points(np.random.default_rng(0))
