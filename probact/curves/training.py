@@ -30,7 +30,7 @@ class Losses(NamedTuple):
 
     def ended(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """All three with inf for ``LOST_LOOKS`` looks where one is no number any more, then NaN; and their lengths."""
-        tables = [np.nan_to_num(table, nan=np.inf).astype(np.float32) for table in self]
+        tables = [np.where(np.isnan(table), np.inf, table).astype(np.float32) for table in self]
         looks = np.arange(tables[0].shape[1])
         lost = np.isinf(tables[1]) | np.isinf(tables[2])
         first_lost = np.where(lost.any(1), lost.argmax(1), len(looks))
