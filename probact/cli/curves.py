@@ -63,7 +63,7 @@ def make(names: tuple[str, ...], out: Path, seed: int, count: int, processes: in
 def list_(folder: Path | None) -> None:
     """Name the sets that can be made; or say what is in the files of DIR."""
     from probact.curves.corpus import load_folder
-    from probact.curves.data_sets import DATA_SETS, HELD_OUT
+    from probact.curves.data_sets.base import DATA_SETS, HELD_OUT
     from probact.curves.kinds import KINDS
     from probact.curves.recipes import RECIPES
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim import Adam, Optimizer
 
-from probact.curves.data_sets import Points
+from probact.curves.data_sets.base import Points
 from probact.curves.knobs import OPTIMIZERS, SCHEDULES, Knobs, Split, losses
 
 EARLIER_STEPS, EARLIER_BATCH, EARLIER_RATE = 300, 32, 3e-3
