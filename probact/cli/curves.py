@@ -53,7 +53,7 @@ def make(names: tuple[str, ...], out: Path, seed: int, count: int, processes: in
     num = processes or os.cpu_count() or 1
     workers = on_cluster(cluster, num) if cluster else here if num == 1 else in_processes(num)
     with telling() as tell:
-        tell(f"{len(recipes)} sets of {count} curves")
+        tell(f"{count} curves of each set: {', '.join(recipe.name for recipe in recipes)}")
         make_curves(recipes, out, seed, count, workers, tell)
     click.echo(f"{out}: {len(recipes)} files")
 
@@ -63,7 +63,7 @@ def make(names: tuple[str, ...], out: Path, seed: int, count: int, processes: in
 def list_(folder: Path | None) -> None:
     """Name the sets that can be made; or say what is in the files of DIR."""
     from probact.curves.corpus import load_folder
-    from probact.curves.data_sets import DATA_SETS, HELD_OUT
+    from probact.curves.data_sets.base import DATA_SETS, HELD_OUT
     from probact.curves.kinds import KINDS
     from probact.curves.recipes import RECIPES
 

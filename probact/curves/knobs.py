@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from probact.curves.data_sets import Points
+from probact.curves.data_sets.base import Points
 
 Choice = TypeVar("Choice")
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from probact.curves.corpus import Curves
-from probact.curves.data_sets import DATA_SETS
+from probact.curves.data_sets.base import DATA_SETS
 from probact.curves.recipes import TOGETHER, Recipe
 from probact.problems.data.sets import data_directory, data_directory_is
 from probact.support.files import remove_halves

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from probact.curves.corpus import Curves
-from probact.curves.data_sets import DATA_SETS, HELD_OUT
+from probact.curves.data_sets.base import DATA_SETS, HELD_OUT
 from probact.curves.kinds import KINDS
 from probact.curves.knobs import Knobs
 from probact.support.threads import use_threads

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim import Adam, Optimizer
 
-from probact.curves.data_sets import Points
+from probact.curves.data_sets.base import Points
 from probact.curves.knobs import OPTIMIZERS, SCHEDULES, Knobs, Split, losses
 
 EARLIER_STEPS, EARLIER_BATCH, EARLIER_RATE = 300, 32, 3e-3
@@ -30,7 +30,7 @@ class Losses(NamedTuple):
 
     def ended(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """All three with inf for ``LOST_LOOKS`` looks where one is no number any more, then NaN; and their lengths."""
-        tables = [np.nan_to_num(table, nan=np.inf).astype(np.float32) for table in self]
+        tables = [np.where(np.isnan(table), np.inf, table).astype(np.float32) for table in self]
         looks = np.arange(tables[0].shape[1])
         lost = np.isinf(tables[1]) | np.isinf(tables[2])
         first_lost = np.where(lost.any(1), lost.argmax(1), len(looks))

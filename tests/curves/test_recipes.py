@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from probact.curves.data_sets import DATA_SETS, HELD_OUT
+from probact.curves.data_sets.base import DATA_SETS, HELD_OUT
 from probact.curves.kinds import KINDS
 from probact.curves.knobs import Knobs
 from probact.curves.modules import Recurrent, Transformer

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
-from probact.curves.data_sets import Points
+from probact.curves.data_sets.base import Points
 from probact.curves.knobs import SCHEDULES, Knobs, Split, losses, split
 from probact.curves.modules import perceptron
 from probact.curves.training import Losses, train_together

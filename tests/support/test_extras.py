@@ -65,6 +65,14 @@ def test_the_command_line_names_its_extra(code: str, tmp_path: Path) -> None:
     refused(found, f"click is not installed; get it with: python -m pip install -e '{ROOT}[fit]'")
 
 
+def test_a_cluster_names_its_extra(tmp_path: Path) -> None:
+    code, _, error = without("cluster", CLI, tmp_path, "curves", "make", "iris-mlp", "--out", "x", "--cluster", "local")
+    assert code == 2
+    assert error.splitlines()[-1] == (
+        f"Error: dask is not installed; get it with: python -m pip install -e '{ROOT}[cluster]'"
+    )
+
+
 @pytest.mark.parametrize("line", ["import probact; probact.ACT", "from probact import ACT"])
 def test_a_name_of_python_names_its_extra_in_one_traceback(line: str, tmp_path: Path) -> None:
     code, _, error = without("fit", line, tmp_path)

@@ -1,0 +1,107 @@
+"""``curves``: make, list, check, fit."""
+
+import numpy as np
+import pytest
+
+from probact import HaltingMonitor
+from probact.curves.corpus import Curves
+from probact.curves.recipes import RECIPES
+from tests.helpers.commands import refused
+from tests.helpers.curves import Toy, some_curves
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """Two sets that are made in no time under real names."""
+    for name in ("iris-mlp", "wine-mlp"):
+        monkeypatch.setitem(RECIPES, name, ToyOf(name))
+
+
+class ToyOf(Toy):
+    held_out = False
+    data_set = "iris"
+
+
+def make(run, *more, folder="made"):
+    return run("curves", "make", "iris-mlp", "wine-mlp", "--out", folder, "--count", "30", "--processes", "1", *more)
+
+
+def test_curves_are_made_listed_and_checked(run, elsewhere, toys):
+    code, out, _ = make(run)
+    assert (code, out) == (0, "made: 2 files\n")
+    assert Curves.load(elsewhere / "made" / "iris-mlp.npz").num == 30
+    code, out, _ = run("curves", "list", "made")
+    assert code == 0
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["iris-mlp", "30", "2-5"], ["wine-mlp", "30", "2-5"]]
+    code, out, _ = run("curves", "check", "made")
+    assert (code, out) == (0, "made: 2 files, 60 curves, all whole\n")
+
+
+def test_what_can_be_made(run):
+    code, out, _ = run("curves", "list")
+    assert code == 0
+    training, _, held_out = out.partition("held out")
+    assert "  digits            Handwritten digits of 8 x 8 pixels (scikit-learn).\n" in training
+    assert "with mlp, cnn, autoencoder\n" in training
+    assert "  fashion-mnist " in held_out
+    assert "  boosting          Gradient boosting, a look a round" in held_out
+
+
+def test_a_damaged_file_ends_the_check(run, elsewhere):
+    some_curves(name="iris-mlp").save(elsewhere / "iris-mlp.npz")
+    data = bytearray((elsewhere / "iris-mlp.npz").read_bytes())
+    data[200] ^= 1
+    (elsewhere / "iris-mlp.npz").write_bytes(data)
+    for command in ("check", "list"):
+        refused(run("curves", command, "."), "iris-mlp.npz: not a file of training curves, or a damaged one")
+
+
+def test_mistakes_are_one_line(run, elsewhere, toys):
+    refused(run("curves", "make", "irs-mlp", "--out", "made"), "unknown set 'irs-mlp': choose from training, held-out")
+    refused(run("curves", "check", "."), "expected files of training curves, NAME.npz, got none")
+    make(run)
+    code, _, err = make(run, "--seed", "1")
+    assert code == 2
+    assert err.splitlines()[-1].endswith("iris-mlp.npz: expected 30 curves of seed 1, got 30 of seed 0")
+
+
+def test_data_are_looked_for_before_anything_is_made(run, elsewhere, monkeypatch):
+    def none_there(name):
+        raise ValueError(f"data set {name!r}: none")
+
+    monkeypatch.setattr("probact.problems.data.sets.load", none_there)
+    refused(
+        run("curves", "make", "iris-mlp", "mnist-mlp", "--out", "made", "--processes", "1"), "data set 'mnist': none"
+    )
+    assert not (elsewhere / "made").exists()
+
+
+def falling(name, num=24, looks=30):
+    generator = np.random.default_rng(len(name))
+    floor, pace = generator.uniform(0.2, 0.8, (num, 1)), generator.uniform(2, 15, (num, 1))
+    loss = floor + (1 - floor) * np.exp(-np.arange(looks + 1) / pace)
+    noisy = (loss + generator.normal(size=loss.shape) * 0.01).astype(np.float32)
+    curves = some_curves(num, looks, name)
+    whole = curves._replace(train=noisy.copy(), valid=noisy, test=loss.astype(np.float32), lengths=np.full(num, looks))
+    whole.train[:, 0] = np.nan
+    return whole
+
+
+def test_a_head_is_trained_without_held_out_sets_and_a_monitor_reads_it(run, elsewhere):
+    for name in ("iris-mlp", "wine-mlp", "my-own"):
+        falling(name).save(elsewhere / f"{name}.npz")
+    code, out, err = run("curves", "fit", ".", "--out", "head.pt", "--updates", "3")
+    assert code == 0, err
+    assert "left out, for judging: wine-mlp" in err
+    assert "48 curves of 2 sets" in err
+    assert 'head.pt: probact.HaltingMonitor(price=..., name="head.pt") reads it' in out
+    monitor = HaltingMonitor(0.01, name="head.pt")
+    monitor.update(1.0)
+    assert 0 < monitor.halting_probability < 1
+
+
+def test_held_out_curves_alone_are_refused(run, elsewhere):
+    falling("wine-mlp").save(elsewhere / "wine-mlp.npz")
+    refused(
+        run("curves", "fit", ".", "--out", "head.pt"), "expected curves to train on, got held-out ones alone: wine-mlp"
+    )
