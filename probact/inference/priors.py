@@ -21,6 +21,19 @@ from probact.inference.steps import PriorHalting, PriorHorizon, Steps
 from probact.support.refusals import said
 
 
+def price_of(nu: float, kl_scale: float = 1.0) -> float:
+    """c = -kappa log nu: what the KL charges for a step at probability ``nu`` to continue, in nats.
+
+    Of a loss that is the mean of n observations it is c / n in units of that loss.
+    """
+    return -kl_scale * math.log(nu)
+
+
+def nu_of(price: float, kl_scale: float = 1.0) -> float:
+    """nu = e^(-c / kappa), the inverse of ``price_of``."""
+    return math.exp(-price / kl_scale)
+
+
 class Prior:
     """p_H(T) and p(t|T) of two parts, both capped at H, and p_H(t), which follows.
 
@@ -225,7 +238,7 @@ class Prior:
     @property
     def step_cost(self) -> float:
         """-log nu: the price of a step under the horizon prior ``flat``, at which the MAP step is cost-optimal."""
-        return -math.log(float(self.nu))
+        return price_of(float(self.nu))
 
     @staticmethod
     def mean_halting_step(nu: float) -> float:

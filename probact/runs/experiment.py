@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -12,12 +11,13 @@ from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
-from probact.inference.priors import Prior
+from probact.inference.priors import Prior, price_of
 from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
 from probact.runs.settings import Setting, schema_of, setting
 from probact.unrolling.compilation import SEGMENT
+from probact.unrolling.looks import Looks
 from probact.unrolling.walk import DEFAULT_UNROLLING
 
 GRADIENTS = ("backprop", "pes")
@@ -98,6 +98,14 @@ class Experiment:
         "Let the guide be q(t|x) p(T|t), not p(T) q(t|x,T): no horizon gap, online hazards.",
         options=("--halting-first", "--horizon-first"),
     )
+    looks: bool = setting(
+        False,
+        "Let halting see the loss on x itself at each step, and all losses in prices of a step.",
+        options=("--looks", "--no-looks"),
+    )
+    recall: bool = setting(
+        False, "Return the best look up to the stop, not the last one.", options=("--recall", "--no-recall")
+    )
     ponder_cost: float = setting(0.5, "tau of Graves' objective, in nats.", above=0)
     imitate: str = setting(
         "", "Hand-designed rule that the learned one imitates at first.", parts=RULES, base=HandDesigned
@@ -163,6 +171,10 @@ class Experiment:
             raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
         if self.safeguard and self.compiled:
             raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
+        if self.recall and not self.looks:
+            raise ValueError("recall: expected looks beside it, of which the best is returned")
+        if self.looks and self.halting == NO_HALTING:
+            raise ValueError("looks: expected a halting posterior that sees them, got none")
         if self.freeze_rule and not self.begin_with:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
 
@@ -179,6 +191,10 @@ class Experiment:
             HORIZON_PRIORS.build(self.horizon_prior, self.horizon_prior_options),
             HALTING_PRIORS.build(self.halting_prior, self.halting_prior_options),
         )
+
+    def build_looks(self) -> Looks | None:
+        """How halting sees x, at the price that training charges."""
+        return Looks(self.step_cost, self.recall) if self.looks else None
 
     @classmethod
     def create(cls, /, **given: Any) -> Self:
@@ -209,7 +225,7 @@ class Experiment:
     @property
     def step_cost(self) -> float:
         """The price of a step that training charged, -kl_scale log nu, in nats: all along with horizon prior `flat`."""
-        return -self.kl_scale * math.log(self.prior_nu)
+        return price_of(self.prior_nu, self.kl_scale)
 
     def to_json(self) -> str:
         """Readable JSON; ``from_json`` reads it back."""

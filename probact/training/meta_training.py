@@ -218,8 +218,9 @@ class MetaTraining:
         )
 
     def _validated(self, problems: Optimizee) -> Tally:
-        rollout = self.objective.unroll(problems)
-        rollout = rollout._replace(nll=returned(rollout.nll, self.objective.rule, problems))
+        objective = self.objective
+        rollout = objective.unroll(problems)
+        rollout = rollout._replace(nll=returned(rollout.nll, objective.rule, problems, objective.unrolling.looks))
         lost = unsound(rollout)
         rollout = as_if_unmoved(rollout, lost)
         never = unsound(rollout)  # not even at theta_0
