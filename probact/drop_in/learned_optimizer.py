@@ -78,6 +78,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
             raise ValueError(
                 f"expected a rule such as RULES.build('adam'), a probact.UpdateRule, got {type(rule).__name__}"
             )
+        if posterior is not None and posterior.looks is not None:
+            raise ValueError("posterior: expected one that sees what the rule descends, got one that looks at x")
         self.stop = stops.asked_for(stop, posterior)
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         self.freeze_when_stopped = freeze_when_stopped
@@ -103,7 +105,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
         :param stop: "own" is the file's (``probact export --stop``); where it has none, as in those that are shipped,
             ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price of a step is in nats of the losses
-            that it was trained on.
+            that it was trained on.  A posterior that looks at x cannot be followed here.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         """
         with torch.random.fork_rng(devices=[]):  # rules draw first weights, which the file's replace
@@ -111,7 +113,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         return cls(
             params,
             loaded.rule,
-            loaded.posterior,
+            None if loaded.looks else loaded.posterior,
             stop=loaded.stop or stops.NO_NEWS if stop == stops.OWN else stop,
             safeguard=safeguard or loaded.safeguard,
             freeze_when_stopped=freeze_when_stopped,

@@ -16,22 +16,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from probact.inference.price import price_of
 from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS, HaltingPrior, HorizonPrior, mean_horizon
 from probact.inference.steps import PriorHalting, PriorHorizon, Steps
 from probact.support.refusals import said
-
-
-def price_of(nu: float, kl_scale: float = 1.0) -> float:
-    """c = -kappa log nu: what the KL charges for a step at probability ``nu`` to continue, in nats.
-
-    Of a loss that is the mean of n observations it is c / n in units of that loss.
-    """
-    return -kl_scale * math.log(nu)
-
-
-def nu_of(price: float, kl_scale: float = 1.0) -> float:
-    """nu = e^(-c / kappa), the inverse of ``price_of``."""
-    return math.exp(-price / kl_scale)
 
 
 class Prior:
@@ -223,10 +211,10 @@ class Prior:
             other._check_own()
         return other
 
-    def at(self, nu: Tensor) -> Self:
-        """The same with another nu, ``(*batch)``."""
+    def at(self, nu: float | Tensor) -> Self:
+        """The same with another nu, a number or ``(*batch)``."""
         other = copy.copy(self)
-        other._set(nu, self.horizon)
+        other._set(nu, self.horizon, self._nu.device)
         return other
 
     def double(self) -> Self:

@@ -10,8 +10,9 @@ from typing import Any, Self
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
+from probact.inference.price import price_of
 from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
-from probact.inference.priors import Prior, price_of
+from probact.inference.priors import Prior
 from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned

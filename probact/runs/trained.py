@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from probact.inference.posteriors.base import HaltingPosterior
-from probact.inference.priors import price_of
+from probact.inference.price import price_of
 from probact.rules.base import RULES, UpdateRule
 from probact.rules.safeguarded import Safeguarded
 from probact.stopping.base import StopRule

@@ -51,7 +51,7 @@ def init(like: Tensor) -> LookMemory:
     """Memory before the first look; ``like (L,)``."""
     zero = torch.zeros_like(like)
     none = zero.unsqueeze(-1).expand(-1, len(DECAYS))
-    return LookMemory(*[zero] * 6, none, none)
+    return LookMemory(zero, zero, zero, zero, zero, zero, none, none)
 
 
 def take_in(memory: LookMemory, nll: Tensor, price: float) -> tuple[Tensor, LookMemory]:

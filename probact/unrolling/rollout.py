@@ -11,7 +11,7 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.support.trees import Params, detach, map_params, map_state
+from probact.support.trees import Params, detach, map_params, map_state, per_problem
 from probact.unrolling import looks as looks_at_x
 from probact.unrolling.compilation import compiled_rows
 from probact.unrolling.looks import Looks
@@ -67,18 +67,17 @@ class Rollout(NamedTuple):
         path = None if self.path is None else map_params(lambda tensor: tensor[:, kept], self.path)
         return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum, optimizee, path)
 
-    def with_path(self, rule: UpdateRule) -> Rollout:
+    def with_path(self, rule: UpdateRule, looks: Looks | None = None) -> Rollout:
         """The same with the path that ``rule``, whose unroll it is, takes again.
 
+        :param looks: those of the unroll.
         :raises ValueError: if the problems are not known.
         """
         if self.optimizee is None:
             raise ValueError("path: expected a rollout that knows its problems, got losses alone")
         with torch.no_grad():
-            walk, path = Walk(rule, self.optimizee), []
-            for _ in range(len(self.features)):
-                walk.move()
-                path.append(walk.params)
+            recall = looks is not None and looks.recall
+            path = list(returned_params(rule, self.optimizee, len(self.features), recall))
         return self._replace(path={name: torch.stack([params[name] for params in path]) for name in path[0]})
 
 
@@ -94,6 +93,26 @@ def returns_best(rule: UpdateRule, optimizee: Optimizee, looks: Looks | None = N
 def returned(nll: Tensor, rule: UpdateRule, optimizee: Optimizee, looks: Looks | None = None) -> Tensor:
     """nll of what stopping after each step returns, for ``nll (K + 1, L)`` of the path."""
     return nll.cummin(0).values if returns_best(rule, optimizee, looks) else nll
+
+
+def returned_params(rule: UpdateRule, optimizee: Optimizee, num_steps: int, best: bool) -> Iterator[Params]:
+    """What stopping after each of ``num_steps`` returns; ``best`` as ``returns_best`` says."""
+    walk = Walk(rule, optimizee)
+    kept, lowest = walk.params, walk.nll() if best else None
+    for _ in range(num_steps):
+        walk.move()
+        if lowest is None:
+            kept = walk.params
+        else:
+            nll = walk.nll()
+            better = nll < lowest
+            lowest = torch.where(better, nll, lowest)
+            kept = map_params(partial(_where, better), walk.params, kept)
+        yield kept
+
+
+def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(per_problem(chosen, new), new, old)
 
 
 def unroll(
