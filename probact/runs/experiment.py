@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
-from probact.inference.price import price_of
+from probact.inference.price import nu_of, price_of
 from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
 from probact.inference.priors import Prior
 from probact.problems.base import FAMILIES, OptimizeeFamily
@@ -74,6 +75,12 @@ class Experiment:
     )
     prior_nu: float = setting(
         0.95, "Probability to continue: the halting step has prior mean 1 / (1 - nu).", above=0, below=1
+    )
+    prior_nu_range: tuple[float, ...] = setting(
+        (),
+        "Train for all nu between these two, their prices -log nu log-uniform; needs looks.",
+        above=0,
+        below=1,
     )
     horizon_prior: str = setting(
         "geometric", "p(T); `flat`: the one with which every step costs -log nu.", parts=HORIZON_PRIORS
@@ -174,6 +181,11 @@ class Experiment:
             raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
         if self.recall and not self.looks:
             raise ValueError("recall: expected looks beside it, of which the best is returned")
+        if self.prior_nu_range and not self.looks:
+            raise ValueError("prior-nu-range: expected looks beside it, which show losses in prices of a step")
+        if self.prior_nu_range and not self.prior_nu_range[0] <= self.prior_nu <= self.prior_nu_range[1]:
+            ends = " to ".join(f"{nu:g}" for nu in self.prior_nu_range)
+            raise ValueError(f"prior-nu: expected one in prior-nu-range, {ends}, got {self.prior_nu:g}")
         if self.looks and self.halting == NO_HALTING:
             raise ValueError("looks: expected a halting posterior that sees them, got none")
         if self.freeze_rule and not self.begin_with:
@@ -196,6 +208,16 @@ class Experiment:
     def build_looks(self) -> Looks | None:
         """How halting sees x, at the price that training charges."""
         return Looks(self.step_cost, self.recall) if self.looks else None
+
+    def at_price(self, share: float) -> Self:
+        """At the nu whose price lies so far, 0 to 1, from the lowest to the highest of ``prior_nu_range`` (log scale).
+
+        The same where there is no range.
+        """
+        if not self.prior_nu_range:
+            return self
+        high, low = (math.log(price_of(nu)) for nu in self.prior_nu_range)
+        return replace(self, prior_nu=nu_of(math.exp(low + share * (high - low))))
 
     @classmethod
     def create(cls, /, **given: Any) -> Self:
