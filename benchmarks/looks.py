@@ -1,6 +1,7 @@
 """What seeing x and returning the best look are worth to a learned stop: writes ``results/looks-<name>.json``.
 
     python benchmarks/looks.py digits-mixed       # or others of RUNS
+    python benchmarks/looks.py prices             # one head for a range of prices, on mixed: results/looks-prices.json
 
 The rules here have no weights, so that their paths do not depend on the head: they are made once, kept in ``runs/``,
 and every head is trained on them, on other minibatches and from other weights for each seed.  Training, tuning and test
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from probact.inference.objectives.base import Objective
+from probact.inference.price import nu_of
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.stops import own_verdict, shares, verdicts
 from probact.judging.trajectory import Trajectory
@@ -42,54 +44,44 @@ SEEDS = (0, 1, 2)
 WAYS = {"steps": {}, "looks": {"looks": True}, "looks and recall": {"looks": True, "recall": True}}
 COMMON = {"halting": "stick-breaking", "halting_first": True}
 SHARP = {"kl_scale": 0.05, "prior_nu": 0.3584859224}
+"""A price of -log .95 nats, for a posterior sharpened twentyfold."""
 
 
 class Plan(NamedTuple):
-    """A family, how its heads are trained, and on how many problems they are judged."""
+    """A family, how its heads are trained, and on how many problems they are judged.
+
+    :ivar paths: the name of another of ``RUNS`` whose paths these are.
+    """
 
     settings: dict[str, Any]
     num_train: int
     num_test: int
     updates: int = 600
     batch: int = 64
+    ways: tuple[str, ...] = tuple(WAYS)
+    paths: str = ""
 
 
+NAG = {"rule": "nag", "rule_options": {"lr": 1.0}, "validation_problems": 48}
+DEAR = {"prior_nu": nu_of(1.0)}
+CONVEX = {"horizon": 100, "validation_problems": 512}
 RUNS = {
-    "digits-mixed": Plan(
-        {
-            "family": "digits-mixed",
-            "rule": "nag",
-            "rule_options": {"lr": 1.0},
-            "horizon": 100,
-            "prior_nu": math.exp(-1),
-            "validation_problems": 48,
-        },
+    "digits-mixed": Plan({"family": "digits-mixed", "horizon": 100, **NAG, **DEAR}, 1536, 256),
+    "digits-mixed-sharp": Plan(
+        {"family": "digits-mixed", "horizon": 100, **NAG, "kl_scale": 0.25, "prior_nu": nu_of(1.0, 0.25)},
         1536,
         256,
+        ways=("looks and recall",),
+        paths="digits-mixed",
     ),
-    "mnist": Plan(
-        {
-            "family": "mnist",
-            "rule": "nag",
-            "rule_options": {"lr": 1.0},
-            "horizon": 50,
-            "prior_nu": math.exp(-1),
-            "validation_problems": 48,
-        },
-        384,
-        96,
-    ),
-    "mixed": Plan(
-        {"family": "mixed", "rule": "lbfgs", "horizon": 100, "validation_problems": 512, **SHARP}, 8192, 4096, 1200, 256
-    ),
+    "mnist": Plan({"family": "mnist", "horizon": 50, **NAG, **DEAR}, 384, 96, 300, ways=("steps", "looks and recall")),
+    "mixed": Plan({"family": "mixed", "rule": "lbfgs", **CONVEX, **SHARP}, 8192, 4096, 400, 128, ("looks and recall",)),
     "logistic-mixed": Plan(
-        {"family": "logistic-mixed", "rule": "adam", "horizon": 100, "validation_problems": 512, **SHARP},
-        8192,
-        4096,
-        1200,
-        256,
+        {"family": "logistic-mixed", "rule": "adam", **CONVEX, **SHARP}, 8192, 4096, 400, 128, ("looks and recall",)
     ),
 }
+LOW_TO_HIGH = (0.00164, 0.0519, 1.64)
+"""Prices of a step, in nats, at which one head for all between the outer two is set beside a head for each."""
 
 
 class Paths(NamedTuple):
@@ -127,9 +119,9 @@ def in_parts(problems: Optimizee, size: int) -> Iterator[Optimizee]:
 
 def paths_of(name: str, experiment: Experiment) -> dict[str, Paths]:
     plan, objective = RUNS[name], build_objective(experiment)
-    family, size = experiment.build_family(), 24 if name in ("digits-mixed", "mnist") else 1024
+    family, size = experiment.build_family(), 24 if experiment.rule == "nag" else 1024
     train = (family.sample(size, random_stream("train", 0, k)) for k in range(plan.num_train // size))
-    folder = ROOT / "runs" / f"looks-{name}"
+    folder = ROOT / "runs" / f"looks-{plan.paths or name}"
     found = {"train": walked(objective, train, folder / "train.pt")}
     for what, problems in (
         ("tuning", tuning_problems(experiment)),
@@ -151,33 +143,37 @@ def rollout(objective: Objective, paths: Paths, problems: Optimizee) -> Rollout:
 def trained(experiment: Experiment, paths: Paths, plan: Plan, one: Optimizee) -> Objective:
     """The objective, its head trained by Adam on minibatches of ``paths``; of its weights those that validate best.
 
-    An eighth of the problems is for validation.
+    An eighth of the problems is for validation.  With a range of prices each minibatch has one at random.
     """
     objective = build_objective(experiment)
     assert objective.posterior is not None
-    whole = rollout(objective, paths, one).finite()
-    num = whole.nll.shape[1]
-    order = torch.randperm(num, generator=random_stream("train", experiment.seed))
+    num, random = paths.nll.shape[1], random_stream("train", experiment.seed)
+    order = torch.randperm(num, generator=random)
     valid, train = order[: num // 8], order[num // 8 :]
+    whole = rollout(objective, paths, one)
+
+    def loss_on(index: Tensor, share: float) -> Tensor:
+        if not experiment.prior_nu_range:
+            part = whole._replace(nll=whole.nll[:, index], features=whole.features[:, index])
+            return objective.score(part)
+        at = experiment.at_price(share)
+        priced = objective.at(at.build_prior(), at.build_looks())
+        return priced.losses(rollout(priced, paths.select(index), one)).mean()
+
     optimizer = torch.optim.Adam(objective.posterior.parameters(), lr=experiment.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.updates)
-    best, weights = math.inf, {}
-    random = random_stream("train", experiment.seed, 1)
-
-    def part(index: Tensor) -> Rollout:
-        return whole._replace(nll=whole.nll[:, index], features=whole.features[:, index])
-
+    best, weights = math.inf, dict[str, Tensor]()
     for update in range(plan.updates):
         some = train[torch.randint(len(train), (plan.batch,), generator=random)]
-        loss = objective.losses(part(some)).mean()
+        loss = loss_on(some, torch.rand((), generator=random).item())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.posterior.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if (update + 1) % 25 == 0:
+        if (update + 1) % 50 == 0:
             with torch.no_grad():
-                found = objective.losses(part(valid)).mean().item()
+                found = sum(loss_on(valid, share).item() for share in (0.0, 0.5, 1.0))
             if found < best:
                 best, weights = found, {key: value.clone() for key, value in objective.posterior.state_dict().items()}
     objective.posterior.load_state_dict(weights)
@@ -225,10 +221,10 @@ def measure(name: str) -> None:
     one = base.build_family().sample(2, random_stream("train", 0))
     result: dict[str, Any] = {"settings": plan.settings, "price": base.step_cost, "num_test": plan.num_test, "ways": {}}
     result["num_train"] = paths["train"].nll.shape[1]
-    for way, extra in WAYS.items():
+    for way in plan.ways:
         seeds = []
         for seed in SEEDS:
-            experiment = replace(base, seed=seed, **extra)
+            experiment = replace(base, seed=seed, **WAYS[way])
             objective = trained(experiment, paths["train"], plan, one)
             seeds.append(judged(objective, paths, one, base.step_cost))
             own = seeds[-1]["own"]
@@ -238,9 +234,36 @@ def measure(name: str) -> None:
         write_atomically(RESULTS / f"looks-{name}.json", json.dumps(result, indent=1) + "\n")
 
 
+def measure_prices() -> None:
+    """Of the head for all prices, J beside that of a head for each, and the difference as a share of what is to gain.
+
+    To gain is the loss at the start less J of the best step in hindsight.
+    """
+    plan = RUNS["mixed"]
+    base = with_tuned_rate(Experiment.create(**COMMON, **WAYS["looks and recall"], **{"lr": 0.01, **plan.settings}))
+    nus = [nu_of(price, base.kl_scale) for price in LOW_TO_HIGH]
+    paths = paths_of("mixed", base)
+    one = base.build_family().sample(2, random_stream("train", 0))
+    result: dict[str, Any] = {"settings": plan.settings, "prices": LOW_TO_HIGH, "by_seed": []}
+    start = float(paths["test"].nll[0].double().mean())
+    for seed in SEEDS:
+        wide = replace(base, seed=seed, prior_nu_range=(nus[-1], nus[0]))
+        for_all, rows = trained(wide, paths["train"], plan._replace(updates=2 * plan.updates), one), []
+        for price, nu in zip(LOW_TO_HIGH, nus, strict=True):
+            at, alone = replace(wide, prior_nu=nu), replace(base, seed=seed, prior_nu=nu)
+            shared = judged(for_all.at(at.build_prior(), at.build_looks()), paths, one, price)
+            own = judged(trained(alone, paths["train"], plan, one), paths, one, price)
+            gain = start - own["oracle"]["J"]
+            lost = (shared["own"]["J"] - own["own"]["J"]) / gain
+            rows.append({"price": price, "for all": shared, "for this price": own, "gain": gain, "share_lost": lost})
+            print(f"prices, seed {seed}, {price}: {shared['own']}, {own['own']}, lost {lost:.4f}", flush=True)
+        result["by_seed"].append(rows)
+        write_atomically(RESULTS / "looks-prices.json", json.dumps(result, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     chosen = sys.argv[1:]
-    if not chosen or any(name not in RUNS for name in chosen):
-        sys.exit(f"Error: expected one or more of: {', '.join(RUNS)}")
+    if not chosen or any(name not in {*RUNS, "prices"} for name in chosen):
+        sys.exit(f"Error: expected one or more of: {', '.join(RUNS)}, prices")
     for one_name in chosen:
-        measure(one_name)
+        measure_prices() if one_name == "prices" else measure(one_name)
