@@ -48,10 +48,7 @@ SHARP = {"kl_scale": 0.05, "prior_nu": 0.3584859224}
 
 
 class Plan(NamedTuple):
-    """A family, how its heads are trained, and on how many problems they are judged.
-
-    :ivar paths: the name of another of ``RUNS`` whose paths these are.
-    """
+    """A family, how its heads are trained, and on how many problems they are judged."""
 
     settings: dict[str, Any]
     num_train: int
@@ -59,7 +56,6 @@ class Plan(NamedTuple):
     updates: int = 600
     batch: int = 64
     ways: tuple[str, ...] = tuple(WAYS)
-    paths: str = ""
 
 
 NAG = {"rule": "nag", "rule_options": {"lr": 1.0}, "validation_problems": 48}
@@ -67,14 +63,13 @@ DEAR = {"prior_nu": nu_of(1.0)}
 CONVEX = {"horizon": 100, "validation_problems": 512}
 RUNS = {
     "digits-mixed": Plan({"family": "digits-mixed", "horizon": 100, **NAG, **DEAR}, 1536, 256),
-    "digits-mixed-sharp": Plan(
-        {"family": "digits-mixed", "horizon": 100, **NAG, "kl_scale": 0.25, "prior_nu": nu_of(1.0, 0.25)},
-        1536,
-        256,
-        ways=("looks and recall",),
-        paths="digits-mixed",
+    "mnist": Plan(
+        {"family": "mnist", "horizon": 50, **NAG, **DEAR, "validation_problems": 24},
+        192,
+        72,
+        300,
+        ways=("steps", "looks and recall"),
     ),
-    "mnist": Plan({"family": "mnist", "horizon": 50, **NAG, **DEAR}, 384, 96, 300, ways=("steps", "looks and recall")),
     "mixed": Plan({"family": "mixed", "rule": "lbfgs", **CONVEX, **SHARP}, 8192, 4096, 400, 128, ("looks and recall",)),
     "logistic-mixed": Plan(
         {"family": "logistic-mixed", "rule": "adam", **CONVEX, **SHARP}, 8192, 4096, 400, 128, ("looks and recall",)
@@ -121,7 +116,7 @@ def paths_of(name: str, experiment: Experiment) -> dict[str, Paths]:
     plan, objective = RUNS[name], build_objective(experiment)
     family, size = experiment.build_family(), 24 if experiment.rule == "nag" else 1024
     train = (family.sample(size, random_stream("train", 0, k)) for k in range(plan.num_train // size))
-    folder = ROOT / "runs" / f"looks-{plan.paths or name}"
+    folder = ROOT / "runs" / f"looks-{name}"
     found = {"train": walked(objective, train, folder / "train.pt")}
     for what, problems in (
         ("tuning", tuning_problems(experiment)),
@@ -155,7 +150,7 @@ def trained(experiment: Experiment, paths: Paths, plan: Plan, one: Optimizee) ->
     def loss_on(index: Tensor, share: float) -> Tensor:
         if not experiment.prior_nu_range:
             part = whole._replace(nll=whole.nll[:, index], features=whole.features[:, index])
-            return objective.score(part)
+            return objective.losses(part.finite()).mean()
         at = experiment.at_price(share)
         priced = objective.at(at.build_prior(), at.build_looks())
         return priced.losses(rollout(priced, paths.select(index), one)).mean()
