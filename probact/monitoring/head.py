@@ -52,7 +52,7 @@ class CurveHead(nn.Module):
     :param hidden_size: of the memory.
     """
 
-    def __init__(self, nu: float, hidden_size: int = 48) -> None:
+    def __init__(self, nu: float, hidden_size: int = 32) -> None:
         super().__init__()
         self.posterior = HaltingPosterior("stick-breaking", NUM_FEATURES, nu, hidden_size)
         self.expectation = nn.Linear(hidden_size, len(AHEAD) + len(LEVELS) + 1)

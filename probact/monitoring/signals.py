@@ -43,7 +43,9 @@ PLAIN = (
     "whether there is a training loss",
     *(f"t of the slope over {window} looks" for window in WINDOWS),
 )
-NUM_FEATURES = len(LOSSES) + len(PLAIN)
+NUM_FEATURES = len(LOSSES) + len(PLAIN) + len(WINDOWS)
+_SLOPES = slice(LOSSES.index(f"slope over {WINDOWS[0]} looks"), LOSSES.index(f"slope over {WINDOWS[-1]} looks") + 1)
+_ERRORS = slice(_SLOPES.stop, _SLOPES.stop + len(WINDOWS))
 TINY = 1e-300
 SECOND_DIFFERENCE = math.sqrt(12 / math.pi)
 """Mean size of v - 2 v' + v'' where those are independent, of variance 1: sqrt(6) sqrt(2 / pi)."""
@@ -57,10 +59,15 @@ class Signals(NamedTuple):
 
 
 def features(signals: Signals, price: Array) -> NDArray[np.float32]:
-    """``(..., N, F)`` for the ``price (..., N)`` of a look, in units of the loss."""
+    """``(..., N, F)`` for the ``price (..., N)`` of a look, in units of the loss.
+
+    Besides the signals, t of every slope less the price: whether another look is worth it as things go.
+    """
     prices = signals.losses / price[..., None]
     logs = np.sign(prices) * np.log1p(4 * np.abs(prices)) / 3  # linear well below a price, logarithmic above
-    return np.concatenate([logs, signals.plain], -1).astype(np.float32)
+    slope, error = prices[..., _SLOPES], prices[..., _ERRORS]
+    t = ((slope - 1) / (error + 0.1)).clip(-8, 8) / 4
+    return np.concatenate([logs, signals.plain, t], -1).astype(np.float32)
 
 
 class _Trend(NamedTuple):

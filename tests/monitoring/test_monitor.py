@@ -75,7 +75,7 @@ def test_best_and_looks(patient: Path) -> None:
 
 
 def test_mode_max_is_mode_min_of_the_negative(tmp_path: Path) -> None:
-    name = head_file(tmp_path, -2.0)
+    name = head_file(tmp_path, -9.0)
     low, high = HaltingMonitor(0.001, name=name), HaltingMonitor(0.001, name=name, mode="max")
     for loss in LOSSES:
         assert low.update(loss, train_loss=loss) == high.update(-loss, train_loss=-loss)
@@ -87,7 +87,7 @@ def test_mode_max_is_mode_min_of_the_negative(tmp_path: Path) -> None:
 
 
 def test_several_curves_are_as_each_alone(tmp_path: Path) -> None:
-    name = head_file(tmp_path, -2.0)
+    name = head_file(tmp_path, -9.0)
     curves = [LOSSES, LOSSES[::-1], [math.nan, *LOSSES[1:]]]
     together, alone = HaltingMonitor(0.001, num=3, name=name), [HaltingMonitor(0.001, name=name) for _ in curves]
     for look, row in enumerate(zip(*curves, strict=True)):
@@ -135,7 +135,7 @@ def test_losses_that_are_not_finite(hasty: Path) -> None:
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-2, 1e6])
 def test_units_change_nothing(factor: float, tmp_path: Path) -> None:
-    name = head_file(tmp_path, -2.0)
+    name = head_file(tmp_path, -9.0)
     plain, scaled = fed(HaltingMonitor(0.001, name=name)), HaltingMonitor(0.001 * factor, name=name)
     fed(scaled, [factor * loss for loss in LOSSES])
     assert scaled.hazard == pytest.approx(plain.hazard, abs=1e-5)
@@ -144,7 +144,7 @@ def test_units_change_nothing(factor: float, tmp_path: Path) -> None:
 
 
 def test_a_relative_price_is_a_share_of_the_first_finite_loss(tmp_path: Path) -> None:
-    name = head_file(tmp_path, -2.0)
+    name = head_file(tmp_path, -9.0)
     relative = fed(HaltingMonitor(0.01, relative=True, name=name), [math.nan, *LOSSES])
     absolute = fed(HaltingMonitor(0.01 * LOSSES[0], name=name), [math.nan, *LOSSES])
     assert relative.hazard == absolute.hazard
@@ -154,7 +154,7 @@ def test_a_relative_price_is_a_share_of_the_first_finite_loss(tmp_path: Path) ->
 
 @pytest.mark.parametrize("num", [None, 2])
 def test_it_goes_on_bit_for_bit(num: int | None, tmp_path: Path) -> None:
-    name = head_file(tmp_path, -2.0)
+    name = head_file(tmp_path, -9.0)
     rows = [loss if num is None else (loss, 2 - loss) for loss in LOSSES]
     whole, first = (HaltingMonitor(0.01, relative=True, num=num, name=name) for _ in range(2))
     fed(first, rows[:15])
