@@ -64,11 +64,11 @@ CONVEX = {"horizon": 100, "validation_problems": 512}
 RUNS = {
     "digits-mixed": Plan({"family": "digits-mixed", "horizon": 100, **NAG, **DEAR}, 1536, 256),
     "mnist": Plan(
-        {"family": "mnist", "horizon": 50, **NAG, **DEAR, "validation_problems": 24},
-        192,
-        72,
-        300,
-        ways=("steps", "looks and recall"),
+        {"family": "mnist", "horizon": 50, **NAG, **DEAR, "validation_problems": 12},
+        120,
+        48,
+        200,
+        ways=("looks and recall", "steps"),
     ),
     "mixed": Plan({"family": "mixed", "rule": "lbfgs", **CONVEX, **SHARP}, 8192, 4096, 400, 128, ("looks and recall",)),
     "logistic-mixed": Plan(
@@ -224,9 +224,9 @@ def measure(name: str) -> None:
             seeds.append(judged(objective, paths, one, base.step_cost))
             own = seeds[-1]["own"]
             print(f"{name}, {way}, seed {seed}: {own}, oracle {seeds[-1]['oracle']}", flush=True)
-        result["ways"][way] = {"by_seed": seeds, "J": float(np.mean([one["own"]["J"] for one in seeds]))}
-        RESULTS.mkdir(exist_ok=True)
-        write_atomically(RESULTS / f"looks-{name}.json", json.dumps(result, indent=1) + "\n")
+            result["ways"][way] = {"by_seed": seeds, "J": float(np.mean([one["own"]["J"] for one in seeds]))}
+            RESULTS.mkdir(exist_ok=True)
+            write_atomically(RESULTS / f"looks-{name}.json", json.dumps(result, indent=1) + "\n")
 
 
 def measure_prices() -> None:

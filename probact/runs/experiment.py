@@ -181,6 +181,8 @@ class Experiment:
             raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
         if self.recall and not self.looks:
             raise ValueError("recall: expected looks beside it, of which the best is returned")
+        if self.looks and self.by_segment:
+            raise ValueError("expected looks or by-segment, got both: a segment does not know the looks before it")
         if self.prior_nu_range and not self.looks:
             raise ValueError("prior-nu-range: expected looks beside it, which show losses in prices of a step")
         if self.prior_nu_range and not self.prior_nu_range[0] <= self.prior_nu <= self.prior_nu_range[1]:

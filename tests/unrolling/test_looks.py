@@ -159,6 +159,7 @@ def test_a_range_is_log_uniform_in_price() -> None:
         ({"looks": True, "prior_nu_range": [0.9, 0.5]}, "two numbers, the lower first, > 0 and < 1, got"),
         ({"looks": True, "prior_nu_range": [0.5]}, "two numbers"),
         ({"looks": True, "prior_nu_range": [0.5, 1.0]}, "two numbers"),
+        ({"looks": True, "by_segment": True}, "expected looks or by-segment, got both"),
         ({"looks": True, "halting": "none"}, "looks: expected a halting posterior"),
     ],
 )
