@@ -11,7 +11,15 @@ import click
 
 from probact.cli.advice import command, figures_in
 from probact.cli.evaluate_curves import CURVES_OPTIONS, OWN, asks_for_curves, curves_options, evaluate_curves
-from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option, threads_option
+from probact.cli.options import (
+    Declared,
+    Place,
+    data_directory_option,
+    key_values,
+    prior_nu_option,
+    setting_option,
+    threads_option,
+)
 from probact.cli.progress import telling
 from probact.problems.base import FAMILIES
 from probact.reports import text
@@ -66,6 +74,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
 )
+@prior_nu_option
 @threads_option
 @data_directory_option
 @setting_option("device", filled=True)
@@ -100,6 +109,7 @@ def _evaluate_runs(
     seed: int,
     cost: float | None,
     safeguard: bool,
+    prior_nu: float | None,
     threads: int | None,
     device: str,
     out: Path | None,
@@ -113,9 +123,9 @@ def _evaluate_runs(
     from probact.runs.run import RUNS, Run
     from probact.runs.sources import Candidate
 
-    sources = [Candidate.open(name, family) for name in names]
+    sources = [Candidate.open(name, family, prior_nu) for name in names]
     if not sources and family is None:
-        sources = [Candidate.of_run(Run.latest())]
+        sources = [Candidate.of_run(Run.latest().at(prior_nu))]
     check_device(device)
     experiment = replace(_judged_on(sources, family, family_options), device=device)
     chosen = _chosen(baselines, references(FAMILIES[experiment.family]))
