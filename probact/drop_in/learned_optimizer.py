@@ -119,9 +119,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
         :param stop: "own" is the monitor's, if there is one, else the file's (``probact export --stop``); where it has
-            none, as in those that are shipped, ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price
-            of a step is in nats of the losses that it was trained on.  A posterior
-            that looks at x cannot be followed here.
+            none, ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price of a step is in nats of the
+            losses that it was trained on.  One that looks at x cannot be followed here.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         :param options: further ones of the class.
         """

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from functools import lru_cache
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from probact.monitoring.head import AHEAD, CurveHead, Expected, OnlineHead, unsquashed
+from probact.monitoring.reading import count, losses, number
 from probact.monitoring.signals import Array, CurveMemory, features
 
 if TYPE_CHECKING:
@@ -86,14 +85,14 @@ class HaltingMonitor:
         num: int | None = None,
         name: str | Path = "curves",
     ) -> None:
-        self.price = _number("price", price, above=0.0)
+        self.price = number("price", price, above=0.0)
         if mode not in ("min", "max"):
             raise ValueError(f"mode: expected 'min' or 'max', got {mode!r:.60}")
-        self.minimum_looks = _count("minimum_looks", minimum_looks)
-        self.maximum_looks = None if maximum_looks is None else _count("maximum_looks", maximum_looks)
-        self.noise = None if noise is None else _number("noise", noise)
-        self.samples = None if samples is None else _count("samples", samples)
-        self.num = None if num is None else _count("num", num)
+        self.minimum_looks = count("minimum_looks", minimum_looks)
+        self.maximum_looks = None if maximum_looks is None else count("maximum_looks", maximum_looks)
+        self.noise = None if noise is None else number("noise", noise)
+        self.samples = None if samples is None else count("samples", samples)
+        self.num = None if num is None else count("num", num)
         self.relative, self.mode, self.name = bool(relative), mode, str(name)
         self._head = _loaded(self.name)
         rows = num or 1
@@ -115,10 +114,10 @@ class HaltingMonitor:
         :raises ValueError: if one of these is no number, or not ``num`` of them; the look does not count then.
         """
         sign = -1.0 if self.mode == "max" else 1.0
-        value = sign * self._read("loss", loss)
-        train = None if train_loss is None else sign * self._read("train_loss", train_loss)
+        value = sign * losses("loss", loss, self.num)
+        train = None if train_loss is None else sign * losses("train_loss", train_loss, self.num)
         told = noise if noise is not None else self.noise
-        sigma = None if told is None else np.abs(np.nan_to_num(self._read("noise", told)))
+        sigma = None if told is None else np.abs(np.nan_to_num(losses("noise", told, self.num)))
         if self.relative:
             self._set_price(value)
         if self._stopped_at.all():
@@ -153,15 +152,6 @@ class HaltingMonitor:
         if (value[begins] == 0).any():
             raise ValueError("relative: expected a first loss other than 0, of which the price is a share")
         self._price[begins] = self.price * np.abs(value[begins])
-
-    def _read(self, what: str, value: Any) -> Array:
-        if isinstance(value, torch.Tensor):
-            value = value.detach().cpu().double().numpy() if not value.is_complex() else value
-        found = np.asarray(value)
-        if found.dtype.kind not in "fiu" or found.size != (self.num or 1) or (self.num is None and found.ndim > 1):
-            expected = "a number" if self.num is None else f"{self.num} numbers"
-            raise ValueError(f"{what}: expected {expected}, got {value!r:.60}")
-        return found.reshape(-1).astype(np.float64)
 
     def _warn(self) -> None:
         if not self._warned:
@@ -316,16 +306,3 @@ class HaltingMonitor:
 @lru_cache(maxsize=8)
 def _loaded(name: str) -> OnlineHead:
     return OnlineHead(CurveHead.load(name))
-
-
-def _number(what: str, value: Any, above: float | None = None) -> float:
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < 0 or value == above:
-        raise ValueError(f"{what}: expected a number {'> 0' if above is not None else '>= 0'}, got {value!r:.60}")
-    return float(value)
-
-
-def _count(what: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{what}: expected a whole number >= 1, got {value!r:.60}")
-    return value
