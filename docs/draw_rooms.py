@@ -31,6 +31,7 @@ WORDS = {  # room: (what enters, what leaves)
     "reports": ("results and runs", "posterior.nc, figures, tables, cards"),
     "curves": ("data sets, model kinds, a seed", "training curves, one file a data set"),
     "monitoring": ("validation losses, look by look; a price", "stop or go on, what going on would bring"),
+    "integrations": ("another library's training loop, a price", "its callback: stop, put the best back"),
     "drop_in": ("a trained optimizer, your parameters", "a torch.optim.Optimizer"),
     "judging": ("optimizers, held-out problems", "losses, stops, calibration"),
     "training": ("an Experiment", "better weights, checkpoints"),

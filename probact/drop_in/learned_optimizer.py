@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -13,9 +13,11 @@ from torch import Tensor
 from probact.drop_in import groups, stop as stops
 from probact.drop_in.cohorts import Cohort, look
 from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite, read_loss
-from probact.drop_in.parameters import fitted, read_gradient, working_zero, write
+from probact.drop_in.parameters import fitted, read_gradients, working_zero, write
 from probact.drop_in.state import Standing
+from probact.drop_in.watch import Options, Watch, monitor_of
 from probact.inference.posteriors.base import HaltingPosterior
+from probact.monitoring.monitor import HaltingMonitor
 from probact.rules.base import UpdateRule
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
@@ -37,6 +39,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
     than noise, they are the best ones.  As in training, theta_0 is looked at but is no place to stop.
     The stop is advice: a loop that goes on is warned once, and optimizes on.
 
+    With ``validation`` and ``price`` it stops where another look at the validation loss is not worth its price.  It
+    looks before the first step and after every ``look_every``, and keeps a copy of the parameters of the best look, for
+    ``put_back_best``.
+
     Parameters may be of any shape, of several types (complex ones too) and on several devices.  The rule is worked out
     in double precision if any of them has it, else in single, on the device of the first.  Parameters that have their
     first gradient at the same step are one problem of the rule; those that come later are another beside it, with a
@@ -55,12 +61,17 @@ class LearnedOptimizer(torch.optim.Optimizer):
     :param rule: any ``UpdateRule``; it sees the parameters under the names "0", "1", ... of their places.
     :param posterior: a halting posterior trained with the rule, of a kind that can be followed online.
     :param stop: when to stop: a stop rule or what has its methods, ``NAME`` or ``NAME=THRESHOLD``, None for
-        never, or "own": with a posterior, ``Hazard`` at ``HAZARD_SHARE`` of its 1 - nu, else never.
+        never, or "own": where the monitor says, if there is one; else, with a posterior, ``Hazard`` at
+        ``HAZARD_SHARE`` of its 1 - nu, or never.  A rule beside a monitor: whichever comes first.
+    :param validation: returns the validation loss at the current parameters; with several ranks their mean counts.
+    :param price: of such a look, in units of that loss (``HaltingMonitor``).
+    :param monitor: a ``HaltingMonitor`` in place of ``price``, fed by ``validation`` or, without it, by you.
+    :param look_every: steps from one look to the next.
     :param safeguard: let the rule wear ``Safeguarded``.
     :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
     :param patience_for_nan: after so many looks in a row at a loss or gradient that is not finite ``step`` raises;
         None: never.
-    :raises ValueError: if ``rule`` or ``stop`` is none, or posterior and stop rule do not fit.
+    :raises ValueError: if ``rule``, ``stop`` or ``monitor`` is none, or what is given does not fit together.
     """
 
     def __init__(
@@ -70,6 +81,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
         posterior: HaltingPosterior | None = None,
         *,
         stop: stops.Asked = stops.OWN,
+        validation: Callable[[], Any] | None = None,
+        price: float | None = None,
+        monitor: HaltingMonitor | None = None,
+        look_every: int = 10,
         safeguard: bool = True,
         freeze_when_stopped: bool = False,
         patience_for_nan: int | None = 100,
@@ -78,7 +93,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
             raise ValueError(
                 f"expected a rule such as RULES.build('adam'), a probact.UpdateRule, got {type(rule).__name__}"
             )
-        self.stop = stops.asked_for(stop, posterior)
+        self._watch = Watch(monitor_of(validation, price, monitor), validation, look_every)
+        self.stop = stops.asked_for(None if self.monitor and stop == stops.OWN else stop, posterior)
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         self.freeze_when_stopped = freeze_when_stopped
         self.patience_for_nan = checked_patience(patience_for_nan)
@@ -95,27 +111,27 @@ class LearnedOptimizer(torch.optim.Optimizer):
         *,
         stop: stops.Asked = stops.OWN,
         safeguard: bool = True,
-        freeze_when_stopped: bool = False,
-        patience_for_nan: int | None = 100,
+        **options: Unpack[Options],
     ) -> Self:
         """With rule and halting posterior by the name of a shipped optimizer (``probact list``), or from a file.
 
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
-        :param stop: "own" is the file's (``probact export --stop``); where it has none, as in those that are shipped,
-            ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price of a step is in nats of the losses
-            that it was trained on.
+        :param stop: "own" is the monitor's, if there is one, else the file's (``probact export --stop``); where it has
+            none, as in those that are shipped, ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price
+            of a step is in nats of the losses that it was trained on.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
+        :param options: further ones of the class.
         """
         with torch.random.fork_rng(devices=[]):  # rules draw first weights, which the file's replace
             loaded = TrainedOptimizer.find(source)
+        has_other = stop != stops.OWN or options.get("validation") or options.get("monitor")
         return cls(
             params,
             loaded.rule,
             loaded.posterior,
-            stop=loaded.stop or stops.NO_NEWS if stop == stops.OWN else stop,
+            stop=stop if has_other else loaded.stop or stops.NO_NEWS,
             safeguard=safeguard or loaded.safeguard,
-            freeze_when_stopped=freeze_when_stopped,
-            patience_for_nan=patience_for_nan,
+            **options,
         )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -144,6 +160,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 "step: expected either a closure that returns the loss, or loss=, as the rule looks at the loss "
                 "(with a GradScaler: scaler.step(optimizer, loss=loss))"
             )
+        self._watch.look(self.num_steps, self._params())
         if closure is not None:
             with torch.enable_grad():
                 returned = closure()
@@ -154,30 +171,26 @@ class LearnedOptimizer(torch.optim.Optimizer):
             zero = self._fit()
             with torch.no_grad(), torch.autocast(zero.device.type, enabled=False):
                 self._look(mean_over_ranks(value.to(zero)))
+            self._watch.look(self.num_steps, self._params())
         return returned
 
     def _look(self, loss: Tensor) -> None:
         standing, params = self._standing, self._params()
-        grads = {
-            name: read_gradient(name, param, loss)
-            for name, param in params.items()
-            if param.grad is not None and param.numel()
-        }
+        self._watch.notice(params)
+        grads = read_gradients(params, loss)
         if not grads:
             if not standing.cohorts:
                 raise ValueError("step: expected a gradient, got none: call backward before, or in the closure")
             self._say_once("no parameter has a gradient, so nothing was done: call backward before, or in the closure")
             return
-        if self._waits(loss, grads):
+        if standing.passes_over(not_finite(loss, grads), self.rule.recovers, self.patience_for_nan):
             return
         self._admit(grads)
         seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, groups.paces(self.param_groups, grads))
         if self.should_stop():
-            fired = "" if self.stop is None else f" ({self.stop.describe()})"
-            self._say_once(
-                f"the stop rule{fired} fired at step {standing.stopped_at}, and steps go on: leave the loop where "
-                "should_stop() is true, or say stop=None, or freeze_when_stopped=True"
-            )
+            fired = self._watch.stopped() or standing.fired(self.stop)
+            ways = "leave the loop where should_stop() is true, or say stop=None, or freeze_when_stopped=True"
+            self._say_once(f"{fired}, and steps go on: {ways}")
         elif standing.steps and standing.decides(self.stop, seen):
             standing.steps -= 1
             ahead = {place: cohort.back(self.rule, loss) for place, cohort in enumerate(standing.cohorts)}
@@ -195,21 +208,6 @@ class LearnedOptimizer(torch.optim.Optimizer):
             standing.cohorts.append(Cohort.begin(self.rule, self._params(), new, self._fit()))
             self._list_cohorts()
 
-    def _waits(self, loss: Tensor, grads: Params) -> bool:
-        """Whether this look is passed over, as something in it is not finite.
-
-        :raises FloatingPointError: if that has lasted.
-        """
-        standing, bad = self._standing, not_finite(loss, grads)
-        standing.num_lost = standing.num_lost + 1 if bad else 0
-        if bad and self.patience_for_nan is not None and standing.num_lost >= self.patience_for_nan:
-            first = standing.steps - (max(standing.num_lost - 2, 0) if self.rule.recovers else 0)
-            raise FloatingPointError(
-                f"from step {first} on: {bad} was not finite {standing.num_lost} times in a row "
-                f"(patience_for_nan={self.patience_for_nan}; None to go on for ever)"
-            )
-        return bad is not None and (standing.num_lost == 1 or not self.rule.recovers)
-
     def _params(self) -> dict[str, Tensor]:
         return groups.by_place(self.param_groups)
 
@@ -225,11 +223,10 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     def _is_dry(self) -> bool:
         """Whether ``torch.distributed.checkpoint`` asks for the memory that a step would make: all is 0 then."""
-        params = {name: param for name, param in self._params().items() if param.grad is not None and param.numel()}
-        if self._standing.cohorts or not params or any(float(group["lr"]) for group in self.param_groups):
+        if self._standing.cohorts or any(float(group["lr"]) for group in self.param_groups):
             return False
-        grads = {name: read_gradient(name, param, self._fit()) for name, param in params.items()}
-        if any(bool(grad.any()) for grad in grads.values()):
+        grads = read_gradients(self._params(), self._fit())
+        if not grads or any(bool(grad.any()) for grad in grads.values()):
             return False
         self._admit(grads)
         return True
@@ -247,8 +244,20 @@ class LearnedOptimizer(torch.optim.Optimizer):
             warnings.warn(f"LearnedOptimizer: {text}", stacklevel=5)
 
     def should_stop(self) -> bool:
-        """Whether a ``step`` decided to stop; right after it the parameters are those that it looked at."""
-        return self._standing.stopped_at is not None
+        """Whether a ``step`` or the monitor decided to stop; right after it the parameters are those looked at."""
+        return self._standing.stopped_at is not None or self._watch.stopped() is not None
+
+    @property
+    def monitor(self) -> HaltingMonitor | None:
+        """What follows the validation loss, if anything does."""
+        return self._watch.monitor
+
+    def put_back_best(self) -> float:
+        """Put the parameters of the best look back in place; its validation loss.
+
+        :raises ValueError: if there was no look with a finite loss.
+        """
+        return self._watch.put_back(self._params())
 
     @property
     def num_steps(self) -> int:
@@ -272,6 +281,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
             hook(self)
         packed = groups.packed(self.param_groups)
         packed[0]["standing"] = self._standing.to_state(self.rule, self.stop, self._fit())
+        packed[0]["watch"] = self._watch.to_state(self._params())
         cohorts = (self.state.get(param, {"cohort": -1}) for param in self._params().values())
         state_dict: dict[str, Any] = {"state": dict(enumerate(cohorts)), "param_groups": packed}
         for post_hook in self._optimizer_state_dict_post_hooks.values():
@@ -293,8 +303,9 @@ class LearnedOptimizer(torch.optim.Optimizer):
             packed = [dict(group) for group in state_dict["param_groups"]]
             if (expected := groups.sizes(self.param_groups)) != (got := groups.sizes(packed)):
                 raise ValueError(f"expected groups of {expected} parameters, got {got}")
-            saved = packed[0].pop("standing")
+            saved, watch = packed[0].pop("standing"), packed[0].pop("watch", None)
             standing = Standing.of_state(saved, self.rule, posterior, self.stop, self._params(), zero)
+            self._watch.load(watch, self._params())
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a LearnedOptimizer like this one ({error})") from None
         self._standing = standing

@@ -21,16 +21,19 @@ def read_loss(returned: Any, what: str) -> Tensor:
     if not isinstance(loss, Tensor | Real):
         got = f"a {type(returned).__name__} without one" if isinstance(returned, Mapping) else type(loss).__name__
         raise ValueError(f"{what}: expected the loss (a tensor or a number), or a dict with 'loss', got {got}")
-    value = torch.as_tensor(loss).detach()
+    value = torch.as_tensor(loss, dtype=None if isinstance(loss, Tensor) else torch.float64).detach()
     if value.numel() != 1 or value.is_complex():
         raise ValueError(f"{what}: expected a loss of one number, got shape {tuple(value.shape)}, {value.dtype}")
     return value.reshape(1)
 
 
-def mean_over_ranks(loss: Tensor) -> Tensor:
-    """The same loss on every rank, so that replicas whose gradients are synchronised stay equal bit for bit."""
+def mean_over_ranks(loss: Tensor, device: torch.device | None = None) -> Tensor:
+    """The same loss on every rank, so that replicas whose gradients are synchronised stay equal bit for bit.
+
+    :param device: that the ranks exchange it on, if it is on another.
+    """
     if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-        total = loss.clone()
+        total = loss.to(device or loss.device, copy=True)
         distributed.all_reduce(total)
         return total / distributed.get_world_size()
     return loss

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from probact.support.trees import State, map_state
+from probact.support.trees import Params, State, map_state
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -38,17 +38,24 @@ def write(param: Tensor, values: Tensor) -> None:
     real.copy_(values.reshape(real.shape))
 
 
-def read_gradient(name: str, param: Tensor, like: Tensor) -> Tensor:
-    """:raises ValueError: if the gradient of parameter ``name`` is sparse, or is one rank's shard."""
-    grad = param.grad
-    assert grad is not None
-    if hasattr(param, "device_mesh"):
-        raise ValueError(f"parameter {name}: expected all of it on each rank, got a shard (DTensor)")
-    if grad.layout is not torch.strided:
-        raise ValueError(
-            f"parameter {name}: expected a dense gradient (nn.Embedding has sparse=False for it), got {grad.layout}"
-        )
-    return read(grad, like)
+def read_gradients(params: Mapping[str, Tensor], like: Tensor) -> Params:
+    """The gradients of those that have one, as ``read``.
+
+    :raises ValueError: if one is sparse, or is one rank's shard.
+    """
+    grads = {}
+    for name, param in params.items():
+        if param.grad is None or not param.numel():
+            continue
+        if hasattr(param, "device_mesh"):
+            raise ValueError(f"parameter {name}: expected all of it on each rank, got a shard (DTensor)")
+        if param.grad.layout is not torch.strided:
+            raise ValueError(
+                f"parameter {name}: expected a dense gradient (nn.Embedding has sparse=False for it), "
+                f"got {param.grad.layout}"
+            )
+        grads[name] = read(param.grad, like)
+    return grads
 
 
 def moved(state: State, like: Tensor) -> State:

@@ -59,6 +59,26 @@ class Standing:
                 self.stopped_at = self.steps
         return self.stopped_at is not None
 
+    def fired(self, stop: StopRule | None) -> str:
+        """That ``stop`` has, in words."""
+        return f"the stop rule{f' ({stop.describe()})' if stop else ''} fired at step {self.stopped_at}"
+
+    def passes_over(self, bad: str | None, recovers: bool, patience: int | None) -> bool:
+        """Whether this look is, as ``bad`` in it is not finite.
+
+        :param recovers: whether the rule does by itself, from the second in a row on.
+        :param patience: so many in a row are an error.
+        :raises FloatingPointError: if that has lasted.
+        """
+        self.num_lost = self.num_lost + 1 if bad else 0
+        if bad and patience is not None and self.num_lost >= patience:
+            first = self.steps - (max(self.num_lost - 2, 0) if recovers else 0)
+            raise FloatingPointError(
+                f"from step {first} on: {bad} was not finite {self.num_lost} times in a row "
+                f"(patience_for_nan={patience}; None to go on for ever)"
+            )
+        return bad is not None and (self.num_lost == 1 or not recovers)
+
     def to_state(self, rule: UpdateRule, stop: StopRule | None, like: Tensor) -> dict[str, Any]:
         """What ``of_state`` reads, of the same form before the first look as after it."""
         belief = self.belief

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STOP_AT = 0.5
-"""A look whose hazard q(s|x) / q(t >= s|x) reaches this is the last."""
+RECENT = 10
+"""A curve stops where of what q(t|x) had left so many looks ago a share of ``STOP_AT`` is spent: at its median, but that
+the small hazards of a long run do not add up."""
 NOT_FINITE = 10
 """After so many looks in a row that are not finite a curve is stopped."""
 
@@ -47,7 +49,7 @@ class HaltingMonitor:
     A look is one ``update``: an evaluation after a stretch of training, as long as you like but always alike.  The
     monitor follows a halting posterior q(t|x), trained on recorded training curves: it has seen how curves go on that
     look like yours.  It expects that you keep the best look (``update`` says which), as stopping returns that one.
-    Multiplying losses and price by one number changes no decision, and neither does a constant added to the losses.
+    Multiplying losses and price by one number changes no decision.
 
     >>> monitor = HaltingMonitor(price=1e-3)
     >>> for loss in (0.9, 0.5, 0.4, 0.36, 0.35):
@@ -132,10 +134,10 @@ class HaltingMonitor:
 
     def _decide(self) -> None:
         looks = self.num_looks
-        hazard, open_ = self._hazards[-1], self._stopped_at == 0
+        spent, open_ = 1 - np.prod(1 - np.stack(self._hazards[-RECENT:]), 0), self._stopped_at == 0
         cases = (
             (
-                (hazard >= STOP_AT) & (looks >= self.minimum_looks) & (self._memory.best_look > 0) & (self._lost == 0),
+                (spent >= STOP_AT) & (looks >= self.minimum_looks) & (self._memory.best_look > 0) & (self._lost == 0),
                 "another look is not expected to be worth its price",
             ),
             (self._lost >= NOT_FINITE, f"the last {NOT_FINITE} losses were not finite"),

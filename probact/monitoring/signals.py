@@ -1,8 +1,9 @@
 """What is read off a curve, look by look: signals in units of the loss, and features that are free of them.
 
-A signal depends on the looks so far only, and only through their differences: a constant added to every loss changes
-nothing.  ``features`` divides those that are losses by the price of a look, so that multiplying losses and price by
-one number changes nothing either.
+A signal depends on the looks so far only.  ``features`` divides those that are losses by the price of a look, so that
+multiplying losses and price by one number changes nothing.  All but two are differences, which a constant added to
+every loss does not change; the two are the first loss and the best: most losses have their floor near 0, so that their
+size says what there may be to gain while nothing has fallen yet.  Heads are trained with constants added, too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ LOSSES = (
     "fall of the training loss in 6 looks",
     *(f"slope over {window} looks" for window in WINDOWS),
     *(f"standard error of the slope over {window} looks" for window in WINDOWS),
+    "first loss",
+    "best loss",
     "noise as told",
     "noise as the jitter of 24 looks shows it",
 )
@@ -187,7 +190,7 @@ class CurveMemory:
             train_fall = train[:, max(n - 7, 0)] - train[:, -1]
             losses[:, 7 + W] = np.where(np.isfinite(train_fall), train_fall, 0.0)
         losses[:, 8 + W : 8 + 2 * W], losses[:, 8 + 2 * W : 8 + 3 * W] = slope, error
-        losses[:, -2], losses[:, -1] = told, jitter
+        losses[:, -4], losses[:, -3], losses[:, -2], losses[:, -1] = best[:, 0], now, told, jitter
         since = n - np.maximum(self.best_look, 1)
         grain = 1e-3 * fall + TINY
         plain = np.empty((len(now), len(PLAIN)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +12,13 @@ EXTRAS = {
     "fit": ("click", "h5netcdf", "h5py", "pooch", "pyro", "scipy", "sklearn", "tqdm", "xarray"),
     "plots": ("arviz", "matplotlib"),
     "cluster": ("dask", "distributed"),
+    "huggingface": ("accelerate", "transformers"),
+    "keras": ("keras",),
+    "lightgbm": ("lightgbm",),
+    "lightning": ("lightning",),
+    "optuna": ("optuna",),
+    "skorch": ("skorch",),
+    "xgboost": ("xgboost",),
 }
 """Extra -> the modules that it brings, beside torch and NumPy, which suffice for ``LearnedOptimizer``."""
 _CLONE = Path(__file__).parents[2]
@@ -33,3 +42,17 @@ def remedy(error: ImportError) -> str | None:
     missing = (error.name or "").partition(".")[0]
     extra = next((extra for extra, modules in EXTRAS.items() if missing in modules), None)
     return None if extra is None else f"{missing} is not installed; get it with: {install(extra)}"
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """Around imports of what an extra brings.
+
+    :raises ImportError: if it is missing, with what to install.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if message := remedy(error):
+            raise ImportError(message, name=error.name) from None
+        raise

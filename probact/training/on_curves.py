@@ -26,8 +26,11 @@ from probact.inference.priors import Prior
 from probact.monitoring.head import AHEAD, LEVELS, CurveHead, Expected, squashed
 from probact.monitoring.signals import Signals, features, signals_of
 
-PRICES = np.logspace(-5, -1, 33)
+PRICES = np.logspace(-5, -1.5, 29)
 """Prices of a look at which heads are trained, in units of the mean first loss of a data set."""
+
+FLOOR = 5.0
+"""What was to be gained counts as so many prices at least, or data sets where nothing pays would own the gradient."""
 
 
 class Examples(NamedTuple):
@@ -36,7 +39,7 @@ class Examples(NamedTuple):
     :ivar signals: ``(K, N, ...)``.
     :ivar returned: ``(K, N)``, test loss of the best look up to each.
     :ivar length: ``(N,)``, T.
-    :ivar prices, scale: ``(N, 33)``, prices of a look and what a data set could gain at each, a curve.
+    :ivar prices, scale: ``(N, 29)``, prices of a look and what a data set could gain at each, a curve.
     """
 
     signals: Signals
@@ -56,13 +59,17 @@ class Examples(NamedTuple):
         valid, test = (np.take_along_axis(table, last, 1).astype(np.float64) for table in (valid, test))
         best, signals = signals_of(valid.T, None if train is None else train.T, points)
         returned = np.take_along_axis(test.T, np.maximum(best, 1) - 1, 0)
+        ceiling = 2 * returned[0] - returned.min(
+            0
+        )  # worse than the start by more than there was to gain counts as that
+        returned = np.minimum(returned, ceiling)
         first = float(np.mean(np.abs(test[:, 0])))
         prices = PRICES * first
         looks = np.arange(valid.shape[1])
         J = returned.T[:, None] + prices[:, None] * np.minimum(looks, length[:, None] - 1)[:, None]
         gain = (returned[0][:, None] - J.min(2)).mean(0)
         num = len(valid)
-        scale = np.maximum(gain, np.maximum(prices, 1e-3 * first))
+        scale = np.maximum(gain, np.maximum(FLOOR * prices, 1e-3 * first))
         tables = (np.broadcast_to(values, (num, len(prices))) for values in (prices, scale))
         return cls(signals, returned, length, *tables)
 
@@ -82,8 +89,10 @@ class Examples(NamedTuple):
         return self._replace(signals=Signals(*map(padded, self.signals)), returned=padded(self.returned))
 
     def batch(self, size: int, generator: np.random.Generator) -> Batch:
-        """``size`` curves at random, each at a price at random."""
-        curve = generator.integers(len(self.length), size=size)
+        """``size`` curves of about one length at random, each at a price at random."""
+        order, spread = np.argsort(self.length, kind="stable"), max(len(self.length) // 8, 1)
+        place = generator.integers(len(order)) + generator.integers(-spread, spread + 1, size=size)
+        curve = order[np.clip(place, 0, len(order) - 1)]
         which = generator.integers(self.prices.shape[1], size=size)
         price, scale = self.prices[curve, which], self.scale[curve, which]
         longest = int(self.length[curve].max())
@@ -96,16 +105,24 @@ class Examples(NamedTuple):
 def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Other curves that could have been: ``(N, K)`` each, NaN after their ends.
 
-    All begin up to 10 looks later and take every m-th look, m = 1, 2, 3 or 5; of the curves one in three has a noisier
-    validation loss, one in five rises for a while, mostly early, and one in ten has a spike.
+    All begin up to 10 looks later and take every m-th look, m = 1, 2, 3 or 5; or they are slower by a factor up to 3.
+    Of the curves one in five stands still at first, one in five rises for a while, one in ten has a spike, one in three
+    has a noisier validation loss, and one in four a constant added.
     """
-    start, every = generator.choice([0, 0, 1, 2, 5, 10]), generator.choice([1, 1, 2, 3, 5])
-    if valid.shape[1] > 3 * every + start + 10:
-        valid, test = valid[:, start::every], test[:, start::every]
     num, looks = valid.shape
-    with np.errstate(invalid="ignore"):
-        whole = np.where(np.isfinite(valid), valid, valid[:, :1])
-        size = (whole[:, :1] - whole.min(1, keepdims=True)) * 10 ** generator.uniform(-1.5, 0.5, (num, 1))
+    if generator.random() < 0.4:
+        factor = generator.uniform(1, 3)
+        valid, test = _slower(valid, factor), _slower(test, factor)
+    else:
+        start, every = generator.choice([0, 0, 1, 2, 5, 10]), generator.choice([1, 1, 2, 3, 5])
+        if looks > 3 * every + start + 10:
+            valid, test = valid[:, start::every], test[:, start::every]
+    num, looks = valid.shape
+    wait = generator.integers(1, 30, num) * (generator.random(num) < 0.2)
+    held = np.maximum(np.arange(looks) - wait[:, None], 0)
+    valid, test = (np.take_along_axis(table, held, 1) for table in (valid, test))
+    whole = np.where(np.isfinite(valid), valid, valid[:, :1])
+    size = (whole[:, :1] - whole.min(1, keepdims=True)) * 10 ** generator.uniform(-1.5, 0.5, (num, 1))
     place, step = generator.integers(1, looks, (num, 1)), np.arange(looks)
     early = np.minimum(generator.integers(1, 20, (num, 1)), looks - 1)
     width = generator.uniform(1, 8, (num, 1))
@@ -113,7 +130,18 @@ def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) 
     spike = size * (step == place) * (generator.random((num, 1)) < 0.1)
     noise = generator.normal(size=valid.shape) * size * 10 ** generator.uniform(-2.5, -0.5, (num, 1))
     noise *= generator.random((num, 1)) < 1 / 3
-    return valid + rise + spike + noise, test + rise + spike
+    constant = valid[:, :1] * generator.normal(size=(num, 1)) * (generator.random((num, 1)) < 0.25)
+    return valid + rise + spike + noise + constant, test + rise + spike + constant
+
+
+def _slower(table: np.ndarray, factor: float) -> np.ndarray:
+    """Looks at ``table (N, K)`` ``factor`` times as dense, between those that were made on the line between them."""
+    place = np.arange(table.shape[1]) / factor
+    low = np.floor(place).astype(int)
+    share = place - low
+    return np.where(
+        share > 0, (1 - share) * table[:, low] + share * table[:, np.minimum(low + 1, len(place) - 1)], table[:, low]
+    )
 
 
 class Batch(NamedTuple):
@@ -142,6 +170,15 @@ def halting_loss(q: HaltingDistribution, prior: Prior, batch: Batch) -> Tensor:
     in_prices = batch.returned - batch.returned[:1]
     bound = exact.elbo_given_horizon(q, prior.truncate(len(in_prices)), -nats * in_prices)
     return (-_last(bound, batch.length) / nats * batch.weight).mean()
+
+
+def unvisited_loss(q: HaltingDistribution, targets: Targets, batch: Batch) -> Tensor:
+    """What wrong decisions would cost at looks that q seldom gets to, in shares of the possible gain.
+
+    The gradient of E_q[J] by the hazard at s is q(t >= s) times the gain of going on; here every look counts alike.
+    """
+    goes_on = torch.sigmoid(-q.logits)
+    return -(goes_on * targets.gain * targets.known * batch.weight).mean()
 
 
 class Targets(NamedTuple):
@@ -205,6 +242,7 @@ def train_head(
     lr: float = 3e-3,
     hidden_size: int = 32,
     sharpness: tuple[float, float] = (1.0, 10.0),
+    unvisited_weight: float = 0.0,
     expectation_weight: float = 0.05,
 ) -> Iterator[tuple[int, float, CurveHead]]:
     """The update, its halting loss and the head as it is then; Adam under a one-cycle rate.
@@ -214,7 +252,7 @@ def train_head(
     generator = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = CurveHead(nu=0.9, hidden_size=hidden_size)
+        head = CurveHead(nu=0.99, hidden_size=hidden_size)
     optimizer = torch.optim.Adam(head.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=updates, pct_start=0.1)
     for update in range(updates):
@@ -224,7 +262,9 @@ def train_head(
         prior = Prior(math.exp(-2 * nats), len(some.returned))
         q, expected = head(some.features)
         loss = halting_loss(q, prior, some)
-        total = loss + expectation_weight * expectation_loss(expected, Targets.of(q, some))
+        targets = Targets.of(q, some)
+        total = loss + unvisited_weight * unvisited_loss(q, targets, some)
+        total = total + expectation_weight * expectation_loss(expected, targets)
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)

@@ -16,19 +16,9 @@ import torch
 from probact import HaltingMonitor
 from probact.monitoring.head import CurveHead, OnlineHead
 from probact.monitoring.signals import NUM_FEATURES, features, signals_of
+from tests.helpers.heads import head_file
 
 LOSSES = (0.2 + np.exp(-np.arange(40) / 6) + 0.01 * np.random.default_rng(0).normal(size=40)).tolist()
-
-
-def head_file(folder: Path, bias: float) -> Path:
-    torch.manual_seed(0)
-    head = CurveHead(nu=0.9, hidden_size=8)
-    with torch.no_grad():
-        head.posterior.output.bias.fill_(bias)
-        for weight in (head.posterior.output.weight, head.expectation.weight):
-            weight.normal_()
-    head.save(folder / f"head{bias:g}.pt", {})
-    return folder / f"head{bias:g}.pt"
 
 
 @pytest.fixture

@@ -42,11 +42,17 @@ def test_jitter_is_the_size_of_independent_noise_and_not_of_a_straight_fall() ->
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-3, 1.0, 1e6])
-def test_features_have_no_unit_and_no_origin(factor: float) -> None:
+def test_features_have_no_unit(factor: float) -> None:
     price = np.full(LOSS.shape, 0.01)
     plain = features(signals_of(LOSS)[1], price)
     assert features(signals_of(factor * LOSS)[1], factor * price) == pytest.approx(plain, abs=1e-5)
-    assert features(signals_of(LOSS + 100)[1], price) == pytest.approx(plain, abs=1e-5)
+
+
+def test_a_constant_changes_the_first_loss_and_the_best_alone() -> None:
+    plain, moved = signals_of(LOSS)[1], signals_of(LOSS + 100)[1]
+    moved.losses[..., [LOSSES.index("first loss"), LOSSES.index("best loss")]] -= 100
+    for left, right in zip(plain, moved, strict=True):
+        assert left == pytest.approx(right, abs=1e-9)
 
 
 def test_a_look_tells_nothing_of_earlier_ones_and_curves_nothing_of_each_other() -> None:

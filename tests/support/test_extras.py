@@ -50,6 +50,15 @@ def test_the_drop_in_needs_none(tmp_path: Path) -> None:
     assert (code, out) == (0, "3 True\n"), error
 
 
+@pytest.mark.parametrize("extra", [name for name in EXTRAS if name not in ("fit", "plots")])
+def test_a_callback_names_its_extra(extra: str, tmp_path: Path) -> None:
+    code, _, error = without(extra, f"import probact.integrations.{extra}", tmp_path)
+    assert code == 1
+    library = EXTRAS[extra][-1]
+    text = f"ImportError: {library} is not installed; get it with: python -m pip install -e '{ROOT}[{extra}]'"
+    assert error.splitlines()[-1] == text
+
+
 @pytest.mark.parametrize("code", [CLI, "import runpy; runpy.run_module('probact', run_name='__main__')"])
 def test_the_command_line_names_its_extra(code: str, tmp_path: Path) -> None:
     found = without("fit plots", code, tmp_path, "list")

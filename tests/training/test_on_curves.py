@@ -91,10 +91,11 @@ def curves(num: int = 12, looks: int = 40) -> tuple[np.ndarray, np.ndarray]:
 
 def test_examples_return_the_best_look_by_validation() -> None:
     valid, test = curves()
-    valid[1, 5], test[1, 5] = -1.0, 7.0  # by far the best by what is seen, and not in truth
+    valid[1, 5], test[1, 5] = -1.0, 1.0  # by far the best by what is seen, and not in truth
     found = Examples.of(valid, test, np.full(12, 50.0))
     assert found.length.tolist() == [20] + [40] * 11
-    assert (found.returned[5:, 1] == 7).all()
+    assert (found.returned[5:, 1] == 1).all()
+    assert found.returned[4, 1] != 1
     for curve in (2, 3):
         best = [int(valid[curve, : look + 1].argmin()) for look in range(40)]
         assert found.returned[:, curve].tolist() == test[curve, best].tolist()
@@ -106,8 +107,9 @@ def test_curves_that_could_have_been_keep_their_ends() -> None:
         other, other_test = varied(valid, test, np.random.default_rng(seed))
         assert other.shape == other_test.shape
         assert np.array_equal(np.isnan(other), np.isnan(other_test))
-        assert np.isnan(other[0]).any()
+        assert (np.diff(np.isnan(other).astype(int), axis=1) >= 0).all(), "what has ended does not go on"
         assert np.isfinite(other[1:]).all()
+        assert not np.array_equal(other[1:], valid[1:, : other.shape[1]])
 
 
 def test_a_head_learns_to_stop_where_it_pays() -> None:
