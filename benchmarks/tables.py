@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from learned_tables import section as shipped
+from looks_tables import section as looks
 from network_tables import sections
 from pages import FOLDER, number, read, read_evaluation, table, with_error
 
@@ -248,6 +249,8 @@ patience, with learning rate and threshold chosen together.
 {stopping("logistic-mixed")}
 
 {stopping("digits-mixed")}
+
+**Seeing x, returning the best look, one head for all prices.** {looks()}
 
 ## Stopping that saves compute
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from probact.cli.advice import command, figures_in
-from probact.cli.options import Declared, Place, data_directory_option, key_values, setting_option, threads_option
+from probact.cli.evaluate_curves import CURVES_OPTIONS, OWN, asks_for_curves, curves_options, evaluate_curves
+from probact.cli.options import (
+    Declared,
+    Place,
+    data_directory_option,
+    key_values,
+    prior_nu_option,
+    setting_option,
+    threads_option,
+)
 from probact.cli.progress import telling
 from probact.problems.base import FAMILIES
 from probact.reports import text
@@ -65,12 +74,32 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--safeguard", is_flag=True, help="Let all but the baselines go back to their best iterate when they get lost."
 )
+@prior_nu_option
 @threads_option
 @data_directory_option
 @setting_option("device", filled=True)
+@curves_options
 @click.option("--out", type=Place(), help="Folder.  [default: evaluation-<family> in the first run's]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the tables.")
-def evaluate(
+@click.pass_context
+def evaluate(context: click.Context, /, **given: Any) -> None:
+    """Judge runs against tuned baselines on held-out problems, and every way to stop them.
+
+    RUNs are folders that `fit` wrote; the latest one when neither a run nor --family is named; baselines alone with
+    --family alone.  Files of `export` and shipped optimizers, which `list` names, stand for runs where --family says
+    what to judge them on.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned
+    on problems of their own.
+
+    With --curves it judges ways to stop on recorded training curves, at each --price of a look at them, by rules tuned
+    on curves of other data sets, and writes curves.json and figures.
+    """
+    if asks_for_curves(context):
+        evaluate_curves(**{name: given[name] for name in CURVES_OPTIONS})
+    else:
+        _evaluate_runs(**{name: value for name, value in given.items() if name not in OWN})
+
+
+def _evaluate_runs(
     names: tuple[str, ...],
     family: str | None,
     family_options: dict[str, str],
@@ -80,18 +109,13 @@ def evaluate(
     seed: int,
     cost: float | None,
     safeguard: bool,
+    prior_nu: float | None,
     threads: int | None,
     device: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge runs against tuned baselines on held-out problems, and every way to stop them.
-
-    RUNs are folders that `fit` wrote; the latest one when neither a run nor --family is named; baselines alone with
-    --family alone.  Files of `export` and shipped optimizers, which `list` names, stand for runs where --family says
-    what to judge them on.  Writes evaluation.json, evaluation.nc and figures.  Learning rates and thresholds are tuned
-    on problems of their own.
-    """
+    """What ``evaluate`` does without curves."""
     from probact.judging.comparison import references
     from probact.judging.evaluation import best_stops, evaluate as evaluate_all
     from probact.judging.problem_sets import reported_steps
@@ -99,9 +123,9 @@ def evaluate(
     from probact.runs.run import RUNS, Run
     from probact.runs.sources import Candidate
 
-    sources = [Candidate.open(name, family) for name in names]
+    sources = [Candidate.open(name, family, prior_nu) for name in names]
     if not sources and family is None:
-        sources = [Candidate.of_run(Run.latest())]
+        sources = [Candidate.of_run(Run.latest().at(prior_nu))]
     check_device(device)
     experiment = replace(_judged_on(sources, family, family_options), device=device)
     chosen = _chosen(baselines, references(FAMILIES[experiment.family]))

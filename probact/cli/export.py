@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from probact.cli.fit import command_line
-from probact.cli.options import Place, data_directory_option, run_argument
+from probact.cli.options import Place, data_directory_option, prior_nu_option, run_argument
 from probact.stopping.base import StopRule
 
 if TYPE_CHECKING:
@@ -31,10 +31,19 @@ ALONE = ("own", "tuned")
     "run's tuning problems at its price of a step; own, the best of those that follow its head, as `fit` reports; or "
     "tuned, the best of all rules.  [default: none; such a file stops after 100 steps without a gain to speak of]",
 )
+@prior_nu_option
 @data_directory_option
 @click.option("--card", is_flag=True, help="Write a card beside the file: how it was trained, and what it reaches.")
 @click.option("--limits", default="", help="What the card says of its limits.  [default: a gap to be filled]")
-def export(folder: Path | None, out: Path, seed: int | None, stop: str | None, card: bool, limits: str) -> None:
+def export(
+    folder: Path | None,
+    out: Path,
+    seed: int | None,
+    stop: str | None,
+    prior_nu: float | None,
+    card: bool,
+    limits: str,
+) -> None:
     """Write a run's optimizer and halting posterior to one file, for LearnedOptimizer.from_pretrained.
 
     RUN is a folder that `fit` wrote; the latest one when none is named.
@@ -42,7 +51,7 @@ def export(folder: Path | None, out: Path, seed: int | None, stop: str | None, c
     from probact.reports.card import summary_of, trainings_of, write_card
     from probact.runs.run import Run
 
-    run = Run.latest() if folder is None else Run.open(folder)
+    run = (Run.latest() if folder is None else Run.open(folder)).at(prior_nu)
     chains = {chain.experiment.seed: chain for chain in run.chains}
     if seed is None and len(chains) == 1:
         (seed,) = chains
@@ -53,6 +62,8 @@ def export(folder: Path | None, out: Path, seed: int | None, stop: str | None, c
         )
     if limits and not card:
         raise click.UsageError("--limits: expected --card, to write them in")
+    if prior_nu is not None and card:
+        raise click.UsageError("--card: expected no --prior-nu beside it: what the run reports is at its own")
     summary = summary_of(run) if card else None
     trained = chains[seed].trained()
     if stop is not None:

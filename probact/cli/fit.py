@@ -216,7 +216,7 @@ def command_line(experiment: Experiment) -> str:
         elif isinstance(value, Mapping):
             words += [word for key, entry in value.items() for word in (option.opts[0], f"{key}={option_text(entry)}")]
         else:
-            words += [option.opts[0], str(value)]
+            words += [option.opts[0], *map(str, value if isinstance(value, tuple) else (value,))]
     return shlex.join(words)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from probact.cli.options import data_directory_option, run_argument, threads_option
+from probact.cli.options import data_directory_option, prior_nu_option, run_argument, threads_option
 from probact.cli.progress import telling
 from probact.reports import text
 from probact.runs.assembly import family_judged, num_coordinates
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     help="With --evidence-curve: draws of the posterior of nu by NUTS in each of two chains; of a run on a mixture, of "
     "each family's nu.  Written to RUN/nu.nc, for ArviZ.",
 )
+@prior_nu_option
 @threads_option
 @data_directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
@@ -48,6 +49,7 @@ def halt_stats(
     seed: int,
     evidence_curve: bool,
     nu_draws: int | None,
+    prior_nu: float | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -60,7 +62,7 @@ def halt_stats(
     from probact.reports.posterior_tree import to_datatree
     from probact.runs.run import Run
 
-    run = Run.latest() if folder is None else Run.open(folder)
+    run = (Run.latest() if folder is None else Run.open(folder)).at(prior_nu)
     if evidence_curve:
         use_threads(num_coordinates(run.experiment), threads)
         _show_evidence_curve(run, num_optimizees, seed, nu_draws or 0, as_json)

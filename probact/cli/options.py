@@ -66,6 +66,9 @@ def setting_option(name: str, filled: bool = False) -> Any:
     default = setting.default if filled else None
     if setting.kind is bool:
         return click.option("/".join(options), name, default=default, help=help_)
+    if setting.kind is tuple:
+        ends = Declared(setting.of_ends())
+        return click.option(*options, name, type=ends, nargs=2, metavar="LOW HIGH", default=default, help=help_)
     if setting.several:
         return click.option(*options, f"{name}s", type=Declared(setting), multiple=True, help=help_)
     return click.option(*options, name, type=Declared(setting), default=default, help=help_)
@@ -147,6 +150,12 @@ def _declaration(option: click.Parameter) -> Setting:
 def run_argument(function: Any) -> Any:
     """The argument [RUN] of a command, its ``folder``: None is the latest run."""
     return click.argument("folder", metavar="[RUN]", required=False, type=Place())(function)
+
+
+def prior_nu_option(function: Any) -> Any:
+    """``--prior-nu`` of a run that is trained: see ``Run.at``."""
+    help_ = "At the price of this nu, one in the run's prior-nu-range.  [default: the run's prior-nu]"
+    return click.option("--prior-nu", type=Declared(SETTINGS["prior_nu"]), help=help_)(function)
 
 
 def threads_option(function: Any) -> Any:

@@ -93,6 +93,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
             raise ValueError(
                 f"expected a rule such as RULES.build('adam'), a probact.UpdateRule, got {type(rule).__name__}"
             )
+        if posterior is not None and posterior.looks is not None:
+            raise ValueError("posterior: expected one that sees what the rule descends, got one that looks at x")
         self._watch = Watch(monitor_of(validation, price, monitor), validation, look_every)
         self.stop = stops.asked_for(None if self.monitor and stop == stops.OWN else stop, posterior)
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
@@ -118,7 +120,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
         :param stop: "own" is the monitor's, if there is one, else the file's (``probact export --stop``); where it has
             none, as in those that are shipped, ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price
-            of a step is in nats of the losses that it was trained on.
+            of a step is in nats of the losses that it was trained on.  A posterior
+            that looks at x cannot be followed here.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         :param options: further ones of the class.
         """
@@ -128,7 +131,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         return cls(
             params,
             loaded.rule,
-            loaded.posterior,
+            None if loaded.looks else loaded.posterior,
             stop=stop if has_other else loaded.stop or stops.NO_NEWS,
             safeguard=safeguard or loaded.safeguard,
             **options,

@@ -117,7 +117,7 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
     """Unroll H steps on ``optimizee`` and put everything on the CPU in double precision."""
     with torch.no_grad():
         rollout = objective.eval().unroll(optimizee)
-        rollout = rollout._replace(nll=returned(rollout.nll, objective.rule, optimizee))
+        rollout = rollout._replace(nll=returned(rollout.nll, objective.rule, optimizee, objective.unrolling.looks))
         rollout = rollout._replace(features=rollout.features.nan_to_num())
         q = objective.belief(rollout)
         rollout = Rollout(rollout.nll.cpu().double(), rollout.features.cpu().double(), {})

@@ -7,10 +7,13 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.unrolling.walk import Walk
+from probact.unrolling.looks import Looks
+from probact.unrolling.rollout import returned_params, returns_best
 
 
-def draw_observations(rule: UpdateRule, optimizee: Optimizee, t: Tensor, random: torch.Generator) -> Tensor:
+def draw_observations(
+    rule: UpdateRule, optimizee: Optimizee, t: Tensor, random: torch.Generator, looks: Looks | None = None
+) -> Tensor:
     """New x at ``t (num_draws, L)`` in 1..H, ``(num_draws, L, n, ...)``, of problems that have ``predictive``.
 
     One walk over the problems: no path is kept.
@@ -18,10 +21,9 @@ def draw_observations(rule: UpdateRule, optimizee: Optimizee, t: Tensor, random:
     drawn: Tensor | None = None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=random)))
-        walk = Walk(rule, optimizee)
-        for step in range(1, int(t.max()) + 1):
-            walk.move()
-            predictive = optimizee.predictive(walk.params)
+        path = returned_params(rule, optimizee, int(t.max()), returns_best(rule, optimizee, looks))
+        for step, params in enumerate(path, 1):
+            predictive = optimizee.predictive(params)
             assert predictive is not None
             x = predictive.sample((len(t),))
             here = (t == step).to(x.device).view(*t.shape, *[1] * (x.dim() - 2))

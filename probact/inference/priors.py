@@ -16,6 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from probact.inference.price import price_of
 from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS, HaltingPrior, HorizonPrior, mean_horizon
 from probact.inference.steps import PriorHalting, PriorHorizon, Steps
 from probact.support.refusals import said
@@ -210,10 +211,10 @@ class Prior:
             other._check_own()
         return other
 
-    def at(self, nu: Tensor) -> Self:
-        """The same with another nu, ``(*batch)``."""
+    def at(self, nu: float | Tensor) -> Self:
+        """The same with another nu, a number or ``(*batch)``."""
         other = copy.copy(self)
-        other._set(nu, self.horizon)
+        other._set(nu, self.horizon, self._nu.device)
         return other
 
     def double(self) -> Self:
@@ -225,7 +226,7 @@ class Prior:
     @property
     def step_cost(self) -> float:
         """-log nu: the price of a step under the horizon prior ``flat``, at which the MAP step is cost-optimal."""
-        return -math.log(float(self.nu))
+        return price_of(float(self.nu))
 
     @staticmethod
     def mean_halting_step(nu: float) -> float:

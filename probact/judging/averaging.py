@@ -11,7 +11,8 @@ from torch import Tensor
 from probact.judging.trajectory import Trajectory
 from probact.problems.base import Labels, Optimizee
 from probact.rules.base import UpdateRule
-from probact.unrolling.walk import Walk
+from probact.unrolling.looks import Looks
+from probact.unrolling.rollout import returned_params, returns_best
 
 NUM_BINS = 15
 
@@ -48,7 +49,9 @@ def weights_of_steps(path: Trajectory, stop: Tensor, cost: float, kl_scale: floa
     return found
 
 
-def predict(rule: UpdateRule, optimizee: Optimizee, weights: Mapping[str, Tensor]) -> dict[str, Predictions] | None:
+def predict(
+    rule: UpdateRule, optimizee: Optimizee, weights: Mapping[str, Tensor], looks: Looks | None = None
+) -> dict[str, Predictions] | None:
     """Predictions of held-out labels by each weighing of the steps of ``rule``; None for what predicts no labels.
 
     One walk serves all; of the path only the weighed sums of probabilities are kept.
@@ -56,14 +59,14 @@ def predict(rule: UpdateRule, optimizee: Optimizee, weights: Mapping[str, Tensor
     :param optimizee: problems that do not diverge on the way.
     """
     with torch.no_grad():
-        walk = Walk(rule, optimizee)
-        found = optimizee.held_out_labels(walk.params)
+        found = optimizee.held_out_labels(optimizee.theta0)
         if found is None or bool((found.labels < 0).all()):
             return None
         sums = {way: torch.zeros_like(found.probabilities, dtype=torch.float64) for way in weights}
-        for step in range(len(next(iter(weights.values())))):
-            walk.move()
-            found = optimizee.held_out_labels(walk.params)
+        num_steps = len(next(iter(weights.values())))
+        path = returned_params(rule, optimizee, num_steps, returns_best(rule, optimizee, looks))
+        for step, params in enumerate(path):
+            found = optimizee.held_out_labels(params)
             assert found is not None
             for way, of_steps in weights.items():
                 weight = of_steps[step].to(found.probabilities.device)

@@ -17,13 +17,17 @@ def calibration(path: Trajectory, cost: float, num_bins: int = 10) -> Calibratio
     """Calibration of the posterior followed online: sum_{s <= t} q(s|x) against whether the oracle's stop is <= t."""
     halted = torch.stack([known.halted for known in path.known if known.halted is not None])
     steps = torch.arange(1, len(halted) + 1).unsqueeze(-1)
-    done = (oracle(path, cost) <= steps).double().flatten().numpy()
-    predicted = halted.flatten().numpy()
+    done = oracle(path, cost) <= steps
+    return reliability(halted.flatten().numpy(), done.flatten().numpy(), num_bins)
+
+
+def reliability(predicted: np.ndarray, happened: np.ndarray, num_bins: int = 10) -> Calibration:
+    """Of probabilities ``predicted (n,)`` and whether it ``happened (n,)``, in bins of equal width."""
     index = np.clip((predicted * num_bins).astype(int), 0, num_bins - 1)
     count = np.bincount(index, minlength=num_bins)
     with np.errstate(invalid="ignore"):
         mean = np.bincount(index, predicted, num_bins) / count
-        observed = np.bincount(index, done, num_bins) / count
+        observed = np.bincount(index, happened, num_bins) / count
     error = float(np.nansum(np.abs(mean - observed) * count) / count.sum())
     return Calibration(
         predicted=tuple(mean.tolist()), observed=tuple(observed.tolist()), entries=tuple(count.tolist()), error=error

@@ -19,7 +19,6 @@ from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation,
 from probact.judging.stops import HINDSIGHT, own_verdict, shares, stopped_baselines, verdicts
 from probact.judging.trajectory import Trajectory, record
 from probact.problems.base import Optimizee
-from probact.rules.base import UpdateRule
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
@@ -119,17 +118,21 @@ def _ways_to_stop(entry: Entry, horizon: int, test: Optimizee, tuning: Optimizee
         rows,
         [CalibrationRow(**whose, **vars(calibration(on_test, cost)))] if followed else [],
         curves,
-        _predictions(entry.rule, test, on_test, weights, whose),
+        _predictions(entry, test, on_test, weights, whose),
     )
 
 
 def _predictions(
-    rule: UpdateRule, test: Optimizee, path: Trajectory, weights: Mapping[str, Tensor], whose: Mapping[str, Any]
+    entry: Entry, test: Optimizee, path: Trajectory, weights: Mapping[str, Tensor], whose: Mapping[str, Any]
 ) -> list[PredictionRow]:
     """Of the problems that did not diverge."""
     kept = path.nll.isfinite().all(0).nonzero().squeeze(1)
     some = test.select(kept.to(next(iter(test.theta0.values())).device))
-    found = predict(rule, some, {way: of_steps[:, kept] for way, of_steps in weights.items()}) if len(kept) else None
+    if not len(kept):
+        return []
+    assert entry.rule is not None
+    looks = None if entry.posterior is None else entry.posterior.looks
+    found = predict(entry.rule, some, {way: of_steps[:, kept] for way, of_steps in weights.items()}, looks)
     if found is None:
         return []
     at_stop = found["at the stop"].log_loss

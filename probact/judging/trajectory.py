@@ -14,7 +14,7 @@ from probact.rules.base import UpdateRule
 from probact.stopping.base import Known
 from probact.stopping.online import OnlineBelief
 from probact.unrolling.rollout import returned, returns_best
-from probact.unrolling.walk import Walk
+from probact.unrolling.walk import Unrolling, Walk
 
 CHUNK = 1024
 """Problems that run side by side."""
@@ -74,7 +74,8 @@ def _record(
 ) -> Trajectory:
     scores: dict[int, Score] = {}
     with torch.no_grad():
-        walk, belief = Walk(rule, optimizee), OnlineBelief(posterior)
+        looks = None if posterior is None else posterior.looks
+        walk, belief = Walk(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)
         losses, known = [walk.nll()], []
         for step in range(1, num_steps + 1):
             walk.move()
@@ -83,7 +84,7 @@ def _record(
             known.append(at.map(lambda value: value.cpu().double()))
             if step in score_at and (score := optimizee.test_score(walk.params)) is not None:
                 scores[step] = Score(*(values.cpu().double() for values in score))
-        return Trajectory(returned(torch.stack(losses), rule, optimizee).cpu().double(), known, scores)
+        return Trajectory(returned(torch.stack(losses), rule, optimizee, looks).cpu().double(), known, scores)
 
 
 def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int]) -> Tensor:

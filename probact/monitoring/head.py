@@ -50,12 +50,14 @@ class CurveHead(nn.Module):
 
     :param nu: of the prior that it is trained under; q starts near it.
     :param hidden_size: of the memory.
+    :ivar said: how it was trained, where it comes from a file; ``sets``, with commas between them, on what curves.
     """
 
     def __init__(self, nu: float, hidden_size: int = 32) -> None:
         super().__init__()
         self.posterior = HaltingPosterior("stick-breaking", NUM_FEATURES, nu, hidden_size)
         self.expectation = nn.Linear(hidden_size, len(AHEAD) + len(LEVELS) + 1)
+        self.said: dict[str, str] = {}
 
     def forward(self, features: Tensor) -> tuple[HaltingDistribution, Expected]:
         """``features (K, N, F)`` -> q(t|x,T) for all T, and what is expected at each look."""
@@ -69,7 +71,7 @@ class CurveHead(nn.Module):
         return Expected(pays, gain.sort(-1).values, remaining.squeeze(-1))
 
     def save(self, path: Path, said: dict[str, str]) -> None:
-        """To a file; ``said``: how it was trained."""
+        """To a file; ``said``: how it was trained, ``sets`` on what curves."""
         sizes = {"nu": self.posterior.nu, "hidden_size": self.posterior.memory.hidden_size}
         save_tensors(path, {"format": FORMAT, **sizes, "said": said, "weights": self.state_dict()})
 
@@ -91,6 +93,7 @@ class CurveHead(nn.Module):
                 raise ValueError(f"expected format {FORMAT}, got {content['format']}")
             head = cls(content["nu"], content["hidden_size"])
             head.load_state_dict(content["weights"])
+            head.said = dict(content["said"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not the head of a monitor ({str(error).splitlines()[0]})") from None
         return head.eval().requires_grad_(False)

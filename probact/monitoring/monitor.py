@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 STOP_AT = 0.5
 RECENT = 10
-"""A curve stops where of what q(t|x) had left so many looks ago a share of ``STOP_AT`` is spent: at its median, but that
-the small hazards of a long run do not add up."""
+"""A curve stops where a share of ``STOP_AT`` of what q(t|x) had left so many looks ago is spent: at its median, except
+that the small hazards of a long run do not add up."""
 NOT_FINITE = 10
 """After so many looks in a row that are not finite a curve is stopped."""
 
@@ -268,26 +268,12 @@ class HaltingMonitor:
 
     def plot(self) -> Figure:
         """The losses, the best, and the mass of q(t|x) spent; needs Matplotlib."""
-        from matplotlib.figure import Figure
+        from probact.monitoring.picture import draw
 
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        axes = figure.add_subplot()
-        spent = axes.twinx()
-        looks = np.arange(1, self.num_looks + 1)
+        title = self.summary().partition(";")[0] if self.num is None else f"{self.num} curves"
         sign = -1 if self.mode == "max" else 1
-        hazards = np.stack(self._hazards) if self._hazards else np.zeros((0, len(self._reasons)))
-        for row, losses in enumerate(sign * self._memory.losses):
-            colour = f"C{row % 10}"
-            axes.plot(looks, losses, color=colour, marker=".", ms=3)
-            if look := self._memory.best_look[row]:
-                axes.plot(look, losses[look - 1], "o", mfc="none", color=colour)
-            if self._stopped_at[row]:
-                axes.axvline(self._stopped_at[row], color=colour, ls="--", lw=1)
-            spent.plot(looks, 1 - np.cumprod(1 - hazards[:, row]), color=colour, alpha=0.4)
-        axes.set(xlabel="look", ylabel="validation loss (o: best, dashed: stop)")
-        spent.set(ylim=(0, 1), ylabel="q(t <= look | x), pale")
-        axes.set_title(self.summary().split(";")[0] if self.num is None else f"{self.num} curves")
-        return figure
+        hazards = np.stack(self._hazards, 1) if self._hazards else np.zeros((len(self._reasons), 0))
+        return draw(title, sign * self._memory.losses, hazards, self._memory.best_look, self._stopped_at)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands, without the weights of its head; loads with ``weights_only``."""

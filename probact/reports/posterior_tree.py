@@ -102,8 +102,8 @@ def add_predictions(tree: xr.DataTree, objectives: Sequence[Objective], optimize
     few = slice(max(1, PREDICTED // (len(kept) * observed.shape[1])))
     t = tree["posterior"].to_dataset().t.isel(draw=few, optimizee=kept)
     drawn = [
-        draw_observations(objective.rule, of_kept, torch.tensor(of_chain), random).cpu().float().numpy()
-        for objective, of_chain in zip(objectives, t.values, strict=True)
+        draw_observations(one.rule, of_kept, torch.tensor(of_chain), random, one.unrolling.looks).cpu().float().numpy()
+        for one, of_chain in zip(objectives, t.values, strict=True)
     ]
     data = xr.Dataset({"x": ((*_DRAWS, "observation"), np.stack(drawn))}, t.coords)
     data = data.reindex(optimizee=problems["optimizee"]).assign_coords(difficulty=problems["difficulty"])

@@ -48,12 +48,13 @@ def build_objective(experiment: Experiment) -> Objective:
             experiment.recompute,
             experiment.compiled,
             experiment.by_segment,
+            looks := experiment.build_looks(),
         )
         if experiment.halting == NO_HALTING:
             posterior, name = None, experiment.objective or "sum-of-losses"
         else:
             name = experiment.objective or POSTERIORS[experiment.halting].objective
-            posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu)
+            posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu, looks)
         parts = {"rule": rule, "posterior": posterior, "horizon": prior, "unrolling": unrolling}
         settings = {key: value for key, value in vars(experiment).items() if key in OBJECTIVES.keywords(name)}
         objective = OBJECTIVES.build(name, experiment.objective_options, **{**settings, **parts})
@@ -108,7 +109,8 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
 def _teaches_halting(objective: Objective) -> bool:
     """Whether the objective has a gradient for the halting posterior, seen on two steps of one problem."""
     device = next(objective.parameters()).device
-    features = torch.zeros(2, 1, objective.rule.num_features + NUM_FEATURES, device=device)
+    num_features = NUM_FEATURES if objective.posterior is None else objective.posterior.memory.input_size
+    features = torch.zeros(2, 1, num_features, device=device)
     rollout = Rollout(torch.ones(3, 1, device=device), features, {})
     return objective.capped(2).totals(rollout).requires_grad
 

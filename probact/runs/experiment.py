@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
+from probact.inference.price import nu_of, price_of
 from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
 from probact.inference.priors import Prior
 from probact.problems.base import FAMILIES, OptimizeeFamily
@@ -18,6 +19,7 @@ from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
 from probact.runs.settings import Setting, schema_of, setting
 from probact.unrolling.compilation import SEGMENT
+from probact.unrolling.looks import Looks
 from probact.unrolling.walk import DEFAULT_UNROLLING
 
 GRADIENTS = ("backprop", "pes")
@@ -74,6 +76,12 @@ class Experiment:
     prior_nu: float = setting(
         0.95, "Probability to continue: the halting step has prior mean 1 / (1 - nu).", above=0, below=1
     )
+    prior_nu_range: tuple[float, ...] = setting(
+        (),
+        "Train for all nu between these two, their prices -log nu log-uniform; needs looks.",
+        above=0,
+        below=1,
+    )
     horizon_prior: str = setting(
         "geometric", "p(T); `flat`: the one with which every step costs -log nu.", parts=HORIZON_PRIORS
     )
@@ -97,6 +105,14 @@ class Experiment:
         False,
         "Let the guide be q(t|x) p(T|t), not p(T) q(t|x,T): no horizon gap, online hazards.",
         options=("--halting-first", "--horizon-first"),
+    )
+    looks: bool = setting(
+        False,
+        "Let halting see the loss on x itself at each step, and all losses in prices of a step.",
+        options=("--looks", "--no-looks"),
+    )
+    recall: bool = setting(
+        False, "Return the best look up to the stop, not the last one.", options=("--recall", "--no-recall")
     )
     ponder_cost: float = setting(0.5, "tau of Graves' objective, in nats.", above=0)
     imitate: str = setting(
@@ -163,6 +179,17 @@ class Experiment:
             raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
         if self.safeguard and self.compiled:
             raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
+        if self.recall and not self.looks:
+            raise ValueError("recall: expected looks beside it, of which the best is returned")
+        if self.looks and self.by_segment:
+            raise ValueError("expected looks or by-segment, got both: a segment does not know the looks before it")
+        if self.prior_nu_range and not self.looks:
+            raise ValueError("prior-nu-range: expected looks beside it, which show losses in prices of a step")
+        if self.prior_nu_range and not self.prior_nu_range[0] <= self.prior_nu <= self.prior_nu_range[1]:
+            ends = " to ".join(f"{nu:g}" for nu in self.prior_nu_range)
+            raise ValueError(f"prior-nu: expected one in prior-nu-range, {ends}, got {self.prior_nu:g}")
+        if self.looks and self.halting == NO_HALTING:
+            raise ValueError("looks: expected a halting posterior that sees them, got none")
         if self.freeze_rule and not self.begin_with:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
 
@@ -179,6 +206,20 @@ class Experiment:
             HORIZON_PRIORS.build(self.horizon_prior, self.horizon_prior_options),
             HALTING_PRIORS.build(self.halting_prior, self.halting_prior_options),
         )
+
+    def build_looks(self) -> Looks | None:
+        """How halting sees x, at the price that training charges."""
+        return Looks(self.step_cost, self.recall) if self.looks else None
+
+    def at_price(self, share: float) -> Self:
+        """At the nu whose price lies so far, 0 to 1, from the lowest to the highest of ``prior_nu_range`` (log scale).
+
+        The same where there is no range.
+        """
+        if not self.prior_nu_range:
+            return self
+        high, low = (math.log(price_of(nu)) for nu in self.prior_nu_range)
+        return replace(self, prior_nu=nu_of(math.exp(low + share * (high - low))))
 
     @classmethod
     def create(cls, /, **given: Any) -> Self:
@@ -209,7 +250,7 @@ class Experiment:
     @property
     def step_cost(self) -> float:
         """The price of a step that training charged, -kl_scale log nu, in nats: all along with horizon prior `flat`."""
-        return -self.kl_scale * math.log(self.prior_nu)
+        return price_of(self.prior_nu, self.kl_scale)
 
     def to_json(self) -> str:
         """Readable JSON; ``from_json`` reads it back."""

@@ -222,6 +222,20 @@ class Run:
             experiment = replace(experiment, device="cpu")
         return cls(folder, experiment, seeds)
 
+    def at(self, prior_nu: float | None) -> Run:
+        """The same, asked at another nu, a price of a step that its head was trained for too; None: at its own.
+
+        :raises ValueError: if it was not.
+        """
+        if prior_nu is None or prior_nu == self.experiment.prior_nu:
+            return self
+        if not self.experiment.prior_nu_range:
+            raise ValueError(
+                f"{self.folder}: expected prior-nu {self.experiment.prior_nu:g}, the only one that it was trained at, "
+                f"got {prior_nu:g} (fit --prior-nu-range trains for more)"
+            )
+        return replace(self, experiment=replace(self.experiment, prior_nu=prior_nu))
+
     @classmethod
     def latest(cls) -> Run:
         """The run created last from this working directory."""

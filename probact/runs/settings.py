@@ -8,13 +8,20 @@ import reprlib
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from probact.support.registry import Registry, UnknownPartError
 
-_EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a table of options"}
-_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
+_EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    dict: "a table of options",
+    tuple: "two numbers, the lower first,",
+}
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", tuple: "array"}
 _LIMITS = (
     ("above", ">", operator.gt, "exclusiveMinimum"),
     ("at_least", ">=", operator.ge, "minimum"),
@@ -29,9 +36,9 @@ _JSON_OPTION: dict[str, Any] = {"type": ["string", "number", "boolean", "array"]
 class Setting:
     """The declaration of one setting.
 
-    :ivar default: its type is the type of all values; ``""`` stands for none.
+    :ivar default: its type is the type of all values; ``""`` and ``()`` stand for none.
     :ivar help: for ``--help``, the table and the schema.
-    :ivar above, at_least, below: limits of a number.
+    :ivar above, at_least, below: limits of a number, or of both of a range, which is a tuple.
     :ivar parts, names: what a text may be: the names of a registry's parts, those of plug-ins included, or of these.
     :ivar base: of the parts, only those of this class.
     :ivar options: the command-line options, where they are not the setting's name: for true and for false.
@@ -84,7 +91,7 @@ class Setting:
         """For people; empty if the default is none."""
         if self.kind is bool:
             return self.options[not self.default].removeprefix("--")
-        return "" if self.default in ("", {}) else str(self.default)
+        return "" if self.default in ("", {}, ()) else str(self.default)
 
     def check(self, value: Any) -> Any:
         """``value`` as it is kept: where a number is meant, a whole one becomes it.
@@ -95,6 +102,8 @@ class Setting:
             value = float(value)
         elif isinstance(value, Mapping):
             value = dict(value)
+        elif self.kind is tuple and isinstance(value, list):
+            value = tuple(value)
         right_type = isinstance(value, self.kind) and isinstance(value, bool) == (self.kind is bool)
         if not right_type or not self._allows(value):
             huge = right_type and self.kind in _BEYOND and abs(value) >= _BEYOND[self.kind]
@@ -121,9 +130,19 @@ class Setting:
         if self.kind is str:
             known = value == self.default or value in self.names or self._is_part(value)
             return known or (value != "" and not self.choices)
+        if self.kind is tuple:
+            ends = self.of_ends()
+            return value == () or (len(value) == 2 and all(map(ends._is_number, value)) and value[0] < value[1])
         limits = ((holds, getattr(self, name)) for name, _, holds, _ in _LIMITS)
         small = abs(value) < _BEYOND.get(self.kind, math.inf)
         return small and all(holds(value, limit) for holds, limit in limits if limit is not None)
+
+    def of_ends(self) -> Setting:
+        """What each of the two numbers of a range has to be."""
+        return replace(self, default=0.0)
+
+    def _is_number(self, value: Any) -> bool:
+        return isinstance(value, float) and self._allows(value)
 
     def _is_part(self, name: str) -> bool:
         return self.parts is not None and name in self.parts and issubclass(self.parts[name], self.base)
@@ -136,6 +155,8 @@ class Setting:
             described["enum"] = sorted({*self.choices, self.default})
         elif self.kind is str and self.default:
             described["minLength"] = 1
+        elif self.kind is tuple:
+            described = {"type": "array", "items": {"type": "number", **limits}, "maxItems": 2}
         elif self.kind is dict:
             described["additionalProperties"] = {**_JSON_OPTION, "items": {"type": _JSON_OPTION["type"][:-1]}}
         if self.several:

@@ -48,13 +48,19 @@ class Candidate:
     seeds: Mapping[int, TrainedOptimizer]
 
     @classmethod
-    def open(cls, source: str, family: str | None) -> Self:
-        """:raises ValueError: if there is none, or it is no run, which knows its family, and ``family`` is None."""
+    def open(cls, source: str, family: str | None, prior_nu: float | None = None) -> Self:
+        """
+        :param prior_nu: see ``Run.at``.
+        :raises ValueError: if there is none, it is no run, which knows its family, and ``family`` is None, or it does
+            not know other prices than its own.
+        """
         if is_run(source):
-            return cls.of_run(Run.open(expanded(source)))
+            return cls.of_run(Run.open(expanded(source)).at(prior_nu))
         if family is None:
             raise ValueError(f"{source}: expected --family, what to judge it on, as it is not a run")
         one = TrainedOptimizer.find(source)
+        if prior_nu not in (None, one.nu):
+            raise ValueError(f"{source}: expected prior-nu {one.nu:g}, that of the file, got {prior_nu:g}")
         settings = {
             "rule": one.rule.name,
             "rule_options": dict(one.options),
@@ -63,6 +69,8 @@ class Candidate:
             "horizon": one.horizon,
             "kl_scale": one.kl_scale,
             "safeguard": one.safeguard,
+            "looks": one.looks is not None,
+            "recall": one.looks is not None and one.looks.recall,
         }
         return cls(RUNS / Path(source).stem, Experiment.create(family=family, **settings), settings, {0: one})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from probact.inference.posteriors.base import HaltingPosterior
+from probact.inference.price import price_of
 from probact.rules.base import RULES, UpdateRule
 from probact.rules.safeguarded import Safeguarded
 from probact.stopping.base import StopRule
@@ -15,6 +16,7 @@ from probact.support.files import expanded
 from probact.support.missing import MissingError
 from probact.support.registry import UnknownPartError
 from probact.support.tensor_files import load_tensors, save_tensors
+from probact.unrolling.looks import Looks
 
 FORMAT = "probact optimizer 1"
 WEIGHTS = Path(__file__).parent.with_name("weights")
@@ -59,6 +61,11 @@ class TrainedOptimizer:
         return self.posterior if self.posterior is not None and self.posterior.distribution.online else None
 
     @property
+    def looks(self) -> Looks | None:
+        """How the halting posterior sees x, if it does."""
+        return None if self.posterior is None else self.posterior.looks
+
+    @property
     def head_name(self) -> str | None:
         """Kind of the halting posterior, or None."""
         return None if self.posterior is None else self.posterior.distribution.name
@@ -82,6 +89,7 @@ class TrainedOptimizer:
             "horizon": self.horizon,
             "kl_scale": self.kl_scale,
             "safeguard": self.safeguard,
+            "recall": None if self.looks is None else self.looks.recall,
             "stop": None if self.stop is None else self.stop.to_json(),
         }
         save_tensors(path, content)
@@ -103,7 +111,10 @@ class TrainedOptimizer:
             rule.load_state_dict(saved["weights"])
             posterior = None
             if halting is not None:
-                posterior = HaltingPosterior.of(rule, halting["name"], nu)
+                recall = content.get("recall")
+                price = price_of(nu, content.get("kl_scale", 1.0))
+                looks = None if recall is None else Looks(price, recall)
+                posterior = HaltingPosterior.of(rule, halting["name"], nu, looks)
                 posterior.load_state_dict(halting["weights"])
             later: dict[str, Any] = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
             if content.get("stop") is not None:

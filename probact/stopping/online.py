@@ -14,7 +14,7 @@ from probact.rules.base import UpdateRule
 from probact.stopping.base import Known, StopRule
 from probact.support.trees import Params, map_state
 from probact.unrolling.rollout import returns_best
-from probact.unrolling.walk import Seen, Walk
+from probact.unrolling.walk import Seen, Unrolling, Walk
 
 
 class OnlineBelief:
@@ -82,12 +82,13 @@ def run_until_stopped(
         has stopped.  Else all run to the end of the last one and are only read where they were stopped.
     """
     with torch.no_grad():
-        walk, belief = Walk(rule, optimizee), OnlineBelief(posterior)
+        looks = None if posterior is None else posterior.looks
+        walk, belief = Walk(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)
         num = optimizee.num
         device = next(iter(optimizee.theta0.values())).device
         step = torch.zeros(num, dtype=torch.long, device=device)
         params = {name: tensor.clone() for name, tensor in optimizee.theta0.items()}
-        best = walk.nll() if returns_best(rule, optimizee) else None
+        best = walk.nll() if returns_best(rule, optimizee, looks) else None
         running, problem = torch.ones(num, dtype=torch.bool, device=device), torch.arange(num, device=device)
         memory: Any = None
         computed = 0

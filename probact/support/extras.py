@@ -11,7 +11,6 @@ from pathlib import Path
 EXTRAS = {
     "fit": ("click", "h5netcdf", "h5py", "pooch", "pyro", "scipy", "sklearn", "tqdm", "xarray"),
     "plots": ("arviz", "matplotlib"),
-    "cluster": ("dask", "distributed"),
     "huggingface": ("accelerate", "transformers"),
     "keras": ("keras",),
     "lightgbm": ("lightgbm",),
@@ -19,6 +18,7 @@ EXTRAS = {
     "optuna": ("optuna",),
     "skorch": ("skorch",),
     "xgboost": ("xgboost",),
+    "cluster": ("dask", "distributed"),
 }
 """Extra -> the modules that it brings, beside torch and NumPy, which suffice for ``LearnedOptimizer``."""
 _CLONE = Path(__file__).parents[2]

@@ -13,6 +13,7 @@ from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.training.copies import Weights, copies_of, trainable
 from probact.training.soundness import unsound
+from probact.unrolling.looks import Looks
 from probact.unrolling.rollout import Rollout, rollout_of
 from probact.unrolling.walk import Walk
 
@@ -64,7 +65,8 @@ def evolve(
     starts = range(0, horizon, segment or horizon)
     with torch.no_grad():
         used = [eps for _, eps in zip(starts, noise, strict=False)]
-        rollout = _unroll(rule, _pairs(optimizee), used, sigma, starts, horizon)
+        looks = objective.unrolling.looks
+        rollout = _unroll(rule, _pairs(optimizee), used, sigma, starts, horizon, looks)
         sound = ~unsound(rollout)
         kept = sound[:num] & sound[num:]
         nll = rollout.nll[:, :num].clone()
@@ -112,7 +114,13 @@ def _pairs(optimizee: Optimizee) -> Optimizee:
 
 
 def _unroll(
-    rule: UpdateRule, optimizee: Optimizee, noise: list[Weights], sigma: float, starts: range, horizon: int
+    rule: UpdateRule,
+    optimizee: Optimizee,
+    noise: list[Weights],
+    sigma: float,
+    starts: range,
+    horizon: int,
+    looks: Looks | None,
 ) -> Rollout:
     """All segments, on pairs of copies: the first half of the problems with +, the second with - ``noise``."""
     table, carry = [], None
@@ -129,4 +137,4 @@ def _unroll(
         carry = walk.carry
     table.append((walk.nll(), *walk.propose()))
     nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
-    return rollout_of(nll, of_rule, signals, walk.params, optimizee)
+    return rollout_of(nll, of_rule, signals, walk.params, optimizee, looks=looks)

@@ -87,7 +87,9 @@ class MetaTraining:
         # What is not finished is not kept: neither an update without its validation nor some of a meta-step's updates.
         keeps = settings.by_segment or (validates and not self.ranks.alone)
         whole = copy.deepcopy(self.state_dict()) if keeps else None
-        objective = self.objective.train().capped(horizon_at(k, settings.horizon, settings.curriculum))
+        share = torch.rand((), generator=random_stream("price", settings.seed, k)).item()
+        objective = self._at_price(share, self.objective.train())
+        objective = objective.capped(horizon_at(k, settings.horizon, settings.curriculum))
         try:
             found, norms = zip(*self._updates(objective, optimizee, anneal, lr, whole), strict=True)
             self.step = k + 1
@@ -201,32 +203,42 @@ class MetaTraining:
         return evolve(objective, optimizee, noise, settings.pes_sigma, settings.truncate or None, anneal)
 
     def validate(self) -> Validation:
-        """The objective on a fixed set of problems, the same for every seed: of a mixture the mean over its parts."""
+        """The objective on a fixed set of problems, the same for every seed.
+
+        Of a mixture it is the mean over its parts, of a range of prices over the lowest, the middle and the highest.
+        """
         num = self.experiment.validation_problems
         self._validation_sets = self._validation_sets or [
             self._sample(part, num, random_stream("validation", 0)) for part in self.family.members
         ]
         self.objective.eval()
+        shares = (0.0, 0.5, 1.0) if self.experiment.prior_nu_range else (0.0,)
         with torch.no_grad():
-            found = [self._validated(problems) for problems in self._validation_sets]
+            objectives = [self._at_price(share, self.objective) for share in shares]
+            found = [self._validated(one, problems) for one in objectives for problems in self._validation_sets]
         loss = sum(one.loss for one in found) / len(found)
         halting = [one.mean_halting for one in found if one.mean_halting is not None]
         return Validation(
-            sum(one.diverged for one in found),
+            sum(one.diverged for one in found) // len(shares),
             math.inf if math.isnan(loss) else loss,
             sum(halting) / len(halting) if halting else None,
         )
 
-    def _validated(self, problems: Optimizee) -> Tally:
-        rollout = self.objective.unroll(problems)
-        rollout = rollout._replace(nll=returned(rollout.nll, self.objective.rule, problems))
+    def _at_price(self, share: float, objective: Objective) -> Objective:
+        """See ``Experiment.at_price``."""
+        if not self.experiment.prior_nu_range:
+            return objective
+        settings = self.experiment.at_price(share)
+        return objective.at(settings.build_prior(), settings.build_looks())
+
+    def _validated(self, objective: Objective, problems: Optimizee) -> Tally:
+        rollout = objective.unroll(problems)
+        rollout = rollout._replace(nll=returned(rollout.nll, objective.rule, problems, objective.unrolling.looks))
         lost = unsound(rollout)
         rollout = as_if_unmoved(rollout, lost)
         never = unsound(rollout)  # not even at theta_0
-        loss = self.objective.score(rollout.select(~never))
-        return of_all_ranks(
-            tally(self.objective, loss, rollout, never, int(lost.sum())), self.ranks, self.experiment.device
-        )
+        loss = objective.score(rollout.select(~never))
+        return of_all_ranks(tally(objective, loss, rollout, never, int(lost.sum())), self.ranks, self.experiment.device)
 
     def _keep_best(self, validation: Validation) -> None:
         if validation.loss < self.best_validation:

@@ -118,8 +118,8 @@ def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) 
         if looks > 3 * every + start + 10:
             valid, test = valid[:, start::every], test[:, start::every]
     num, looks = valid.shape
-    wait = generator.integers(1, 30, num) * (generator.random(num) < 0.2)
-    held = np.maximum(np.arange(looks) - wait[:, None], 0)
+    wait = np.where(generator.random((num, 1)) < 0.2, generator.integers(1, 30, (num, 1)), 0)
+    held = np.maximum(np.arange(looks) - wait, 0)
     valid, test = (np.take_along_axis(table, held, 1) for table in (valid, test))
     whole = np.where(np.isfinite(valid), valid, valid[:, :1])
     size = (whole[:, :1] - whole.min(1, keepdims=True)) * 10 ** generator.uniform(-1.5, 0.5, (num, 1))

@@ -24,6 +24,16 @@ def _dot(a: Params, b: Params) -> Tensor:
     return sum(torch.linalg.vecdot(a[name].flatten(1), b[name].flatten(1)) for name in a)  # type: ignore[return-value]
 
 
+PRICE = 0.05
+"""Nats that a step costs where ``_compose`` was made: a drop of a price is well inside its linear part."""
+
+
+def in_prices(signals: Tensor, price: float) -> Tensor:
+    """``measure (..., 4, L)`` as it would be if a step cost ``PRICE``: of a loss in another unit."""
+    unit = price / PRICE
+    return signals / signals.new_tensor([unit, unit**2, unit, 1.0]).unsqueeze(-1)
+
+
 def measure(loss: Tensor, grads: Params, update: Params) -> Tensor:
     """What the features are made of at theta_t, without graph, ``(4, L)``.
 

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.support.trees import Params, detach, map_params, map_state
+from probact.support.trees import Params, detach, map_params, map_state, per_problem
+from probact.unrolling import looks as looks_at_x
 from probact.unrolling.compilation import compiled_rows
-from probact.unrolling.progress import of_unroll
+from probact.unrolling.looks import Looks
+from probact.unrolling.progress import in_prices, of_unroll
 from probact.unrolling.recomputation import Recomputed
 from probact.unrolling.walk import DEFAULT_UNROLLING, Carry, Unrolling, Walk, rows
 
@@ -21,7 +23,8 @@ from probact.unrolling.walk import DEFAULT_UNROLLING, Carry, Unrolling, Walk, ro
 class Rollout(NamedTuple):
     """K steps on L problems.
 
-    :ivar nll: ``(K + 1, L)``, -log p(x | theta_t) for t = 0..K; inf from the step on at which a problem diverged.
+    :ivar nll: ``(K + 1, L)``, -log p(x | theta_t) for t = 0..K; inf from the step on at which a problem diverged.  With
+        recall, here and in all that follows, theta_t is the best look of theta_0..theta_t.
     :ivar features: ``(K, L, F)``; row t - 1 belongs to halting at t: what is seen at theta_t, the next step being
         worked out but not made; it depends on theta_0..theta_t only.
     :ivar params: theta_K.
@@ -64,33 +67,52 @@ class Rollout(NamedTuple):
         path = None if self.path is None else map_params(lambda tensor: tensor[:, kept], self.path)
         return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum, optimizee, path)
 
-    def with_path(self, rule: UpdateRule) -> Rollout:
+    def with_path(self, rule: UpdateRule, looks: Looks | None = None) -> Rollout:
         """The same with the path that ``rule``, whose unroll it is, takes again.
 
+        :param looks: those of the unroll.
         :raises ValueError: if the problems are not known.
         """
         if self.optimizee is None:
             raise ValueError("path: expected a rollout that knows its problems, got losses alone")
         with torch.no_grad():
-            walk, path = Walk(rule, self.optimizee), []
-            for _ in range(len(self.features)):
-                walk.move()
-                path.append(walk.params)
+            recall = looks is not None and looks.recall
+            path = list(returned_params(rule, self.optimizee, len(self.features), recall))
         return self._replace(path={name: torch.stack([params[name] for params in path]) for name in path[0]})
 
 
-def returns_best(rule: UpdateRule, optimizee: Optimizee) -> bool:
-    """Whether after t steps ``rule`` returns the best of theta_0..theta_t, not theta_t.
+def returns_best(rule: UpdateRule, optimizee: Optimizee, looks: Looks | None = None) -> bool:
+    """Whether stopping at t returns the best of theta_0..theta_t, not theta_t.
 
-    So does one that backtracks, where the loss that it descends is ``nll`` itself: theta_t may be a trial that its next
-    step rejects.
+    So it does with recall, and of a rule that backtracks, where the loss that it descends is ``nll`` itself: theta_t
+    may be a trial that its next step rejects.
     """
-    return rule.backtracks and not optimizee.stochastic
+    return (looks is not None and looks.recall) or (rule.backtracks and not optimizee.stochastic)
 
 
-def returned(nll: Tensor, rule: UpdateRule, optimizee: Optimizee) -> Tensor:
-    """nll of what ``rule`` returns after each step, for ``nll (K + 1, L)`` of its path."""
-    return nll.cummin(0).values if returns_best(rule, optimizee) else nll
+def returned(nll: Tensor, rule: UpdateRule, optimizee: Optimizee, looks: Looks | None = None) -> Tensor:
+    """nll of what stopping after each step returns, for ``nll (K + 1, L)`` of the path."""
+    return nll.cummin(0).values if returns_best(rule, optimizee, looks) else nll
+
+
+def returned_params(rule: UpdateRule, optimizee: Optimizee, num_steps: int, best: bool) -> Iterator[Params]:
+    """What stopping after each of ``num_steps`` returns; ``best`` as ``returns_best`` says."""
+    walk = Walk(rule, optimizee)
+    kept, lowest = walk.params, walk.nll() if best else None
+    for _ in range(num_steps):
+        walk.move()
+        if lowest is None:
+            kept = walk.params
+        else:
+            nll = walk.nll()
+            better = nll < lowest
+            lowest = torch.where(better, nll, lowest)
+            kept = map_params(partial(_where, better), walk.params, kept)
+        yield kept
+
+
+def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(per_problem(chosen, new), new, old)
 
 
 def unroll(
@@ -110,14 +132,14 @@ def unroll(
     if unrolling.recompute and weights:
         nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
         params = dict(zip(optimizee.theta0, tensors, strict=True))
-        return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
+        return rollout_of(nll, of_rule, signals, params, optimizee, drawn, unrolling.looks)
     if unrolling.compiled and weights:
         table, params = compiled_rows(start, num_steps + 1)
     else:
         walk = start()
         table, params = list(rows(walk, num_steps + 1)), walk.params
     nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
-    return rollout_of(nll, of_rule, signals, params, optimizee, drawn)
+    return rollout_of(nll, of_rule, signals, params, optimizee, drawn, unrolling.looks)
 
 
 def segments(rule: UpdateRule, optimizee: Optimizee, num_steps: int, unrolling: Unrolling) -> Iterator[Rollout]:
@@ -131,13 +153,24 @@ def segments(rule: UpdateRule, optimizee: Optimizee, num_steps: int, unrolling: 
         walk = Walk(rule, optimizee, carry, step, unrolling=uncut)
         table = list(rows(walk, min(length, num_steps - step) + 1))
         nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
-        yield rollout_of(nll, of_rule, signals, walk.params, optimizee)
+        yield rollout_of(nll, of_rule, signals, walk.params, optimizee, looks=unrolling.looks)
         carry = map_state(Tensor.detach, walk.carry)
 
 
 def rollout_of(
-    nll: Tensor, of_rule: Tensor, signals: Tensor, params: Params, optimizee: Optimizee, drawn: Tensor | None = None
+    nll: Tensor,
+    of_rule: Tensor,
+    signals: Tensor,
+    params: Params,
+    optimizee: Optimizee,
+    drawn: Tensor | None = None,
+    looks: Looks | None = None,
 ) -> Rollout:
     """From the rows of a walk, ``(K + 1, L)``, ``(K + 1, L, F')`` and ``(K + 1, 4, L)``."""
-    features = torch.cat([of_rule, of_unroll(signals)], -1)[1:]
-    return Rollout(nll, features, detach(params), drawn, optimizee.optimum(), optimizee)
+    if looks is None:
+        features = [of_rule, of_unroll(signals)]
+    else:
+        of_x = looks_at_x.of_unroll(nll, looks.price)
+        features = [of_rule, of_unroll(in_prices(signals, looks.price)), of_x]
+        nll = nll.cummin(0).values if looks.recall else nll
+    return Rollout(nll, torch.cat(features, -1)[1:], detach(params), drawn, optimizee.optimum(), optimizee)

@@ -14,7 +14,7 @@ from probact.problems.base import Optimizee, check_problems, value_and_grad
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
 from probact.support.refusals import said
 from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
-from probact.unrolling import progress as progress_features
+from probact.unrolling import looks as looks_at_x, progress as progress_features
 
 
 class Carry(NamedTuple):
@@ -115,7 +115,7 @@ class _Attached(torch.autograd.Function):
 class Seen(NamedTuple):
     """What is seen at theta_t, the step from it being worked out but not made: all that halting at t may depend on.
 
-    :ivar loss: ``(L,)``, what the rule descends: of a stochastic optimizee the next minibatch's.
+    :ivar loss: ``(L,)``, what the rule descends, of a stochastic optimizee the next minibatch's; with ``Looks`` nll.
     :ivar grads: its gradient, name -> ``(L, *shape)``.
     :ivar features: ``(L, F)``.
     """
@@ -141,6 +141,7 @@ class Unrolling(NamedTuple):
         the memory of ``truncate`` steps, or without truncation of ~2 sqrt(K) steps, for one more forward pass.
     :ivar compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
     :ivar by_segment: see ``Objective.unrolls``.
+    :ivar looks: how halting sees x; None: not at all, but where the rule descends nll.
     """
 
     truncate: int | None = None
@@ -148,6 +149,7 @@ class Unrolling(NamedTuple):
     recompute: bool = False
     compiled: bool = False
     by_segment: bool = False
+    looks: looks_at_x.Looks | None = None
 
 
 DEFAULT_UNROLLING = Unrolling()
@@ -162,7 +164,7 @@ class Walk:
 
     :param carry, step: where to begin; by default at theta_0.
     :param known: nll and its gradient there, if they have been worked out.
-    :param unrolling: of it ``truncate`` and ``through_path``.
+    :param unrolling: of it ``truncate``, ``through_path`` and ``looks``.
     :ivar teaches: whether a problem also counts as diverged where its gradient is not finite; by default in gradient
         mode.
     """
@@ -187,6 +189,8 @@ class Walk:
         self.teaches = self._learning
         self.known = known
         self._next: Carry | None = None
+        self._nll: Tensor | None = None
+        self._looked: looks_at_x.LookMemory | None = None
 
     @property
     def params(self) -> Params:
@@ -204,14 +208,24 @@ class Walk:
         finite = alive & _finite(nll, grads if self.teaches else {})
         if not _all(finite):
             nll, grads = torch.where(finite, nll, math.inf), _zero_unless(finite, grads)
-        return _attach(nll, grads, params) if self._learning else nll
+        self._nll = _attach(nll, grads, params) if self._learning else nll
+        return self._nll
 
     def look(self) -> Seen:
         """Take in loss and gradient at theta_t and work out the next step."""
+        looks = self.unrolling.looks
+        if looks is None:
+            loss, grads, proposed = self._propose()
+            assert self._next is not None
+            seen, self._next = see(loss, grads, proposed, self._next)
+            return seen
+        nll = (self.nll() if self._nll is None else self._nll).detach()
         loss, grads, proposed = self._propose()
         assert self._next is not None
-        seen, self._next = see(loss, grads, proposed, self._next)
-        return seen
+        in_prices = progress_features.in_prices(proposed.signals, looks.price)
+        seen, self._next = see(nll, grads, proposed._replace(signals=in_prices), self._next)
+        of_x, self._looked = looks_at_x.take_in(self._looked or looks_at_x.init(nll), nll, looks.price)
+        return seen._replace(features=torch.cat([seen.features, of_x], -1))
 
     def propose(self) -> Proposed:
         """``look`` for those who see the whole unroll before they need its features (``Progress.of_unroll``)."""
@@ -236,7 +250,7 @@ class Walk:
         if self._next is None:
             self.look()
         assert self._next is not None
-        self.carry, self._next, self.known = self._next, None, None
+        self.carry, self._next, self.known, self._nll = self._next, None, None, None
         self.step += 1
 
     def keep(self, index: Tensor) -> None:
@@ -244,7 +258,8 @@ class Walk:
         self.optimizee = self.optimizee.select(index)
         self.carry = map_state(lambda tensor: tensor[index], self.carry)
         self._next = None if self._next is None else map_state(lambda tensor: tensor[index], self._next)
-        self.known = None
+        self._looked = None if self._looked is None else map_state(lambda tensor: tensor[index], self._looked)
+        self.known = self._nll = None
 
 
 def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

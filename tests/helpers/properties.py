@@ -18,6 +18,9 @@ from torch import Tensor, distributed
 
 from probact.inference.belief import infer
 from probact.inference.objectives.base import Objective
+from probact.judging.curves.base import CurveRule
+from probact.judging.curves.evaluation import evaluate_curves
+from probact.judging.curves.prices import Price, Priced
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.stops import stop_by
 from probact.judging.trajectory import loss_curve, record
@@ -33,6 +36,7 @@ from probact.support.ranks import TIMEOUT, Ranks
 from probact.support.trees import flatten
 from probact.training.loop import restore, train
 from probact.training.meta_training import MetaTraining
+from tests.helpers.curves import curves_of, drawn_curves
 from tests.helpers.trainings import same
 
 
@@ -58,6 +62,33 @@ def assert_baselines_are_tuned(experiment: Experiment, data: xr.Dataset) -> None
             assert lr in sorted(on_tuning, key=on_tuning.__getitem__)[:2], (name, step)
             expected = loss_curve(RULES[name](lr=lr), test, step)[-1].numpy()
             np.testing.assert_allclose(data.loss[entry, place], expected, rtol=1e-6)
+
+
+def assert_sees_no_later_look(rule: CurveRule) -> None:
+    """Whatever comes after look t, the scores of looks 0..t stay what they are."""
+    seen = Priced.of(drawn_curves("drawn"), Price(0.01)).looks
+    before = rule.scores(seen)
+    for t in (0, 1, 7, 30):
+        later = np.arange(seen.valid.shape[1]) > t
+        changed = seen._replace(valid=np.where(later, 1e9, seen.valid), train=np.where(later, 1e-9, seen.train))
+        np.testing.assert_array_equal(rule.scores(changed)[:, : t + 1], before[:, : t + 1])
+
+
+def assert_settings_are_of_others() -> None:
+    """However the curves of a data set look, the settings by which it is judged stay what they are."""
+    prices = [Price(0.001), Price(0.02)]
+    other, mine = drawn_curves("other"), drawn_curves("mine", seed=1)
+    upside_down = curves_of("mine", [[10.0 + t for t in range(41)]] * 12)
+    for tune_on in ([], [drawn_curves("third", seed=2)]):
+        found, spoilt = (
+            [
+                (row.way, row.price, row.setting)
+                for row in evaluate_curves([other, judged], prices, tune_on).rows
+                if row.data_set == "mine"
+            ]
+            for judged in (mine, upside_down)
+        )
+        assert found == spoilt
 
 
 # stopping

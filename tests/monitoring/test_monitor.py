@@ -88,7 +88,7 @@ def test_several_curves_are_as_each_alone(tmp_path: Path) -> None:
     assert together.stop_reason == [one.stop_reason for one in alone]
     assert len(together.summary().splitlines()) == 3
     for name in ("best_look", "best_loss", "halting_probability", "expected_remaining_looks", "stopped_at"):
-        assert getattr(together, name) == pytest.approx([getattr(one, name) for one in alone], abs=1e-5)
+        assert getattr(together, name) == pytest.approx([getattr(one, name) for one in alone], rel=1e-4, abs=1e-5)
     assert together.pays(10) == pytest.approx([one.pays(10) for one in alone], abs=1e-6)
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from probact.judging import problem_sets, tuning
 from probact.judging.comparison import Entry, compare
+from probact.judging.curves.prechelt import GeneralizationLoss
+from probact.judging.curves.prices import Array, Looks
+from probact.judging.curves.ways import Tried
 from probact.judging.problem_sets import held_out_problems
 from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.support.randomness import random_stream
-from tests.helpers.properties import assert_baselines_are_tuned, assert_problem_sets_are_apart
+from tests.helpers.properties import (
+    assert_baselines_are_tuned,
+    assert_problem_sets_are_apart,
+    assert_sees_no_later_look,
+    assert_settings_are_of_others,
+)
 from tests.helpers.trainings import tiny
 
 
@@ -56,3 +65,24 @@ def test_a_baseline_at_a_rate_that_was_tuned_elsewhere(experiment: Experiment, m
     monkeypatch.setattr(tuning, "_cached", lambda: {"quadratic": {"sgd": {"1": 0.001, "6": 0.001}}})
     with pytest.raises(AssertionError):
         assert_baselines_are_tuned(experiment, against_sgd(experiment))
+
+
+def test_a_way_to_stop_tuned_on_the_curves_it_is_judged_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_settings_are_of_others()
+    best = Tried.best
+    monkeypatch.setattr(Tried, "best", lambda tried, sets: best(tried, range(tried.shares.shape[1])))
+    with pytest.raises(AssertionError):
+        assert_settings_are_of_others()
+
+
+class Hasty(GeneralizationLoss):
+    """It reads the look after."""
+
+    def scores(self, looks: Looks) -> Array:
+        return np.roll(super().scores(looks), -1, axis=1)
+
+
+def test_a_way_to_stop_that_sees_the_look_after() -> None:
+    assert_sees_no_later_look(GeneralizationLoss())
+    with pytest.raises(AssertionError):
+        assert_sees_no_later_look(Hasty())

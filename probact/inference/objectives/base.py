@@ -19,6 +19,7 @@ from probact.inference.priors import Prior
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.support.registry import Registry
+from probact.unrolling.looks import Looks
 from probact.unrolling.rollout import Rollout, segments, unroll
 from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling
 
@@ -77,6 +78,12 @@ class Objective(nn.Module, ABC):
         """The same with H = ``horizon``, and with the same weights, not copies of them."""
         other = copy.copy(self)
         other.prior = self.prior.truncate(horizon)
+        return other
+
+    def at(self, prior: Prior, looks: Looks | None) -> Self:
+        """The same under another prior, x seen at another price, with the same weights."""
+        other = copy.copy(self)
+        other.prior, other.unrolling = prior, self.unrolling._replace(looks=looks)
         return other
 
     def unroll(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from probact.rules.base import UpdateRule
 from probact.support.registry import Registry
+from probact.unrolling import looks as looks_at_x
 from probact.unrolling.progress import NUM_FEATURES
 
 NO_HALTING = "none"
@@ -94,12 +95,21 @@ class HaltingPosterior(nn.Module):
     :param name: a name in ``POSTERIORS``.
     :param num_features: F.
     :param nu: the prior's probability to continue, in (0, 1); q starts near that prior.
+    :param looks: how it sees x, if it does.
     :raises ValueError: on an unknown name.
     """
 
-    def __init__(self, name: str, num_features: int, nu: float, hidden_size: int = 32) -> None:
+    def __init__(
+        self,
+        name: str,
+        num_features: int,
+        nu: float,
+        hidden_size: int = 32,
+        looks: looks_at_x.Looks | None = None,
+    ) -> None:
         super().__init__()
         self.nu = nu
+        self.looks = looks
         self.distribution: type[HaltingDistribution] = POSTERIORS[name]
         self.memory = nn.GRU(num_features, hidden_size)
         self.output = nn.Linear(hidden_size, 1)
@@ -108,9 +118,10 @@ class HaltingPosterior(nn.Module):
             self.output.bias.fill_(self.distribution.initial_bias(nu))
 
     @classmethod
-    def of(cls, rule: UpdateRule, name: str, nu: float) -> Self:
-        """A head for ``rule``: it sees the rule's features beside those of ``unrolling.progress``."""
-        return cls(name, rule.num_features + NUM_FEATURES, nu)
+    def of(cls, rule: UpdateRule, name: str, nu: float, looks: looks_at_x.Looks | None = None) -> Self:
+        """A head for ``rule``: it sees the rule's features, those of the unroll's progress, and those of ``looks``."""
+        of_x = 0 if looks is None else looks_at_x.NUM_FEATURES
+        return cls(name, rule.num_features + NUM_FEATURES + of_x, nu, looks=looks)
 
     def fits(self, other: HaltingPosterior) -> bool:
         """Whether the weights of ``other`` mean the same here: of one kind, one shape."""

@@ -1,0 +1,15 @@
+"""The price of a step and the probability to continue: one number, written in two ways."""
+
+from __future__ import annotations
+
+import math
+
+
+def price_of(nu: float, kl_scale: float = 1.0) -> float:
+    """c = -kappa log nu: what the KL charges for a step, in nats; of a loss that is a mean of n observations c / n."""
+    return -kl_scale * math.log(nu)
+
+
+def nu_of(price: float, kl_scale: float = 1.0) -> float:
+    """nu = e^(-c / kappa), the inverse of ``price_of``."""
+    return math.exp(-price / kl_scale)
