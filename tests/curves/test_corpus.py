@@ -1,9 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from probact.curves import corpus
 from probact.curves.corpus import Curves, load_folder
+from probact.curves.recipes import RECIPES
 from probact.support.checksums import sealed
 from tests.helpers.curves import assert_same, some_curves
 
@@ -77,3 +80,11 @@ def test_what_diverged_and_how_far_the_loss_fell():
     curves.valid[:] = [[4, 2, np.inf, np.nan, np.nan], [4, 1, 2, 3, 8], [4, 5, 6, 7, 8]]
     assert curves.diverged.tolist() == [True, False, False]
     assert curves.median_fall == 0.5
+
+
+def test_the_sample_that_ships_is_whole_small_and_of_both_sorts():
+    folder = Path(corpus.__file__).parent / "sample"
+    found = list(load_folder(folder))
+    assert [curves.num for curves in found] == [50] * 10
+    assert sum(RECIPES[curves.name].held_out for curves in found) == 5
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
