@@ -39,9 +39,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
     than noise, they are the best ones.  As in training, theta_0 is looked at but is no place to stop.
     The stop is advice: a loop that goes on is warned once, and optimizes on.
 
-    With ``validation`` and ``price`` it stops where another look at the validation loss is not worth its price.  It
-    looks before the first step and after every ``look_every``, and keeps a copy of the parameters of the best look, for
-    ``put_back_best``.
+    With ``validation`` and ``price`` it stops where another look at that loss is not worth its price.  It looks before
+    the first step and after every ``look_every``, and keeps the parameters of the best look, for ``put_back_best``.
 
     Parameters may be of any shape, of several types (complex ones too) and on several devices.  The rule is worked out
     in double precision if any of them has it, else in single, on the device of the first.  Parameters that have their
@@ -59,7 +58,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
 
     :param params: as for any ``torch.optim.Optimizer``.
     :param rule: any ``UpdateRule``; it sees the parameters under the names "0", "1", ... of their places.
-    :param posterior: a halting posterior trained with the rule, of a kind that can be followed online.
+    :param posterior: one trained with the rule, of a kind that can be followed online.
     :param stop: when to stop: a stop rule or what has its methods, ``NAME`` or ``NAME=THRESHOLD``, None for
         never, or "own": where the monitor says, if there is one; else, with a posterior, ``Hazard`` at
         ``HAZARD_SHARE`` of its 1 - nu, or never.  A rule beside a monitor: whichever comes first.
@@ -69,8 +68,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
     :param look_every: steps from one look to the next.
     :param safeguard: let the rule wear ``Safeguarded``.
     :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
-    :param patience_for_nan: after so many looks in a row at a loss or gradient that is not finite ``step`` raises;
-        None: never.
+    :param patience_for_nan: after so many not finite looks in a row ``step`` raises; None: never.
     :raises ValueError: if ``rule``, ``stop`` or ``monitor`` is none, or what is given does not fit together.
     """
 

@@ -223,17 +223,16 @@ class Run:
         return cls(folder, experiment, seeds)
 
     def at(self, prior_nu: float | None) -> Run:
-        """The same, asked at another nu, a price of a step that its head was trained for too; None: at its own.
+        """The same at another nu (None: its own).
 
-        :raises ValueError: if it was not.
+        :raises ValueError: if its head was not trained for that price of a step.
         """
-        if prior_nu is None or prior_nu == self.experiment.prior_nu:
+        own = self.experiment.prior_nu
+        if prior_nu is None or prior_nu == own:
             return self
         if not self.experiment.prior_nu_range:
-            raise ValueError(
-                f"{self.folder}: expected prior-nu {self.experiment.prior_nu:g}, the only one that it was trained at, "
-                f"got {prior_nu:g} (fit --prior-nu-range trains for more)"
-            )
+            only = f"{own:g}, the only one that it was trained at, got {prior_nu:g}"
+            raise ValueError(f"{self.folder}: expected prior-nu {only} (fit --prior-nu-range trains for more)")
         return replace(self, experiment=replace(self.experiment, prior_nu=prior_nu))
 
     @classmethod
