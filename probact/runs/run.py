@@ -227,12 +227,10 @@ class Run:
 
         :raises ValueError: if its head was not trained for that price of a step.
         """
-        own = self.experiment.prior_nu
-        if prior_nu is None or prior_nu == own:
+        if prior_nu is None or prior_nu == (own := self.experiment.prior_nu):
             return self
         if not self.experiment.prior_nu_range:
-            only = f"{own:g}, the only one that it was trained at, got {prior_nu:g}"
-            raise ValueError(f"{self.folder}: expected prior-nu {only} (fit --prior-nu-range trains for more)")
+            raise ValueError(f"{self.folder}: expected prior-nu {own:g} alone (no --prior-nu-range), got {prior_nu:g}")
         return replace(self, experiment=replace(self.experiment, prior_nu=prior_nu))
 
     @classmethod
