@@ -22,6 +22,8 @@ STOP_AT = 0.5
 RECENT = 10
 """A curve stops where a share of ``STOP_AT`` of what q(t|x) had left so many looks ago is spent: at its median, except
 that the small hazards of a long run do not add up."""
+EARLY = 5
+"""Up to this look the hazard is 0 while losses are above the first: warm-ups and large first steps do so."""
 NOT_FINITE = 10
 """After so many looks in a row that are not finite a curve is stopped."""
 
@@ -127,7 +129,8 @@ class HaltingMonitor:
         self._lost = np.where(np.isfinite(value), 0, self._lost + 1)
         seen = features(signals, np.where(np.isnan(self._price), 1.0, self._price))
         hazard, self._hidden = self._head.step(seen, self._hidden)
-        self._hazards.append(hazard)
+        waits = self._memory.is_above_first & (self.num_looks <= EARLY)
+        self._hazards.append(np.where(waits, 0.0, hazard))
         self._decide()
         return is_best if self.num is not None else bool(is_best[0])
 

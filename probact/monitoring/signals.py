@@ -202,6 +202,11 @@ class CurveMemory:
         return Signals(losses, plain)
 
     @property
+    def is_above_first(self) -> NDArray[np.bool_]:
+        """``(N,)``, whether the last loss is above the first, and none was below."""
+        return (self.best_look == 1) & (self.losses[:, -1] > self.losses[:, 0])
+
+    @property
     def losses(self) -> Array:
         """``(N, n)``, of each look; one that is not finite stands as the worst before it."""
         return self._seen[0, :, : self.num_looks]
