@@ -135,8 +135,10 @@ class HaltingMonitor:
         return is_best if self.num is not None else bool(is_best[0])
 
     def _decide(self) -> None:
-        looks = self.num_looks
-        spent, open_ = 1 - np.prod(1 - np.stack(self._hazards[-RECENT:]), 0), self._stopped_at == 0
+        looks, open_ = self.num_looks, self._stopped_at == 0
+        spent = 1 - np.multiply.reduce(1 - np.array(self._hazards[-RECENT:]), 0)
+        if not ((spent >= STOP_AT).any() or self._lost.any() or looks == self.maximum_looks):
+            return
         cases = (
             (
                 (spent >= STOP_AT) & (looks >= self.minimum_looks) & (self._memory.best_look > 0) & (self._lost == 0),

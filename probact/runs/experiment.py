@@ -76,12 +76,6 @@ class Experiment:
     prior_nu: float = setting(
         0.95, "Probability to continue: the halting step has prior mean 1 / (1 - nu).", above=0, below=1
     )
-    prior_nu_range: tuple[float, ...] = setting(
-        (),
-        "Train for all nu between these two, their prices -log nu log-uniform; needs looks.",
-        above=0,
-        below=1,
-    )
     horizon_prior: str = setting(
         "geometric", "p(T); `flat`: the one with which every step costs -log nu.", parts=HORIZON_PRIORS
     )
@@ -113,6 +107,12 @@ class Experiment:
     )
     recall: bool = setting(
         False, "Return the best look up to the stop, not the last one.", options=("--recall", "--no-recall")
+    )
+    prior_nu_range: tuple[float, ...] = setting(
+        (),
+        "Train for all nu between these two, their prices -log nu log-uniform; needs looks.",
+        above=0,
+        below=1,
     )
     ponder_cost: float = setting(0.5, "tau of Graves' objective, in nats.", above=0)
     imitate: str = setting(

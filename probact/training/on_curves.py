@@ -172,15 +172,6 @@ def halting_loss(q: HaltingDistribution, prior: Prior, batch: Batch) -> Tensor:
     return (-_last(bound, batch.length) / nats * batch.weight).mean()
 
 
-def unvisited_loss(q: HaltingDistribution, targets: Targets, batch: Batch) -> Tensor:
-    """What wrong decisions would cost at looks that q seldom gets to, in shares of the possible gain.
-
-    The gradient of E_q[J] by the hazard at s is q(t >= s) times the gain of going on; here every look counts alike.
-    """
-    goes_on = torch.sigmoid(-q.logits)
-    return -(goes_on * targets.gain * targets.known * batch.weight).mean()
-
-
 class Targets(NamedTuple):
     """What came of going on, in prices, ``(K, N)`` but for ``pays (K, N, len(AHEAD))``; ``known`` as ``Expected``."""
 
@@ -242,7 +233,6 @@ def train_head(
     lr: float = 3e-3,
     hidden_size: int = 32,
     sharpness: tuple[float, float] = (1.0, 10.0),
-    unvisited_weight: float = 0.0,
     expectation_weight: float = 0.05,
 ) -> Iterator[tuple[int, float, CurveHead]]:
     """The update, its halting loss and the head as it is then; Adam under a one-cycle rate.
@@ -262,9 +252,7 @@ def train_head(
         prior = Prior(math.exp(-2 * nats), len(some.returned))
         q, expected = head(some.features)
         loss = halting_loss(q, prior, some)
-        targets = Targets.of(q, some)
-        total = loss + unvisited_weight * unvisited_loss(q, targets, some)
-        total = total + expectation_weight * expectation_loss(expected, targets)
+        total = loss + expectation_weight * expectation_loss(expected, Targets.of(q, some))
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)

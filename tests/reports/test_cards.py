@@ -25,10 +25,13 @@ CHANGED: dict[str, Any] = {
     "horizon_prior_options": {"mean": 12.5},
     "halting_prior_options": {"exponent": 2.5},
     "prior_nu": 0.123,
+    "prior_nu_range": (0.5, 0.99),
     "kl_scale": 1e-05,
     "device": "cuda",
 }
 """Where one more or another one would not do, or would prove less."""
+BESIDE = {"prior_nu_range": {"looks": True}, "recall": {"looks": True}}
+"""What a setting cannot do without."""
 
 
 def away_from(default: Any, setting: str) -> Any:
@@ -57,7 +60,7 @@ def test_every_setting_is_on_the_command_line(setting: str) -> None:
     default = getattr(Experiment(), setting)
     given = away_from(default, setting)
     assert given != default
-    experiment = Experiment.create(**{setting: given})
+    experiment = Experiment.create(**{setting: given}, **BESIDE.get(setting, {}))
     assert_reproduced(experiment)
 
 

@@ -104,6 +104,8 @@ def test_evaluated_by_name_and_as_a_file(named: TrainedOptimizer, elsewhere: Pat
             "horizon": 7,
             "kl_scale": 0.5,
             "safeguard": False,
+            "looks": False,
+            "recall": False,
         }
     ]
     assert (elsewhere / "runs" / "mine" / "evaluation-quadratic" / "evaluation.json").exists()
