@@ -49,7 +49,7 @@ def test_a_price_outside_the_range_is_refused(run: Any, trained: Path) -> None:
 
 def test_a_run_or_file_of_one_price_is_asked_at_that(run: Any, elsewhere: Path) -> None:
     assert run(*FIT.split(), "--out", "one")[0] == 0
-    refused(run("halt-stats", "one", "--prior-nu", "0.7"), "expected prior-nu 0.8 alone (no --prior-nu-range)", "got 0.7")
+    refused(run("halt-stats", "one", "--prior-nu", "0.7"), "expected prior-nu 0.8 alone", "got 0.7")
     assert run("export", "one", "--out", "one.pt")[0] == 0
     evaluate = ("evaluate", "one.pt", "--family", "quadratic", "--baselines", "none", "--prior-nu", "0.7")
     refused(run(*evaluate), "expected prior-nu 0.8, that of the file, got 0.7")
