@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 from probact.problems.base import FAMILIES
 
@@ -54,11 +55,42 @@ def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(label in printed for label in results)
 
 
+def readme_python() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
 def test_readme_python(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in readme_python() if "SVI" in block]
     assert len([line for line in block.splitlines() if line.strip()]) < 20
     exec(compile(block, "README.md", "exec"), {})
     assert "log p(x)" in capsys.readouterr().out
+
+
+def test_readme_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = [block for block in readme_python() if "HaltingMonitor" in block]
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(400, 20, generator=generator)
+    targets = inputs[:, :1] + torch.randn(400, 1, generator=generator)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.Tanh(), torch.nn.Linear(64, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+
+    def train(model: torch.nn.Module) -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(model(inputs[:200]), targets[:200]).backward()
+        optimizer.step()
+
+    def validate(model: torch.nn.Module) -> float:
+        losses.append(torch.nn.functional.mse_loss(model(inputs[200:]), targets[200:]).item())
+        return losses[-1]
+
+    losses: list[float] = []
+    names = {"model": model, "train": train, "validate": validate}
+    exec(compile(block, "README.md", "exec"), names)
+    assert 10 < len(losses) < 1000
+    model.load_state_dict(names["best"])
+    assert validate(model) == min(losses) < losses[0] - 0.3
+    assert str(len(losses) - 1) in capsys.readouterr().out
 
 
 def test_readme_names_every_command() -> None:
