@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import Step, UpdateRule
+from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.support.trees import Params, State, map_params
 
@@ -58,6 +59,13 @@ class Paced(UpdateRule):
         }
         state = self.rule.after_foreign_step(proposed.state, update)
         return proposed._replace(update=update, state=PacedState(state, reached))
+
+    @property
+    def plans(self) -> bool:
+        return self.rule.plans
+
+    def told(self, state: State, plan: Plan) -> State:
+        return state._replace(state=self.rule.told(state.state, plan))
 
     @property
     def _is_own(self) -> bool:

@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from probact.rules.plan import Plan
 from probact.support.registry import Registry
 from probact.support.trees import Params, State
 
@@ -41,6 +42,11 @@ class UpdateRule(nn.Module, ABC):
     """Whether the rule finds its own way back from where loss or gradient are not finite: see ``walk.advance``."""
 
     @property
+    def plans(self) -> bool:
+        """Whether the rule itself makes use of a ``Plan``; where it does not, its steps are made shorter by others."""
+        return False
+
+    @property
     def label(self) -> str:
         """For messages: ``rule 'adam'``."""
         return f"rule {getattr(self, 'name', type(self).__name__)!r}"
@@ -58,6 +64,10 @@ class UpdateRule(nn.Module, ABC):
         :param params: theta_t, name -> ``(L, *shape)``.
         :param loss: loss at ``params``, ``(L,)``, without graph.
         """
+
+    def told(self, state: State, plan: Plan) -> State:
+        """``state`` before ``step``, for a rule that ``plans``, which learns how many steps are left."""
+        return state
 
     def after_foreign_step(self, state: State, update: Params) -> State:
         """``state`` after ``step`` as it is if ``update`` was made in place of the step proposed."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
+from probact.rules.plan import Plan
 from probact.support.trees import Params, State, map_params, map_state, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
@@ -108,6 +109,13 @@ class Safeguarded(UpdateRule):
             LEAST_SHORTENING, 1.0
         )
         return proposed._replace(state=guard._replace(state=proposed.state, shortening=shortening))
+
+    @property
+    def plans(self) -> bool:
+        return self.rule.plans
+
+    def told(self, state: State, plan: Plan) -> State:
+        return state._replace(state=self.rule.told(state.state, plan))
 
     def _rescue(self, proposed: Step, guard: Guard, params: Params, is_lost: Tensor) -> Step:
         """``proposed`` with the way back and a fresh state where ``is_lost (L,)``."""

@@ -87,6 +87,14 @@ class Experiment:
         {}, "Option of it; `list` shows them with their ranges.", options=("--halting-prior-option",)
     )
     horizon: int = setting(100, "H: steps of an unroll, the cap on T and t.", at_least=1)
+    horizon_from: int = setting(
+        0, "Draw the steps of each unroll of training log-uniform from so many to H; 0: all have H.", at_least=0
+    )
+    tell_horizon: bool = setting(
+        False,
+        "Tell the rule, in half of the unrolls of training, how many steps they have.",
+        options=("--tell-horizon", "--hide-horizon"),
+    )
     estimator: str = setting("collapse", "How the ELBO sums over T and t.", parts=ESTIMATORS)
     kl_scale: float = setting(1.0, "Weight of the KL to the prior; 1 makes the bound a bound.", above=0)
     kl_warmup: int = setting(0, "Meta-steps over which that weight, or the ponder cost, rises from 0.", at_least=0)
@@ -190,6 +198,10 @@ class Experiment:
             raise ValueError(f"prior-nu: expected one in prior-nu-range, {ends}, got {self.prior_nu:g}")
         if self.looks and self.halting == NO_HALTING:
             raise ValueError("looks: expected a halting posterior that sees them, got none")
+        if self.horizon_from > self.horizon:
+            raise ValueError(f"horizon-from: expected at most the horizon, {self.horizon}, got {self.horizon_from}")
+        if self.horizon_from and self.curriculum:
+            raise ValueError("expected horizon-from or curriculum, got both")
         if self.freeze_rule and not self.begin_with:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
 

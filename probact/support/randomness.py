@@ -22,14 +22,14 @@ def uniform_bits(keys: Tensor, counters: Tensor) -> Tensor:
     return _mix(_mix(keys) + counters * _GOLDEN) & ((1 << BITS) - 1)
 
 
-_STREAMS = ("weights", "train", "horizon", "validation", "test", "tuning", "draws", "perturbations", "price")
+_STREAMS = ("weights", "train", "horizon", "validation", "test", "tuning", "draws", "perturbations", "price", "steps")
 
 
 def random_stream(stream: str, seed: int, index: int = 0) -> torch.Generator:
     """Random numbers as a function of what they are for: no state to save, and no two streams overlap.
 
     :param stream: ``weights``, ``train``, ``horizon``, ``validation``, ``test``, ``tuning``, ``draws``,
-        ``perturbations`` or ``price``.
+        ``perturbations``, ``price`` or ``steps``.
     :param index: which draw of the stream, for ``train`` the meta-step.
     """
     sequence = np.random.SeedSequence((_STREAMS.index(stream), seed, index))

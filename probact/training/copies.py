@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from probact.rules.base import Step, UpdateRule
+from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded
 from probact.support.trees import Params, State, map_state
 
@@ -36,6 +37,13 @@ class Copies(UpdateRule):
 
     def init(self, params: Params) -> State:
         return self.rule.init(params)
+
+    @property
+    def plans(self) -> bool:
+        return self.rule.plans
+
+    def told(self, state: State, plan: Plan) -> State:
+        return self.rule.told(state, plan)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         with torch.no_grad(), _Vectorisable():

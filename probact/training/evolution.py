@@ -13,7 +13,6 @@ from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.training.copies import Weights, copies_of, trainable
 from probact.training.soundness import unsound
-from probact.unrolling.looks import Looks
 from probact.unrolling.rollout import Rollout, rollout_of
 from probact.unrolling.walk import Walk
 
@@ -65,8 +64,7 @@ def evolve(
     starts = range(0, horizon, segment or horizon)
     with torch.no_grad():
         used = [eps for _, eps in zip(starts, noise, strict=False)]
-        looks = objective.unrolling.looks
-        rollout = _unroll(rule, _pairs(optimizee), used, sigma, starts, horizon, looks)
+        rollout = _unroll(objective, _pairs(optimizee), used, sigma, starts)
         sound = ~unsound(rollout)
         kept = sound[:num] & sound[num:]
         nll = rollout.nll[:, :num].clone()
@@ -113,28 +111,26 @@ def _pairs(optimizee: Optimizee) -> Optimizee:
     return optimizee.select(index.repeat(2))
 
 
-def _unroll(
-    rule: UpdateRule,
-    optimizee: Optimizee,
-    noise: list[Weights],
-    sigma: float,
-    starts: range,
-    horizon: int,
-    looks: Looks | None,
-) -> Rollout:
-    """All segments, on pairs of copies: the first half of the problems with +, the second with - ``noise``."""
-    table, carry = [], None
+def _unroll(objective: Objective, optimizee: Optimizee, noise: list[Weights], sigma: float, starts: range) -> Rollout:
+    """All segments, on pairs of copies: the first half of the problems with +, the second with - ``noise``.
+
+    Of an objective that does not see the path, a segment's losses are those at its end.
+    """
+    rule, horizon, unrolling = objective.rule, objective.prior.horizon, objective.unrolling
+    table, walk = [], None
     for start, eps in zip(starts, noise, strict=True):
         weights = {
             name: torch.cat([weight + sigma * eps[name], weight - sigma * eps[name]])
             for name, weight in trainable(rule).items()
         }
-        walk = Walk(copies_of(rule, weights), optimizee, carry, start)
+        copies = copies_of(rule, weights)
+        walk = Walk(copies, optimizee, walk and walk.carry, start, unrolling=unrolling)
         walk.teaches = True
-        for _ in range(start, min(start + starts.step, horizon)):
-            table.append((walk.nll(), *walk.propose()))
+        for step in range(start, min(start + starts.step, horizon)):
+            nll = walk.nll() if objective.sees_path or step == start else table[-1][0]
+            table.append((nll, *walk.propose()))
             walk.move()
-        carry = walk.carry
+    assert walk is not None
     table.append((walk.nll(), *walk.propose()))
     nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
-    return rollout_of(nll, of_rule, signals, walk.params, optimizee, looks=looks)
+    return rollout_of(nll, of_rule, signals, walk.params, optimizee, looks=unrolling.looks)

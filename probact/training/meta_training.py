@@ -27,7 +27,7 @@ from probact.support.randomness import random_stream
 from probact.support.ranks import ProcessLostError, Ranks
 from probact.training.evolution import evolve, perturbations
 from probact.training.imitation import imitate, teacher_of
-from probact.training.schedule import horizon_at, weight_at
+from probact.training.schedule import drawn_horizon, horizon_at, weight_at
 from probact.training.soundness import as_if_unmoved, unsound
 from probact.training.tally import Tally, Validation, of_all_ranks, tally
 from probact.unrolling.border import check_parts
@@ -90,6 +90,8 @@ class MetaTraining:
         share = torch.rand((), generator=random_stream("price", settings.seed, k)).item()
         objective = self._at_price(share, self.objective.train())
         objective = objective.capped(horizon_at(k, settings.horizon, settings.curriculum))
+        of_horizon, of_telling = torch.rand(2, generator=random_stream("steps", settings.seed, k)).tolist()
+        objective = self._of_steps(of_horizon, of_telling < 0.5, objective)
         try:
             found, norms = zip(*self._updates(objective, optimizee, anneal, lr, whole), strict=True)
             self.step = k + 1
@@ -205,16 +207,18 @@ class MetaTraining:
     def validate(self) -> Validation:
         """The objective on a fixed set of problems, the same for every seed.
 
-        Of a mixture it is the mean over its parts, of a range of prices over the lowest, the middle and the highest.
+        Of a mixture it is the mean over its parts, of a range of prices or horizons over its ends and its middle; the
+        rule is told the horizon, if it ever is.
         """
         num = self.experiment.validation_problems
         self._validation_sets = self._validation_sets or [
             self._sample(part, num, random_stream("validation", 0)) for part in self.family.members
         ]
         self.objective.eval()
-        shares = (0.0, 0.5, 1.0) if self.experiment.prior_nu_range else (0.0,)
+        ranges = self.experiment.prior_nu_range or self.experiment.horizon_from
+        shares = (0.0, 0.5, 1.0) if ranges else (0.0,)
         with torch.no_grad():
-            objectives = [self._at_price(share, self.objective) for share in shares]
+            objectives = [self._of_steps(share, True, self._at_price(share, self.objective)) for share in shares]
             found = [self._validated(one, problems) for one in objectives for problems in self._validation_sets]
         loss = sum(one.loss for one in found) / len(found)
         halting = [one.mean_halting for one in found if one.mean_halting is not None]
@@ -230,6 +234,15 @@ class MetaTraining:
             return objective
         settings = self.experiment.at_price(share)
         return objective.at(settings.build_prior(), settings.build_looks())
+
+    def _of_steps(self, share: float, told: bool, objective: Objective) -> Objective:
+        """With unrolls of as many steps as ``drawn_horizon`` says, which the rule may be ``told``."""
+        settings = self.experiment
+        if settings.horizon_from:
+            objective = objective.capped(drawn_horizon(share, settings.horizon, settings.horizon_from))
+        if not settings.tell_horizon or not told:
+            return objective
+        return objective.told(objective.prior.horizon)
 
     def _validated(self, objective: Objective, problems: Optimizee) -> Tally:
         rollout = objective.unroll(problems)

@@ -20,6 +20,15 @@ def horizon_at(step: int, horizon: int, num_steps: int) -> int:
     return horizon if step >= num_steps else max(1, round(horizon * FIRST_SHARE ** (1 - step / num_steps)))
 
 
+def drawn_horizon(share: float, horizon: int, horizon_from: int) -> int:
+    """Steps of an unroll, log-uniform between ``horizon_from`` and H for a uniform ``share``; H if that is 0.
+
+    >>> [drawn_horizon(share, 1000, 10) for share in (0, 0.5, 1)], drawn_horizon(0.5, 1000, 0)
+    ([10, 100, 1000], 1000)
+    """
+    return round(horizon_from * (horizon / horizon_from) ** share) if horizon_from else horizon
+
+
 def weight_at(step: int, experiment: Experiment) -> float:
     """What imitation counts at meta-step ``step`` (from 0): falls on a line to 0 at ``imitation_steps``."""
     if not experiment.imitate or step >= experiment.imitation_steps:

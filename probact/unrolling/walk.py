@@ -12,6 +12,7 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee, check_problems, value_and_grad
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
+from probact.rules.plan import Plan
 from probact.support.refusals import said
 from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
 from probact.unrolling import looks as looks_at_x, progress as progress_features
@@ -71,18 +72,23 @@ class Proposed(NamedTuple):
     signals: Tensor
 
 
-def advance(rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params) -> tuple[Carry, Proposed]:
+def advance(
+    rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None = None
+) -> tuple[Carry, Proposed]:
     """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t.
 
     A problem whose loss or gradient is not finite stops where it is, for good: divergence is data, never NaN in the
     rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``STAND_IN_LOSS`` and gradient 0 there.
+
+    :param plan: what the rule is told, if it ``plans``.
     """
     finite = _finite(loss, grads)
     alive = carry.alive if rule.recovers else carry.alive & finite
     seen = alive & finite
     if not (all_seen := _all(seen)):
         loss, grads = torch.where(seen, loss, STAND_IN_LOSS if rule.recovers else 0.0), _zero_unless(seen, grads)
-    step = rule.step(grads, carry.state, carry.params, loss)
+    state = carry.state if plan is None else rule.told(carry.state, plan)
+    step = rule.step(grads, state, carry.params, loss)
     check_step(rule, step, carry.params)
     update = step.update if all_seen else _zero_unless(alive, step.update)
     proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
@@ -142,6 +148,7 @@ class Unrolling(NamedTuple):
     :ivar compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
     :ivar by_segment: see ``Objective.unrolls``.
     :ivar looks: how halting sees x; None: not at all, but where the rule descends nll.
+    :ivar total_steps: how many steps a rule that ``plans`` is told that there are; None: it is told nothing.
     """
 
     truncate: int | None = None
@@ -150,6 +157,7 @@ class Unrolling(NamedTuple):
     compiled: bool = False
     by_segment: bool = False
     looks: looks_at_x.Looks | None = None
+    total_steps: int | None = None
 
 
 DEFAULT_UNROLLING = Unrolling()
@@ -242,7 +250,9 @@ class Walk:
             carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
         elif not self.unrolling.through_path:
             carry = carry._replace(params=detach(carry.params))
-        self._next, proposed = advance(self.rule, carry, loss, grads)
+        total = self.unrolling.total_steps
+        plan = None if total is None else Plan.of(torch.full_like(loss, total), self.step)
+        self._next, proposed = advance(self.rule, carry, loss, grads, plan)
         return loss, grads, proposed
 
     def move(self) -> None:

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from probact.curves.data_sets.base import Points
 from probact.curves.knobs import SCHEDULES, Knobs, Split, losses, split
-from probact.curves.modules import perceptron
+from probact.problems.modules import perceptron
 from probact.curves.training import Losses, train_together
 
 KNOBS = Knobs("sgd", "constant", 4, 40, 20, 0.0, 0.01, 1.0, 3, 2)

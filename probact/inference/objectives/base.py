@@ -55,6 +55,8 @@ class Objective(nn.Module, ABC):
     name: ClassVar[str]
     adds_up: ClassVar[bool] = False
     """Whether the loss of an unroll is a sum or mean over its steps, so that a part of it has a loss of its own."""
+    sees_path: ClassVar[bool] = True
+    """Whether it depends on the losses between theta_0 and theta_H, which cost time."""
 
     def __init__(
         self,
@@ -84,6 +86,12 @@ class Objective(nn.Module, ABC):
         """The same under another prior, x seen at another price, with the same weights."""
         other = copy.copy(self)
         other.prior, other.unrolling = prior, self.unrolling._replace(looks=looks)
+        return other
+
+    def told(self, total_steps: int) -> Self:
+        """The same, with a rule that is told how many steps there are, with the same weights."""
+        other = copy.copy(self)
+        other.unrolling = self.unrolling._replace(total_steps=total_steps)
         return other
 
     def unroll(

@@ -1,0 +1,49 @@
+"""How many steps an optimization has, for rules that are told."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+GUESS = 100.0
+"""Steps in all, where nobody knows."""
+
+
+class Plan(NamedTuple):
+    """How many steps are left, the next among them, of how many in all; each ``(L,)``.
+
+    :ivar left: from ``total`` down to 1; inf where nobody knows.
+    :ivar total: inf likewise.
+    """
+
+    left: Tensor
+    total: Tensor
+
+    @classmethod
+    def of(cls, total: Tensor, made: int | Tensor = 0) -> Self:
+        """After ``made`` steps of ``total (L,)``.  Beyond the last one there is always one left."""
+        return cls((total - made).clamp_min(1.0), total)
+
+    @classmethod
+    def unknown(cls, like: Tensor) -> Self:
+        """For L problems, ``like (L, ...)``."""
+        endless = like.new_full((len(like),), math.inf)
+        return cls(endless, endless)
+
+    @property
+    def factor(self) -> Tensor:
+        """Of the next step, ``(L,)``: from 1 on a line to 0, the best of schedules that are fixed beforehand (Defazio et
+        al. 2023, arXiv 2310.07831, section 2); 1 where nobody knows."""
+        return torch.where(self.total.isfinite(), self.left / self.total, 1.0)
+
+    def signals(self, made: Tensor) -> Tensor:
+        """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all.
+
+        Where nobody knows, those are taken for twice the steps that have been ``made (L,)``, and for ``GUESS`` at first.
+        """
+        told = self.total.isfinite()
+        size = torch.where(told, self.total, (2 * made).clamp_min(GUESS)).log() / math.log(1000)
+        return torch.stack([told.to(self.left.dtype), self.factor, size], -1)
