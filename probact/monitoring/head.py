@@ -86,7 +86,7 @@ class CurveHead(nn.Module):
             path = Path(source)
         if not path.is_file():
             names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.pt")))
-            raise ValueError(f"monitor: expected a file, or one of {names}, got {str(source)!r}")
+            raise ValueError(f"head of a monitor: expected a file, or one of {names}, got {str(source)!r}")
         content = load_tensors(path, "head of a monitor")
         try:
             if content["format"] != FORMAT:

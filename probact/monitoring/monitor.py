@@ -11,21 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probact.monitoring.decision import Decision, like
 from probact.monitoring.head import AHEAD, CurveHead, Expected, OnlineHead, unsquashed
-from probact.monitoring.reading import count, losses, number
+from probact.monitoring.reading import SMALLEST, count, errors, losses, number
 from probact.monitoring.signals import Array, CurveMemory, features
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-STOP_AT = 0.5
-RECENT = 10
-"""A curve stops where a share of ``STOP_AT`` of what q(t|x) had left so many looks ago is spent: at its median, except
-that the small hazards of a long run do not add up."""
-EARLY = 5
-"""Up to this look the hazard is 0 while losses are above the first: warm-ups and large first steps do so."""
-NOT_FINITE = 10
-"""After so many looks in a row that are not finite a curve is stopped."""
 
 Value = Any
 """A number; with ``num`` an array ``(num,)``."""
@@ -34,7 +26,8 @@ Value = Any
 class Gain(NamedTuple):
     """What going on is expected to bring until the monitor would stop, less the price of its looks.
 
-    In units of the loss; each a float, or ``(num,)``.
+    In units of the loss; each a float, or ``(num,)``.  It knows of no floor: of a loss that cannot fall below 0
+    ``high`` may be more than there is.
 
     :ivar low, median, high: as likely below ``low`` as above ``high``: 1 in 10.
     """
@@ -58,13 +51,17 @@ class HaltingMonitor:
     >>> monitor.best_look, monitor.best_loss, monitor.should_stop()
     (5, 0.35, False)
 
-    A loss that is not finite is a look that brought nothing; after ``NOT_FINITE`` of them in a row the monitor stops.
+    With m the look at which (best loss so far + price times looks) was lowest, it goes on for 3 m + 30 looks at most,
+    whatever the posterior says, so that what it never saw costs a known multiple of what paid.
+
+    A loss that is not finite (NaN, inf, beyond 1e100) is a look that brought nothing; after ``NOT_FINITE`` of them in a
+    row the monitor stops.  A curve begins at its first finite loss.
     The stop is advice and stays: a loop that goes on is warned once, and what it still finds counts for the best.
 
     :param price: what one more look has to bring, > 0, in units of the loss that it is fed: .001 says that a look has
         to be worth a fall of .001.
-    :param relative: ``price`` is a share of the first finite loss (of its absolute value) instead.
-    :param minimum_looks: it does not stop before.
+    :param relative: ``price`` is a share of the first finite loss other than 0 (of its absolute value) instead.
+    :param minimum_looks: it does not stop before, whatever happens.
     :param maximum_looks: it stops there in any case; None: nowhere.
     :param mode: "min", or "max" for what is the higher the better.
     :param noise: standard error of a look, if it is known; ``update`` may say another.
@@ -95,15 +92,18 @@ class HaltingMonitor:
         self.noise = None if noise is None else number("noise", noise)
         self.samples = None if samples is None else count("samples", samples)
         self.num = None if num is None else count("num", num)
-        self.relative, self.mode, self.name = bool(relative), mode, str(name)
+        if self.maximum_looks is not None and self.maximum_looks < self.minimum_looks:
+            got = f"{self.maximum_looks} and {self.minimum_looks}"
+            raise ValueError(f"maximum_looks: expected at least minimum_looks, got {got}")
+        if not isinstance(relative, bool):
+            raise ValueError(f"relative: expected True or False, got {relative!r:.60}")
+        self.relative, self.mode, self.name = relative, mode, str(name)
         self._head = _loaded(self.name)
         rows = num or 1
         self._memory = CurveMemory(rows)
         self._price = np.full(rows, np.nan if relative else self.price)
-        self._lost, self._stopped_at = np.zeros((2, rows), dtype=np.int64)
-        self._reasons: list[str | None] = [None] * rows
+        self._decision = Decision(rows, self.minimum_looks, self.maximum_looks)
         self._hidden = self._head.init(rows)
-        self._hazards: list[Array] = []
         self._warned = False
 
     def update(self, loss: Any, *, train_loss: Any = None, noise: Any = None) -> Any:
@@ -111,57 +111,37 @@ class HaltingMonitor:
 
         :param loss: on the validation data: a number, or ``(num,)``.
         :param train_loss: of the stretch before it, if you have it.
-        :param noise: standard error of this look.
+        :param noise: standard error of this look, NaN where it is not known.
         :returns: whether it is a new best: bool, or ``(num,)``.
         :raises ValueError: if one of these is no number, or not ``num`` of them; the look does not count then.
         """
         sign = -1.0 if self.mode == "max" else 1.0
         value = sign * losses("loss", loss, self.num)
         train = None if train_loss is None else sign * losses("train_loss", train_loss, self.num)
-        told = noise if noise is not None else self.noise
-        sigma = None if told is None else np.abs(np.nan_to_num(losses("noise", told, self.num)))
+        sigma = None if self.noise is None else np.full(len(value), self.noise)
+        sigma = sigma if noise is None else errors("noise", noise, self.num)
         if self.relative:
             self._set_price(value)
-        if self._stopped_at.all():
+        if self._decision.stopped_at.all():
             self._warn()
         points = None if self.samples is None else np.full(len(value), float(self.samples))
         is_best, signals = self._memory.take_in(value, train, sigma, points)
-        self._lost = np.where(np.isfinite(value), 0, self._lost + 1)
-        seen = features(signals, np.where(np.isnan(self._price), 1.0, self._price))
-        hazard, self._hidden = self._head.step(seen, self._hidden)
-        waits = self._memory.is_above_first & (self.num_looks <= EARLY)
-        self._hazards.append(np.where(waits, 0.0, hazard))
-        self._decide()
+        goes = self._memory.has_begun & ~np.isnan(self._price)
+        hazard, hidden = self._head.step(features(signals, np.where(goes, self._price, 1.0)), self._hidden)
+        self._hidden = hidden if goes.all() else np.where(goes[:, None], hidden, self._hidden)
+        hazard = np.where(self._memory.rises_at_first | ~goes, 0.0, hazard)
+        cost = self._memory.best + np.nan_to_num(self._price) * self.num_looks
+        self._decision.take_in(np.isfinite(value), hazard, cost)
         return is_best if self.num is not None else bool(is_best[0])
 
-    def _decide(self) -> None:
-        looks, open_ = self.num_looks, self._stopped_at == 0
-        spent = 1 - np.multiply.reduce(1 - np.array(self._hazards[-RECENT:]), 0)
-        if not ((spent >= STOP_AT).any() or self._lost.any() or looks == self.maximum_looks):
-            return
-        cases = (
-            (
-                (spent >= STOP_AT) & (looks >= self.minimum_looks) & (self._memory.best_look > 0) & (self._lost == 0),
-                "another look is not expected to be worth its price",
-            ),
-            (self._lost >= NOT_FINITE, f"the last {NOT_FINITE} losses were not finite"),
-            (open_ & (looks == self.maximum_looks), "maximum_looks was reached"),
-        )
-        for fires, reason in cases:
-            for row in np.flatnonzero(fires & open_) if fires.any() else ():
-                if not self._stopped_at[row]:
-                    self._stopped_at[row], self._reasons[row] = looks, reason
-
     def _set_price(self, value: Array) -> None:
-        begins = np.isnan(self._price) & np.isfinite(value)
-        if (value[begins] == 0).any():
-            raise ValueError("relative: expected a first loss other than 0, of which the price is a share")
-        self._price[begins] = self.price * np.abs(value[begins])
+        begins = np.isnan(self._price) & np.isfinite(value) & (value != 0)
+        self._price[begins] = np.maximum(self.price * np.abs(value[begins]), SMALLEST)
 
     def _warn(self) -> None:
         if not self._warned:
             self._warned = True
-            at = int(self._stopped_at.max())
+            at = int(self._decision.stopped_at.max())
             warnings.warn(
                 f"HaltingMonitor: it stopped at look {at}, and looks go on: leave the loop where should_stop() is true",
                 stacklevel=3,
@@ -172,7 +152,7 @@ class HaltingMonitor:
 
     def should_stop(self) -> Any:
         """Whether it has stopped: bool, or ``(num,)``."""
-        return self._said(self._stopped_at > 0)
+        return self._said(self._decision.stopped_at > 0)
 
     @property
     def num_looks(self) -> int:
@@ -182,7 +162,7 @@ class HaltingMonitor:
     @property
     def stopped_at(self) -> Any:
         """The look at which it stopped; 0 before."""
-        return self._said(self._stopped_at)
+        return self._said(self._decision.stopped_at)
 
     @property
     def best_look(self) -> Any:
@@ -197,19 +177,19 @@ class HaltingMonitor:
     @property
     def hazard(self) -> Any:
         """q(s|x) / q(t >= s|x) of the last look s; NaN before a look."""
-        return self._said(self._hazards[-1] if self._hazards else np.full(self.num or 1, np.nan))
+        return self._said(self._decision.hazards[-1] if self.num_looks else np.full(self.num or 1, np.nan))
 
     @property
     def halting_probability(self) -> Any:
         """Mass of q(t|x) at the looks so far."""
-        return self._said(1 - np.prod(1 - np.stack(self._hazards), 0) if self._hazards else np.zeros(self.num or 1))
+        return self._said(1 - np.prod(1 - self._decision.table, 0))
 
     def pays(self, looks: int) -> Any:
         """Probability that one of the next ``looks`` looks is below the best by more than the price of them all.
 
         :param looks: one of ``AHEAD``: 1, 3, 10 or 30.
         """
-        if looks not in AHEAD:
+        if isinstance(looks, bool) or not isinstance(looks, int) or looks not in AHEAD:
             raise ValueError(f"looks: expected one of {', '.join(map(str, AHEAD))}, got {looks!r:.60}")
         expected = self._last()
         return self._said(torch.sigmoid(expected.pays[..., AHEAD.index(looks)]).double().numpy())
@@ -239,21 +219,23 @@ class HaltingMonitor:
     @property
     def stop_reason(self) -> Any:
         """Why it stopped, in words; None before.  With ``num`` a list."""
-        return list(self._reasons) if self.num is not None else self._reasons[0]
+        return list(self._decision.reasons) if self.num is not None else self._decision.reasons[0]
 
     def summary(self) -> str:
         """Why, when, and what it expects to have missed, in words; with ``num`` a line a curve."""
-        return "\n".join(self._line(row) for row in range(len(self._reasons)))
+        return "\n".join(self._line(row) for row in range(len(self._decision.reasons)))
 
     def _line(self, row: int) -> str:
         head = "" if self.num is None else f"curve {row}: "
         if not self.num_looks:
             return f"{head}no look yet"
-        price, reason, at = self._price[row], self._reasons[row], self._stopped_at[row]
+        price, reason, at = self._price[row], self._decision.reasons[row], self._decision.stopped_at[row]
         said = f"stopped at look {at}: {reason}" if reason else f"goes on after look {self.num_looks}"
         sign = -1 if self.mode == "max" else 1
         best, look = sign * self._memory.best[row], self._memory.best_look[row]
         found = f"best {best:.6g} at look {look}" if look else "no finite loss yet"
+        if np.isnan(price):
+            return f"{head}{said}; {found}; no price yet, which is a share of the first loss other than 0"
         low, median, high = (unsquashed(self._last().gain[row].double()) * price).tolist()
         pays = torch.sigmoid(self._last().pays[row, AHEAD.index(10)]).item()
         return (
@@ -267,8 +249,8 @@ class HaltingMonitor:
 
         title = self.summary().partition(";")[0] if self.num is None else f"{self.num} curves"
         sign = -1 if self.mode == "max" else 1
-        hazards = np.stack(self._hazards, 1) if self._hazards else np.zeros((len(self._reasons), 0))
-        return draw(title, sign * self._memory.losses, hazards, self._memory.best_look, self._stopped_at)
+        curves, decision = sign * self._memory.losses, self._decision
+        return draw(title, curves, decision.table.T, self._memory.best_look, decision.stopped_at)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands, without the weights of its head; loads with ``weights_only``."""
@@ -276,12 +258,9 @@ class HaltingMonitor:
         return {
             "settings": self._settings(),
             "memory": memory,
+            "decision": self._decision.to_state(),
             "price": torch.from_numpy(self._price.copy()),
-            "lost": torch.from_numpy(self._lost.copy()),
-            "stopped_at": torch.from_numpy(self._stopped_at.copy()),
-            "reasons": list(self._reasons),
             "hidden": torch.from_numpy(self._hidden.copy()),
-            "hazards": torch.from_numpy(np.array(self._hazards)),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -294,20 +273,24 @@ class HaltingMonitor:
             if settings != self._settings():
                 differ = {name for name, value in self._settings().items() if settings.get(name) != value}
                 raise ValueError(f"expected the same {', '.join(sorted(differ))}")
-            memory = CurveMemory.of_state({name: table.numpy() for name, table in state["memory"].items()})
-            price, lost, stopped_at = (state[name].numpy().copy() for name in ("price", "lost", "stopped_at"))
-            reasons, hidden = list(state["reasons"]), state["hidden"].numpy().copy()
-            hazards = list(state["hazards"].numpy().copy())
+            tables = {name: table.numpy() for name, table in state["memory"].items()}
+            memory = CurveMemory.of_state(tables, self.num or 1)
+            decision = self._decision.at(state["decision"], memory.num_looks)
+            own = self.state_dict()
+            price, hidden = (like(state[name], own[name], name) for name in ("price", "hidden"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the state of a HaltingMonitor like this one ({error})") from None
-        self._memory, self._price, self._lost, self._stopped_at = memory, price, lost, stopped_at
-        self._reasons, self._hazards, self._hidden = reasons, hazards, hidden
+        self._memory, self._decision, self._price, self._hidden = memory, decision, price, hidden
 
     def _settings(self) -> dict[str, Any]:
         names = ("price", "relative", "minimum_looks", "maximum_looks", "mode", "noise", "samples", "num", "name")
         return {name: getattr(self, name) for name in names}
 
 
-@lru_cache(maxsize=8)
 def _loaded(name: str) -> OnlineHead:
+    return _read(name, Path(name).stat().st_mtime_ns if Path(name).is_file() else 0)
+
+
+@lru_cache(maxsize=8)
+def _read(name: str, changed: int) -> OnlineHead:
     return OnlineHead(CurveHead.load(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -11,37 +10,60 @@ import torch
 
 from probact.monitoring.signals import Array
 
+LARGEST = 1e100
+"""A loss that is larger is none: it counts as not finite."""
+SMALLEST = 1e-100
+
 
 def number(what: str, value: Any, above: float | None = None) -> float:
-    """A finite one >= 0, or, with ``above=0.0``, > 0.
+    """One >= 0 and at most ``LARGEST``, or, with ``above=0.0``, at least ``SMALLEST``.
 
     :raises ValueError: if it is none.
     """
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < 0 or value == above:
-        raise ValueError(f"{what}: expected a number {'> 0' if above is not None else '>= 0'}, got {value!r:.60}")
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else None
+    least = 0.0 if above is None else SMALLEST
+    if number is None or not least <= number <= LARGEST:
+        expected = "a number >= 0" if above is None else "a number > 0"
+        if number is not None and number > 0:
+            expected += f", from {SMALLEST:g} to {LARGEST:g}"
+        raise ValueError(f"{what}: expected {expected}, got {value!r:.60}")
     return float(value)
 
 
 def count(what: str, value: Any) -> int:
-    """A whole number >= 1.
+    """A whole number >= 1, of 64 bits.
 
     :raises ValueError: if it is none.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**63:
         raise ValueError(f"{what}: expected a whole number >= 1, got {value!r:.60}")
     return value
 
 
 def losses(what: str, value: Any, num: int | None) -> Array:
-    """One real number, or ``num`` of them, as ``(1,)`` or ``(num,)``.
+    """One real number, or ``num`` of them, as ``(1,)`` or ``(num,)``; inf for what is beyond ``LARGEST``.
 
     :raises ValueError: if it is something else.
     """
+    expected = "a number" if num is None else f"{num} numbers"
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().double().numpy() if not value.is_complex() else value
-    found = np.asarray(value)
+    try:
+        found = np.asarray(value)
+    except ValueError:  # rows of several lengths
+        found = np.array(None)
     if found.dtype.kind not in "fiu" or found.size != (num or 1) or (num is None and found.ndim > 1):
-        expected = "a number" if num is None else f"{num} numbers"
         raise ValueError(f"{what}: expected {expected}, got {value!r:.60}")
-    return found.reshape(-1).astype(np.float64)
+    flat = found.reshape(-1).astype(np.float64)
+    return np.where(np.abs(flat) > LARGEST, np.inf, flat)
+
+
+def errors(what: str, value: Any, num: int | None) -> Array:
+    """Standard errors, as ``losses``; 0 for NaN, which says that one is not known.
+
+    :raises ValueError: if one is below 0 or not finite.
+    """
+    found = losses(what, value, num)
+    if (found < 0).any() or np.isinf(found).any():
+        raise ValueError(f"{what}: expected numbers >= 0, or NaN where it is not known, got {value!r:.60}")
+    return np.nan_to_num(found)

@@ -49,7 +49,11 @@ PLAIN = (
 NUM_FEATURES = len(LOSSES) + len(PLAIN) + len(WINDOWS)
 _SLOPES = slice(LOSSES.index(f"slope over {WINDOWS[0]} looks"), LOSSES.index(f"slope over {WINDOWS[-1]} looks") + 1)
 _ERRORS = slice(_SLOPES.stop, _SLOPES.stop + len(WINDOWS))
+EARLY = 5
+"""Up to this look a rise from the first is no news: warm-ups and large first steps do so."""
 TINY = 1e-300
+MOST_PRICES = 1e5
+"""Losses count as so many prices at most, in either direction: more no head has seen."""
 SECOND_DIFFERENCE = math.sqrt(12 / math.pi)
 """Mean size of v - 2 v' + v'' where those are independent, of variance 1: sqrt(6) sqrt(2 / pi)."""
 
@@ -66,7 +70,7 @@ def features(signals: Signals, price: Array) -> NDArray[np.float32]:
 
     Besides the signals, t of every slope less the price: whether another look is worth it as things go.
     """
-    prices = signals.losses / price[..., None]
+    prices = _within(signals.losses / price[..., None], MOST_PRICES)
     logs = np.sign(prices) * np.log1p(4 * np.abs(prices)) / 3  # linear well below a price, logarithmic above
     slope, error = prices[..., _SLOPES], prices[..., _ERRORS]
     t = _within((slope - 1) / (error + 0.1), 8) / 4
@@ -125,6 +129,8 @@ _TRENDS = [_Trend.over(there) for there in range(TREND_WINDOW + 1)]
 class CurveMemory:
     """The looks so far at N curves, one more with each ``take_in``.
 
+    A curve begins at its first finite loss; before it there is nothing to see.
+
     :ivar num_looks: how many there were.
     :ivar best: ``(N,)``, the smallest loss so far; inf before a finite one.
     :ivar best_look: ``(N,)``, its look, from 1; 0 before a finite one.
@@ -134,49 +140,58 @@ class CurveMemory:
         self.num_looks = 0
         self.best = np.full(num, np.inf)
         self.best_look = np.zeros(num, dtype=np.int64)
+        self._count = np.zeros(num, dtype=np.int64)  # looks since the first finite one, that included
         self._worst = np.zeros(num)
-        self._seen = np.zeros((3, num, 64))  # loss, best loss, training loss of each look
+        self._was_finite = np.zeros(num, dtype=bool)
+        self._seen = np.zeros((3, num, 64))  # loss, best loss, training loss of each look since then
+
+    @property
+    def has_begun(self) -> NDArray[np.bool_]:
+        """``(N,)``, whether there was a finite loss."""
+        return self._count > 0
 
     def take_in(
         self, loss: Array, train: Array | None = None, noise: Array | None = None, samples: Array | None = None
     ) -> tuple[NDArray[np.bool_], Signals]:
-        """Which looks are a new best, ``(N,)``, and what this one shows.
+        """Which looks are a new best, ``(N,)``, and what this one shows: zeros where a curve has not begun.
 
-        A loss that is not finite is a look that brought nothing: it counts as high as the worst before it.
+        A loss that is not finite is a look that brought nothing: it stands as the loss before it, and from the second
+        in a row on as the worst so far.
 
         :param loss: ``(N,)``.
         :param train: ``(N,)``, the training loss, or NaN.
         :param noise: ``(N,)``, standard error of this look; 0 where it is not known.
         :param samples: ``(N,)``, over how many points a look is a mean; 0 where that is not known.
         """
-        place = self.num_looks
-        if place == self._seen.shape[2]:
-            self._seen = np.concatenate([self._seen, np.zeros_like(self._seen)], 2)
         self.num_looks += 1
-        is_best = np.isfinite(loss) & (loss < self.best)
-        begins = is_best & np.isinf(self.best)
-        if begins.any():
-            self._seen[:2, begins, :place] = loss[begins, None]
-            self._worst[begins] = loss[begins]
-        before = np.where(begins, loss, self.best)
+        finite = np.isfinite(loss)
+        is_best = finite & (loss < self.best)
+        gain = np.where(np.isfinite(self.best), self.best, loss)  # of which the loss is taken off below
         self.best = np.where(is_best, loss, self.best)
         self.best_look[is_best] = self.num_looks
-        value = np.where(np.isfinite(loss), loss, self._worst)
-        self._worst = np.maximum(self._worst, value)
-        self._seen[:, :, place] = (
-            value,
-            np.where(np.isfinite(self.best), self.best, value),
-            loss if train is None else train,
-        )
-        none = np.zeros(len(loss))
-        gain = np.where(np.isfinite(before), before, value) - value
-        told, points = (none if given is None else given for given in (noise, samples))
-        return is_best, self._signals(gain, told, points, train is not None)
+        self._worst = np.where(self._count > 0, self._worst, loss)
+        begun = finite | (self._count > 0)
+        losses, plain = np.zeros((len(loss), len(LOSSES))), np.zeros((len(loss), len(PLAIN)))
+        told, points = (np.zeros(len(loss)) if given is None else given for given in (noise, samples))
+        places = self._count.copy()
+        for place in set(places[begun].tolist()):
+            rows = np.flatnonzero(begun & (places == place))
+            if place == self._seen.shape[2]:
+                self._seen = np.concatenate([self._seen, np.zeros_like(self._seen)], 2)
+            instead = np.where(self._was_finite[rows], self._seen[0, rows, max(place - 1, 0)], self._worst[rows])
+            value = np.where(finite[rows], loss[rows], instead)
+            self._worst[rows] = np.maximum(self._worst[rows], value)
+            self._seen[:, rows, place] = value, self.best[rows], (loss if train is None else train)[rows]
+            self._count[rows] = place + 1
+            shown = self._signals(rows, gain[rows] - value, told[rows], points[rows], train is not None)
+            losses[rows], plain[rows] = shown
+        self._was_finite = finite
+        return is_best, Signals(losses, plain)
 
-    def _signals(self, gain: Array, told: Array, points: Array, has_train: bool) -> Signals:
-        """What the last look shows, in the order of ``LOSSES`` and ``PLAIN``."""
-        n, W = self.num_looks, len(WINDOWS)
-        loss, best, train = self._seen[:, :, :n]
+    def _signals(self, rows: NDArray[np.int64], gain: Array, told: Array, points: Array, has_train: bool) -> Signals:
+        """What the last look shows at curves that began together, in the order of ``LOSSES`` and ``PLAIN``."""
+        n, W = int(self._count[rows[0]]), len(WINDOWS)
+        loss, best, train = self._seen[:, rows, :n]
         recent = loss[:, -TREND_WINDOW:]
         slope, error = _TRENDS[recent.shape[1]].fit(recent)
         now, jitter = best[:, -1], _jitter(recent)
@@ -187,7 +202,7 @@ class CurveMemory:
         late, early = falls[:, W], falls[:, W + 1] - falls[:, W]
         losses = np.zeros((len(now), len(LOSSES)))
         losses[:, 0] = loss[:, max(n - 2, 0)] - loss[:, -1]
-        losses[:, 1], losses[:, 2], losses[:, 3] = gain, fall, self._worst - loss[:, 0]
+        losses[:, 1], losses[:, 2], losses[:, 3] = gain, fall, self._worst[rows] - loss[:, 0]
         losses[:, 4 : 5 + W] = falls[:, : W + 1]
         losses[:, 5 + W], losses[:, 6 + W] = early, 2 / n * late
         if has_train:
@@ -195,42 +210,62 @@ class CurveMemory:
             losses[:, 7 + W] = np.where(np.isfinite(train_fall), train_fall, 0.0)
         losses[:, 8 + W : 8 + 2 * W], losses[:, 8 + 2 * W : 8 + 3 * W] = slope, error
         losses[:, -4], losses[:, -3], losses[:, -2], losses[:, -1] = best[:, 0], now, told, jitter
-        since = n - np.maximum(self.best_look, 1)
+        since = self.num_looks - self.best_look[rows]
         grain = 1e-3 * fall + TINY
         plain = np.empty((len(now), len(PLAIN)))
         plain[:, 0], plain[:, 1], plain[:, 2] = math.log(n) / 3, np.log1p(since) / 2, since / n
         plain[:, 3] = _within(np.log((late + grain) / (early + grain)) / 3, 1.6)
-        plain[:, 4], plain[:, 5] = np.log1p(points) / 4, np.log1p(np.minimum(fall / (jitter + TINY), 1e5)) / 4
+        plain[:, 4], plain[:, 5] = (
+            np.log1p(points) / 4,
+            np.log1p(fall / np.maximum(np.maximum(jitter, 1e-5 * fall), TINY)) / 4,
+        )
         plain[:, 6] = has_train and np.isfinite(train[:, -1])
         plain[:, 7:] = _within(slope / (error + 1e-3 * np.abs(slope) + TINY), 8) / 4
         return Signals(losses, plain)
 
     @property
-    def is_above_first(self) -> NDArray[np.bool_]:
-        """``(N,)``, whether the last loss is above the first, and none was below."""
-        return (self.best_look == 1) & (self.losses[:, -1] > self.losses[:, 0])
+    def rises_at_first(self) -> NDArray[np.bool_]:
+        """``(N,)``, whether a curve is at most ``EARLY`` looks old, its last loss above its first, and none below."""
+        last = self._seen[0, np.arange(len(self.best)), np.maximum(self._count - 1, 0)]
+        no_better = self.best == self._seen[0, :, 0]
+        return (self._count <= EARLY) & no_better & (last > self._seen[0, :, 0])
 
     @property
     def losses(self) -> Array:
-        """``(N, n)``, of each look; one that is not finite stands as the worst before it."""
-        return self._seen[0, :, : self.num_looks]
+        """``(N, n)``, of each look: NaN before a curve begins; one that is not finite later as ``take_in`` says."""
+        table = np.full((len(self.best), self.num_looks), np.nan)
+        for row, count in enumerate(self._count):
+            table[row, self.num_looks - count :] = self._seen[0, row, :count]
+        return table
 
     def to_state(self) -> dict[str, Any]:
         """All of it, as arrays."""
         return {
             "best": self.best.copy(),
             "best_look": self.best_look.copy(),
+            "count": self._count.copy(),
             "worst": self._worst.copy(),
-            "seen": self._seen[:, :, : self.num_looks].copy(),
+            "was_finite": self._was_finite.copy(),
+            "seen": self._seen[:, :, : self._count.max()].copy(),
+            "num_looks": np.array(self.num_looks),
         }
 
     @classmethod
-    def of_state(cls, state: dict[str, Any]) -> CurveMemory:
-        """What gave ``state``."""
-        memory = cls(len(state["best"]))
-        memory.best, memory.best_look, memory._worst = (state[name].copy() for name in ("best", "best_look", "worst"))
-        memory.num_looks = state["seen"].shape[2]
-        memory._seen = np.concatenate([state["seen"], np.zeros((3, len(memory.best), 64))], 2)
+    def of_state(cls, state: dict[str, Any], num: int) -> CurveMemory:
+        """What gave ``state``.
+
+        :raises ValueError: if it is not one of ``num`` curves.
+        """
+        memory = cls(num)
+        for name, own in memory.to_state().items():
+            shape = (*own.shape[:2], int(state["count"].max())) if name == "seen" else own.shape
+            if state[name].dtype != own.dtype or state[name].shape != shape:
+                raise ValueError(f"{name}: expected a table of {own.dtype} of shape {shape}")
+        memory.num_looks = int(state["num_looks"])
+        memory.best, memory.best_look = state["best"].copy(), state["best_look"].copy()
+        memory._count, memory._worst = state["count"].copy(), state["worst"].copy()
+        memory._was_finite = state["was_finite"].copy()
+        memory._seen = np.concatenate([state["seen"], np.zeros((3, num, 64))], 2)
         return memory
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from probact import HaltingMonitor
+from probact.monitoring.decision import PATIENCE, TIMES
 from probact.monitoring.head import CurveHead, OnlineHead
 from probact.monitoring.signals import NUM_FEATURES, features, signals_of
 from tests.helpers.heads import head_file
@@ -138,8 +139,16 @@ def test_a_relative_price_is_a_share_of_the_first_finite_loss(tmp_path: Path) ->
     relative = fed(HaltingMonitor(0.01, relative=True, name=name), [math.nan, *LOSSES])
     absolute = fed(HaltingMonitor(0.01 * LOSSES[0], name=name), [math.nan, *LOSSES])
     assert relative.hazard == absolute.hazard
-    with pytest.raises(ValueError, match="first loss other than 0"):
-        HaltingMonitor(0.01, relative=True, name=name).update(0.0)
+    after_zero = fed(HaltingMonitor(0.01, relative=True, mode="max", name=name), [0.0, 0.0])
+    assert "no price yet" in after_zero.summary()
+    assert not after_zero.should_stop()
+    assert after_zero.update(0.3)
+    assert f"price {0.01 * 0.3:g} a look" in after_zero.summary()
+
+
+def test_a_metric_that_stays_0_has_no_price_and_stops_all_the_same(patient: Path) -> None:
+    monitor = fed(HaltingMonitor(0.01, relative=True, mode="max", name=patient), [0.0] * (TIMES + PATIENCE + 1))
+    assert monitor.stopped_at == TIMES + PATIENCE + 1
 
 
 @pytest.mark.parametrize("num", [None, 2])
@@ -188,7 +197,7 @@ def test_a_state_of_another_monitor_is_refused_and_changes_nothing(patient: Path
         ({"samples": -3}, "samples: expected a whole number >= 1"),
         ({"noise": -0.1}, "noise: expected a number >= 0"),
         ({"num": 0}, "num: expected a whole number >= 1"),
-        ({"name": "no-such-head"}, "monitor: expected a file, or one of .*, got 'no-such-head'"),
+        ({"name": "no-such-head"}, "head of a monitor: expected a file, or one of .*, got 'no-such-head'"),
     ],
 )
 def test_what_it_is_made_of(arguments: dict[str, Any], message: str, patient: Path) -> None:
