@@ -15,8 +15,8 @@ from torch import nn
 from probact.curves.data_sets.base import Points
 from probact.curves.data_sets.texts_and_ratings import WINDOW
 from probact.curves.knobs import Knobs, Split, pick, split
-from probact.problems.modules import Factors, Recurrent, Transformer, convolutional, perceptron
 from probact.curves.training import Losses, train_together
+from probact.problems.modules import Factors, Recurrent, Transformer, convolutional, perceptron
 from probact.support.registry import Registry
 
 ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.GELU, nn.Sigmoid, nn.SiLU)

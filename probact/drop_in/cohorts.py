@@ -11,6 +11,7 @@ from torch import Tensor
 from probact.drop_in.paced import Pace, paced
 from probact.drop_in.parameters import read
 from probact.rules.base import UpdateRule
+from probact.rules.plan import Plan
 from probact.rules.safeguarded import Guard
 from probact.support.trees import Params
 from probact.unrolling.walk import Carry, Proposed, Seen, advance, init, see
@@ -43,21 +44,25 @@ def look(
     loss: Tensor,
     grads: Params,
     paces: Mapping[str, Pace],
+    plan: Plan | None = None,
 ) -> tuple[Seen, dict[int, Carry]]:
     """What is seen at the parameters, and where the cohorts (by their places) are after the step that it leads to.
 
     A cohort without any gradient waits; single parameters without are seen with gradient 0.  The memory of what
     halting sees is the first cohort's.
 
+    :param plan: how many steps there are; a rule that does not plan makes shorter ones as with a smaller ``lr``.
     :param loss: ``(1,)``; :param grads: name -> ``(1, *shape)``, of those that have one.
     """
     ahead, proposals, everywhere = {}, [], {}
+    if plan is not None:
+        paces = {name: pace.shorter(float(plan.factor), rule.plans) for name, pace in paces.items()}
     for place, cohort in enumerate(cohorts):
         if not any(name in grads for name in cohort.names):
             continue
         theta = {name: read(params[name], loss) for name in cohort.names}
         seen = {name: grads[name] if name in grads else torch.zeros_like(theta[name]) for name in cohort.names}
-        ahead[place], proposed = advance(paced(rule, paces), cohort.carry._replace(params=theta), loss, seen)
+        ahead[place], proposed = advance(paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan)
         proposals.append((sum(tensor.numel() for tensor in theta.values()), proposed))
         everywhere.update(seen)
     seen_there, ahead[0] = see(loss, everywhere, _joined(proposals), ahead.get(0, cohorts[0].carry))

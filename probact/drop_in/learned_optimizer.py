@@ -12,20 +12,23 @@ from torch import Tensor
 
 from probact.drop_in import groups, stop as stops
 from probact.drop_in.cohorts import Cohort, look
+from probact.drop_in.horizon import Horizon
 from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite, read_loss
 from probact.drop_in.parameters import fitted, read_gradients, working_zero, write
+from probact.drop_in.saving import Resumable
 from probact.drop_in.state import Standing
 from probact.drop_in.watch import Options, Watch, monitor_of
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.monitoring.monitor import HaltingMonitor
 from probact.rules.base import UpdateRule
+from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import OnlineBelief
 from probact.support.trees import Params
 
 
-class LearnedOptimizer(torch.optim.Optimizer):
+class LearnedOptimizer(Resumable):
     """A rule, learned or not, that optimizes ``params`` and knows when to stop.
 
     ::
@@ -62,6 +65,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
     :param stop: when to stop: a stop rule or what has its methods, ``NAME`` or ``NAME=THRESHOLD``, None for
         never, or "own": where the monitor says, if there is one; else, with a posterior, ``Hazard`` at
         ``HAZARD_SHARE`` of its 1 - nu, or never.  A rule beside a monitor: whichever comes first.
+    :param total_steps: how many steps there will be: the rule makes its steps shorter towards the last one.  Without
+        it no rule anneals, and ``finish`` can be said later.
     :param validation: returns the validation loss at the current parameters; with several ranks their mean counts.
     :param price: of such a look, in units of that loss (``HaltingMonitor``).
     :param monitor: a ``HaltingMonitor`` in place of ``price``, fed by ``validation`` or, without it, by you.
@@ -79,6 +84,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         posterior: HaltingPosterior | None = None,
         *,
         stop: stops.Asked = stops.OWN,
+        total_steps: int | None = None,
         validation: Callable[[], Any] | None = None,
         price: float | None = None,
         monitor: HaltingMonitor | None = None,
@@ -98,7 +104,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         self.freeze_when_stopped = freeze_when_stopped
         self.patience_for_nan = checked_patience(patience_for_nan)
-        self._standing = Standing(OnlineBelief(posterior))
+        self._standing = Standing(OnlineBelief(posterior), horizon=Horizon.of(total_steps))
         self._zero: Tensor | None = None
         self._said: set[str] = set()
         super().__init__(params, dict(groups.OPTIONS))
@@ -186,7 +192,8 @@ class LearnedOptimizer(torch.optim.Optimizer):
         if standing.passes_over(not_finite(loss, grads), self.rule.recovers, self.patience_for_nan):
             return
         self._admit(grads)
-        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, groups.paces(self.param_groups, grads))
+        paces, plan = groups.paces(self.param_groups, grads), self._plan(loss)
+        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan)
         if self.should_stop():
             fired = self._watch.stopped() or standing.fired(self.stop)
             ways = "leave the loop where should_stop() is true, or say stop=None, or freeze_when_stopped=True"
@@ -199,6 +206,24 @@ class LearnedOptimizer(torch.optim.Optimizer):
                 write(params[name], carry.params[name])
             standing.cohorts[place] = standing.cohorts[place]._replace(carry=carry._replace(params={}))
         standing.steps += 1
+
+    def _plan(self, like: Tensor) -> Plan | None:
+        horizon, made = self._standing.horizon, self.num_steps
+        if horizon is None:
+            return None
+        if horizon.left_at(made) < 1:
+            total = horizon.told_at + horizon.left
+            self._say_once(
+                f"all {total} steps that it was told of are made: it goes on with steps as short as the last"
+            )
+        return horizon.plan(made, like)
+
+    def finish(self, steps: int) -> None:
+        """Make the steps shorter from now on, on a line to the last of ``steps``: ``total_steps`` said late, or anew.
+
+        :raises ValueError: unless it is a whole number >= 1.
+        """
+        self._standing.horizon = Horizon.ending(self._standing.horizon, steps, self.num_steps)
 
     def _admit(self, grads: Params) -> None:
         """Parameters with their first gradient become a cohort."""
@@ -274,47 +299,3 @@ class LearnedOptimizer(torch.optim.Optimizer):
     def hazard(self) -> float | None:
         """q(t|x) / q(>= t|x) at the last step looked at until the stop; None where ``halting_probability`` is."""
         return None if self._standing.hazard is None else float(self._standing.hazard)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the optimization stands, without the weights of rule and posterior; loads with ``weights_only``."""
-        for hook in self._optimizer_state_dict_pre_hooks.values():
-            hook(self)
-        packed = groups.packed(self.param_groups)
-        packed[0]["standing"] = self._standing.to_state(self.rule, self.stop, self._fit())
-        packed[0]["watch"] = self._watch.to_state(self._params())
-        cohorts = (self.state.get(param, {"cohort": -1}) for param in self._params().values())
-        state_dict: dict[str, Any] = {"state": dict(enumerate(cohorts)), "param_groups": packed}
-        for post_hook in self._optimizer_state_dict_post_hooks.values():
-            state_dict = state_dict if (changed := post_hook(self, state_dict)) is None else changed
-        return state_dict
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where another optimizer with the same rule, posterior and parameters stood, bit for bit.
-
-        If it had stopped and ``stop`` is another, or has another threshold, this one has not.
-
-        :raises ValueError: if ``state_dict`` is not one of such an optimizer; nothing is changed then.
-        """
-        state_dict = dict(state_dict)
-        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
-            state_dict = state_dict if (changed := pre_hook(self, state_dict)) is None else changed
-        zero, posterior = self._fit(), self._standing.belief.posterior
-        try:
-            packed = [dict(group) for group in state_dict["param_groups"]]
-            if (expected := groups.sizes(self.param_groups)) != (got := groups.sizes(packed)):
-                raise ValueError(f"expected groups of {expected} parameters, got {got}")
-            saved, watch = packed[0].pop("standing"), packed[0].pop("watch", None)
-            standing = Standing.of_state(saved, self.rule, posterior, self.stop, self._params(), zero)
-            self._watch.load(watch, self._params())
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not the state of a LearnedOptimizer like this one ({error})") from None
-        self._standing = standing
-        for group, options in zip(self.param_groups, packed, strict=True):
-            group.update({name: value for name, value in options.items() if name != "params"})
-        self._list_cohorts()
-        for post_hook in self._optimizer_load_state_dict_post_hooks.values():
-            post_hook(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For ``copy`` and ``pickle``: without hooks, as in ``torch.optim``, and a scheduler's wrapper of ``step``."""
-        return {name: value for name, value in vars(self).items() if name != "step" and not name.endswith("_hooks")}

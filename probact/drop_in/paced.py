@@ -21,6 +21,12 @@ class Pace(NamedTuple):
     weight_decay: float
     has_gradient: bool
 
+    def shorter(self, factor: float, plans: bool) -> Pace:
+        """With ``factor`` on all that a step does; a rule that ``plans`` has it on its own part already."""
+        if plans:
+            return self._replace(weight_decay=factor * self.weight_decay)
+        return self._replace(lr=factor * self.lr)
+
 
 class PacedState(NamedTuple):
     """:ivar state: the wrapped rule's; :ivar reached: which coordinates have had a gradient other than 0."""

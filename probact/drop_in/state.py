@@ -9,7 +9,9 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from probact.drop_in import horizon as horizons
 from probact.drop_in.cohorts import Cohort
+from probact.drop_in.horizon import Horizon
 from probact.drop_in.parameters import moved
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import UpdateRule
@@ -30,6 +32,7 @@ class Standing:
     :ivar num_lost: looks in a row at which loss or gradient were not finite.
     :ivar cohorts: in the order in which they began.
     :ivar stop_memory: the stop rule's; None before its first look.
+    :ivar horizon: how many steps there are, if that is known.
     """
 
     belief: OnlineBelief
@@ -39,6 +42,7 @@ class Standing:
     num_lost: int = 0
     cohorts: list[Cohort] = field(default_factory=list)
     stop_memory: Any = None
+    horizon: Horizon | None = None
 
     def to(self, like: Tensor) -> None:
         """Go on in the type and on the device of ``like``."""
@@ -87,6 +91,7 @@ class Standing:
             "of": identity(rule, belief.posterior),
             "steps": self.steps,
             "stopped_at": self.stopped_at,
+            "horizon": horizons.to_state(self.horizon),
             "num_lost": self.num_lost,
             "cohorts": [{"names": list(cohort.names), "carry": _copied(cohort.carry)} for cohort in self.cohorts],
             "stop": None if stop is None else stop.to_json(),
@@ -105,9 +110,11 @@ class Standing:
         stop: StopRule | None,
         params: Mapping[str, Tensor],
         like: Tensor,
+        horizon: Horizon | None = None,
     ) -> Self:
         """What ``to_state`` gave.  Another stop rule than it had begins to count now; another threshold goes on.
 
+        :param horizon: what this optimizer was told.
         :raises ValueError, KeyError, TypeError: if it is not of this rule, posterior and these parameters.
         """
         if state["of"] != (expected := identity(rule, posterior)):
@@ -119,6 +126,7 @@ class Standing:
         if state["has_followed"]:
             followed = _filled(_followed(posterior, like), state["belief"])
             belief.halted, belief.hidden, standing.hazard = followed
+        standing.horizon = horizons.of_state(state.get("horizon", horizons.to_state(None)), horizon)
         now = None if stop is None else stop.to_json()
         if state["stop"] == now:
             standing.stopped_at = state["stopped_at"]

@@ -16,6 +16,7 @@ from probact.support.trees import Params
 class Options(TypedDict, total=False):
     """What ``LearnedOptimizer.from_pretrained`` hands on as it is."""
 
+    total_steps: int | None
     validation: Callable[[], Any] | None
     price: float | None
     monitor: HaltingMonitor | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -257,8 +256,7 @@ def bags(draw: Draw) -> NetworkFamily:
 
 
 KINDS: Mapping[str, Callable[[Draw], NetworkFamily]] = {
-    kind.__name__: kind
-    for kind in (regression, classification, linear, autoencoder, images, text, factorisation, bags)
+    kind.__name__: kind for kind in (regression, classification, linear, autoencoder, images, text, factorisation, bags)
 }
 
 
@@ -269,7 +267,12 @@ class Assorted(OptimizeeFamily):
     For optimizers that are to work on what they never saw.  Each batch has its own data and shapes.
     """
 
-    recommended: ClassVar[Mapping[str, Any]] = {"batch": 16, "horizon": 200, "halting": "none", "validation_problems": 8}
+    recommended: ClassVar[Mapping[str, Any]] = {
+        "batch": 16,
+        "horizon": 200,
+        "halting": "none",
+        "validation_problems": 8,
+    }
 
     def __init__(self, kinds: tuple[str, ...] = tuple(KINDS)) -> None:
         if not kinds or (wrong := [kind for kind in kinds if kind not in KINDS]):

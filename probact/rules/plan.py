@@ -36,7 +36,8 @@ class Plan(NamedTuple):
     @property
     def factor(self) -> Tensor:
         """Of the next step, ``(L,)``: from 1 on a line to 0, the best of schedules that are fixed beforehand (Defazio et
-        al. 2023, arXiv 2310.07831, section 2); 1 where nobody knows."""
+        al. 2023, arXiv 2310.07831, section 2); 1 where nobody knows.
+        """
         return torch.where(self.total.isfinite(), self.left / self.total, 1.0)
 
     def signals(self, made: Tensor) -> Tensor:

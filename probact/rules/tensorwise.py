@@ -111,7 +111,9 @@ class Tensorwise(UpdateRule):
             directions, size, memory, signals = _take_in(state, flatten(grads), flatten(params), loss, shapes)
         said = self.output(torch.cat([signals, torch.tanh(self.hidden(signals))], -1))
         said = LOG_RANGE * torch.tanh(said / LOG_RANGE)
-        rate = -(state.plan.factor.unsqueeze(-1) * size).unsqueeze(-1) * said.exp() * said.new_tensor([*STARTS.values()])
+        rate = (
+            -(state.plan.factor.unsqueeze(-1) * size).unsqueeze(-1) * said.exp() * said.new_tensor([*STARTS.values()])
+        )
         updates = [(rate[:, k, None] @ part).squeeze(1) for k, part in enumerate(directions.split(split, -1))]
         with torch.no_grad():
             lengths = torch.stack([update.square().mean(-1).sqrt() for update in updates], -1) / size
