@@ -115,7 +115,7 @@ def in_processes(num: int) -> Workers:
     """
 
     def work(jobs: Sequence[Job]) -> Iterator[tuple[Job, Curves]]:
-        left = dict.fromkeys(job._replace(data=data_directory()) for job in jobs)
+        left = dict.fromkeys(job._replace(data=_own_data()) for job in jobs)
         while left:
             before = len(left)
             try:
@@ -127,6 +127,12 @@ def in_processes(num: int) -> Workers:
                     raise ValueError("a process was killed before it had made anything: is memory short?") from None
 
     return work
+
+
+def _own_data() -> Path | None:
+    """The data directory of this process, for those that it starts; None while there is none, as few sets need one."""
+    found = data_directory().absolute()
+    return found if found.is_dir() else None
 
 
 def _round(jobs: Sequence[Job], num: int) -> Iterator[tuple[Job, Curves]]:
@@ -152,7 +158,7 @@ def on_cluster(address: str, num: int) -> Workers:
         cluster: Any = address
         if address == "local":
             cluster = distributed.LocalCluster(n_workers=num, threads_per_worker=1, dashboard_address=None)
-            jobs = [job._replace(data=data_directory()) for job in jobs]
+            jobs = [job._replace(data=_own_data()) for job in jobs]
         try:
             client = distributed.Client(cluster)
         except OSError as error:

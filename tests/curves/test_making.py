@@ -90,6 +90,21 @@ def test_files_of_another_seed_count_or_content_are_kept_and_named(tmp_path):
         made(tmp_path, [Toy()])
 
 
+def test_no_data_directory_is_needed_where_no_data_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROBACT_DATA_DIR", str(tmp_path / "none"))
+    [curves] = made(tmp_path / "made", [Toy()], in_processes(1))
+    assert curves.num == COUNT
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_local_cluster_needs_none_either(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("PROBACT_DATA_DIR", str(tmp_path / "none"))
+    [curves] = made(tmp_path / "made", [Toy()], on_cluster("local", 1), count=TOGETHER)
+    assert curves.num == TOGETHER
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_local_cluster_makes_the_same_and_survives_a_killed_worker(tmp_path):
     pytest.importorskip("distributed")
