@@ -54,13 +54,13 @@ def make(
 ) -> None:
     """A file ``NAME.npz`` a recipe in ``folder``, of ``count`` curves each.
 
-    What is there already is kept: the same call goes on where the last one was cut off.
+    What is there already is kept: the same call goes on where the last one was cut off.  A damaged group is made again.
 
     :raises ValueError: if a file is there that is of another seed or count or is damaged, or data are not to be had.
     """
     jobs = {recipe: _jobs(recipe, seed, count) for recipe in recipes if not _is_made(recipe, folder, seed, count)}
     (folder / PARTS).mkdir(parents=True, exist_ok=True)
-    left = [job for recipe in jobs for job in jobs[recipe] if not job.part(folder).exists()]
+    left = [job for recipe in jobs for job in jobs[recipe] if not _is_whole(job.part(folder), tell)]
     for recipe in jobs:
         _join(jobs[recipe], folder, count)
     for done, (job, curves) in enumerate(workers(left), 1):
@@ -85,8 +85,22 @@ def _is_made(recipe: Recipe, folder: Path, seed: int, count: int) -> bool:
     if not path.exists():
         return False
     curves = Curves.load(path)
-    if (found := (curves.num, curves.settings[0]["seed"])) != (count, seed):
-        raise ValueError(f"{path}: expected {count} curves of seed {seed}, got {found[0]} of seed {found[1]}")
+    if (curves.num, curves.seeds) != (count, [seed]):
+        seeds = ", ".join(map(str, curves.seeds)) or "none"
+        raise ValueError(f"{path}: expected {count} curves of seed {seed}, got {curves.num} of seed {seeds}")
+    return True
+
+
+def _is_whole(part: Path, tell: Callable[[str], None]) -> bool:
+    """Whether a part is there; one that is damaged is removed."""
+    if not part.exists():
+        return False
+    try:
+        Curves.load(part)
+    except ValueError as error:
+        tell(f"made again: {error}")
+        part.unlink()
+        return False
     return True
 
 
