@@ -77,7 +77,8 @@ class HaltingCallback(keras.callbacks.Callback):
 
         :raises ValueError: if there are none.
         """
-        self.model.set_weights(self.watcher.to_put_back())
+        best = self.watcher.to_put_back()
+        self.model.set_weights(best)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands."""
