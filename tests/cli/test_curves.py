@@ -1,5 +1,8 @@
 """``curves``: make, list, check, fit."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from probact import HaltingMonitor
 from probact.curves.corpus import Curves
 from probact.curves.recipes import RECIPES
 from tests.helpers.commands import refused
-from tests.helpers.curves import Toy, some_curves
+from tests.helpers.curves import Toy, drawn_curves, some_curves
 
 
 @pytest.fixture
@@ -118,6 +121,23 @@ def test_a_head_is_trained_without_held_out_sets_and_a_monitor_reads_it(run, els
     monitor = HaltingMonitor(0.01, name="head.pt")
     monitor.update(1.0)
     assert 0 < monitor.halting_probability < 1
+
+
+def test_curves_of_your_own_as_the_page_shows_them(run, elsewhere):
+    page = (Path(__file__).parents[2] / "docs" / "curves.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "docs/curves.md", "exec"), {})
+    code, out, err = run("curves", "list", ".")
+    assert code == 0, err
+    assert out.splitlines()[1].split() == ["my-data-mlp", "3", "2-4", "33%", "26%", "-"]
+    drawn_curves("other", num=5, looks=12).save(elsewhere / "other.npz")
+    for command in (
+        ("curves", "check", "."),
+        ("curves", "fit", ".", "--out", "head.pt", "--updates", "1"),
+        ("evaluate", "--curves", ".", "--price", ".01"),
+    ):
+        code, _, err = run(*command)
+        assert code == 0, err
 
 
 def test_where_a_head_goes_is_looked_at_before_it_is_trained(run, elsewhere, monkeypatch):
