@@ -108,11 +108,15 @@ class Curves(NamedTuple):
             if not zipfile.is_zipfile(io.BytesIO(content)):
                 raise ValueError("it is no .npz")
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                if missing := [name for name in ("name", *TABLES, "settings") if name not in file]:
+                    raise ValueError(f"there is no {missing[0]!r} in it")
                 tables = {name: file[name] for name in TABLES}
                 found = cls(name=str(file["name"]), settings=json.loads(str(file["settings"])), **tables)
             found._check()
         except Exception as error:  # zipfile, zlib, NumPy and JSON have no common one
             reason = in_one_line(error) or type(error).__name__
+            if "allow_pickle" in reason:  # NumPy's advice is not for this
+                reason = "it holds Python objects in place of numbers"
             raise ValueError(f"{path}: not a file of training curves, or a damaged one ({reason})") from None
         return found
 

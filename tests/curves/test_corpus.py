@@ -47,6 +47,17 @@ def test_another_file_is_one_line(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("change", "said"),
+    [({}, r"there is no 'name' in it"), ({"valid": np.array([1.0, None])}, "it holds Python objects")],
+)
+def test_another_archive_is_said_in_plain_words(tmp_path, change, said):
+    content = {**some_curves()._asdict(), "settings": "[]", **change} if change else {"x": np.zeros(3)}
+    np.savez(tmp_path / "x.npz", **content)
+    with pytest.raises(ValueError, match=rf"x\.npz: not a file of training curves, or a damaged one \({said}"):
+        Curves.load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
     [
         ({"valid": np.zeros((3, 5))}, "valid|train"),
         ({"lengths": np.array([2, 4, 3])}, "valid: expected a loss or inf at looks"),
