@@ -62,8 +62,9 @@ class Curves(NamedTuple):
 
     @property
     def seeds(self) -> list[Any]:
-        """Of the runs, each once; curves that others made may have none."""
-        return sorted({setting["seed"] for setting in self.settings if "seed" in setting})
+        """Of the runs, each once; curves that others made may have none, or of whatever type."""
+        found = {str(setting["seed"]): setting["seed"] for setting in self.settings if "seed" in setting}
+        return [found[text] for text in sorted(found, key=lambda text: (len(text), text))]
 
     def select(self, mask: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
         """The curves that a mask ``(N,)``, indices or a slice choose."""

@@ -121,6 +121,8 @@ def test_what_diverged_and_how_far_the_loss_fell():
 def test_curves_that_others_made_need_no_seed():
     assert some_curves(seed=3).seeds == [3]
     assert some_curves()._replace(settings=[{}] * 3).seeds == []
+    of_all_types = [{"seed": seed} for seed in ("b", 10, [1], 9, None, 10)]
+    assert some_curves(6)._replace(settings=of_all_types).seeds == [9, "b", 10, [1], None]
 
 
 def test_the_sample_that_ships_is_whole_small_and_of_both_sorts():
