@@ -15,7 +15,7 @@ from probact.drop_in.cohorts import Cohort, look
 from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite, read_loss
 from probact.drop_in.parameters import fitted, read_gradients, working_zero, write
 from probact.drop_in.state import Standing
-from probact.drop_in.watch import Options, Watch, monitor_of
+from probact.drop_in.watch import Options, Watch, monitor_of, of_another
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.monitoring.monitor import HaltingMonitor
 from probact.rules.base import UpdateRule
@@ -65,7 +65,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
     :param validation: returns the validation loss at the current parameters; with several ranks their mean counts.
     :param price: of such a look, in units of that loss (``HaltingMonitor``).
     :param monitor: a ``HaltingMonitor`` in place of ``price``, fed by ``validation`` or, without it, by you.
-    :param look_every: steps from one look to the next.
+    :param look_every: steps from one call of ``validation`` to the next; 10 unless given.
     :param safeguard: let the rule wear ``Safeguarded``.
     :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
     :param patience_for_nan: after so many not finite looks in a row ``step`` raises; None: never.
@@ -82,7 +82,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
         validation: Callable[[], Any] | None = None,
         price: float | None = None,
         monitor: HaltingMonitor | None = None,
-        look_every: int = 10,
+        look_every: int | None = None,
         safeguard: bool = True,
         freeze_when_stopped: bool = False,
         patience_for_nan: int | None = 100,
@@ -307,7 +307,7 @@ class LearnedOptimizer(torch.optim.Optimizer):
             standing = Standing.of_state(saved, self.rule, posterior, self.stop, self._params(), zero)
             self._watch.load(watch, self._params())
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not the state of a LearnedOptimizer like this one ({error})") from None
+            raise of_another(error) from None
         self._standing = standing
         for group, options in zip(self.param_groups, packed, strict=True):
             group.update({name: value for name, value in options.items() if name != "params"})
