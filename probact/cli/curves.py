@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from pathlib import Path
@@ -15,8 +16,9 @@ from probact.cli.progress import telling
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random numbers.")
 
 
-@click.group()
-def curves() -> None:
+@click.group(invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
+@click.pass_context
+def curves(context: click.Context) -> None:
     """Training curves of thousands of small real trainings: what a HaltingMonitor learns from.
 
     \b
@@ -25,6 +27,9 @@ def curves() -> None:
       curves check my-curves                   are the files whole?
       curves fit my-curves --out my-head.pt    train a head on them
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 @curves.command()
@@ -83,10 +88,9 @@ def list_(folder: Path | None) -> None:
     click.echo(f"{'set':28}{'curves':>7}{'looks':>9}{'diverged':>10}{'median fall':>13}  seeds")
     for found in load_folder(folder):
         looks = f"{found.lengths.min()}-{found.lengths.max()}"
-        seeds = ", ".join(map(str, sorted({setting["seed"] for setting in found.settings})))
-        click.echo(
-            f"{found.name:28}{found.num:7}{looks:>9}{found.diverged.mean():10.0%}{found.median_fall:13.0%}  {seeds}"
-        )
+        fall = f"{found.median_fall:.0%}" if math.isfinite(found.median_fall) else "-"
+        seeds = ", ".join(map(str, found.seeds)) or "-"
+        click.echo(f"{found.name:28}{found.num:7}{looks:>9}{found.diverged.mean():10.0%}{fall:>13}  {seeds}")
 
 
 @curves.command()
@@ -110,17 +114,21 @@ def fit(folder: Path, out: Path, seed: int, updates: int) -> None:
     Held-out sets are left out.  Ctrl-C writes the head as it is then.
     """
     from probact.curves.corpus import load_folder
+    from probact.support.files import check_writable
     from probact.support.interrupts import asked_to_stop
     from probact.training.on_corpus import examples_of, for_training
     from probact.training.on_curves import train_head
 
     kept, left_out = for_training(load_folder(folder))
+    examples = examples_of(kept, seed)
+    check_writable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     if left_out:
         click.echo(f"left out, for judging: {', '.join(left_out)}", err=True)
     with telling() as tell, asked_to_stop("stopping after this update") as asked:
         tell(f"{sum(each.num for each in kept)} curves of {len(kept)} sets")
         losses: deque[float] = deque(maxlen=100)
-        for update, loss, head in train_head(examples_of(kept, seed), seed, updates):  # noqa: B007
+        for update, loss, head in train_head(examples, seed, updates):  # noqa: B007
             losses.append(loss)
             if update % 100 == 0:
                 tell(f"update {update}/{updates}  loss {sum(losses) / len(losses):.4f} of the possible gain")

@@ -122,6 +122,7 @@ def _evaluate_runs(
     from probact.reports.evaluation_report import write
     from probact.runs.run import RUNS, Run
     from probact.runs.sources import Candidate
+    from probact.support.files import check_writable
 
     sources = [Candidate.open(name, family, prior_nu) for name in names]
     if not sources and family is None:
@@ -133,6 +134,7 @@ def _evaluate_runs(
         raise click.UsageError("nothing to evaluate: expected a run or baselines")
     base = sources[0].folder if sources else RUNS
     folder = out or base / "-".join(["evaluation", experiment.family, *_spelled(family_options, "=")])
+    check_writable(folder / "evaluation.json")
     use_threads(num_coordinates(experiment), threads)
     with telling() as tell:
         result, data = evaluate_all(

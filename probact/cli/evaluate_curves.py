@@ -108,6 +108,7 @@ def evaluate_curves(
     from probact.reports.curves_report import write
     from probact.reports.curves_text import curves_tables
     from probact.runs.run import RUNS
+    from probact.support.files import check_writable
 
     prices = [*map(Price, price), *(Price(value, True) for value in relative_price)]
     if not prices:
@@ -115,6 +116,7 @@ def evaluate_curves(
     heads = [Head.of(name) for name in (monitor or (HEAD,)) if name != "none"]
     sets, others = read_curves(curves), read_curves(tune_on)
     folder = out or RUNS / "evaluation-curves"
+    check_writable(folder / "curves.json")
     with telling() as tell:
         result = judge(sets, prices, others, heads, tell=lambda way: tell(f"ways to stop: {way}"))
     write(result, folder)

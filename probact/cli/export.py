@@ -50,6 +50,7 @@ def export(
     """
     from probact.reports.card import summary_of, trainings_of, write_card
     from probact.runs.run import Run
+    from probact.support.files import check_writable
 
     run = (Run.latest() if folder is None else Run.open(folder)).at(prior_nu)
     chains = {chain.experiment.seed: chain for chain in run.chains}
@@ -65,6 +66,8 @@ def export(
     if prior_nu is not None and card:
         raise click.UsageError("--card: expected no --prior-nu beside it: what the run reports is at its own")
     summary = summary_of(run) if card else None
+    check_writable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     trained = chains[seed].trained()
     if stop is not None:
         trained = replace(trained, stop=_asked_for(stop, trained, chains[seed].experiment))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -54,8 +55,16 @@ class Curves(NamedTuple):
 
     @property
     def median_fall(self) -> float:
-        """Of the validation loss from look 0 to the best look, as a share of the first."""
-        return float(np.median(1 - np.nanmin(self.valid, 1) / self.valid[:, 0]))
+        """Of the validation loss from look 0 to the best look, as a share of the first; NaN where no first one is."""
+        first, best = self.valid[:, 0], np.fmin.reduce(self.valid, 1)
+        known = np.isfinite(first) & (first != 0)
+        return float(np.median(1 - best[known] / first[known])) if known.any() else np.nan
+
+    @property
+    def seeds(self) -> list[Any]:
+        """Of the runs, each once; curves that others made may have none, or of whatever type."""
+        found = {str(setting["seed"]): setting["seed"] for setting in self.settings if "seed" in setting}
+        return [found[text] for text in sorted(found, key=lambda text: (len(text), text))]
 
     def select(self, mask: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
         """The curves that a mask ``(N,)``, indices or a slice choose."""
@@ -75,10 +84,16 @@ class Curves(NamedTuple):
         """To ``path``, a compressed ``.npz`` with a checksum; whole or not there.
 
         :raises OSError: if it cannot be written.
+        :raises ValueError: if they are not as described above; nothing is written then.
         """
         buffer = io.BytesIO()
+        try:
+            self._check()
+            settings = json.dumps(self.settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not saved: {in_one_line(error)}") from None
         tables = {name: getattr(self, name) for name in TABLES}
-        np.savez_compressed(buffer, name=self.name, settings=json.dumps(self.settings), **tables)
+        np.savez_compressed(buffer, name=self.name, settings=settings, **tables)
         write_atomically(path, sealed(buffer.getvalue()))
 
     @classmethod
@@ -90,32 +105,53 @@ class Curves(NamedTuple):
         """
         data = path.read_bytes()
         try:
-            with np.load(io.BytesIO(unsealed(data)), allow_pickle=False) as file:
+            content = unsealed(data)
+            if not zipfile.is_zipfile(io.BytesIO(content)):
+                raise ValueError("it is no .npz")
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                if missing := [name for name in ("name", *TABLES, "settings") if name not in file]:
+                    raise ValueError(f"there is no {missing[0]!r} in it")
                 tables = {name: file[name] for name in TABLES}
                 found = cls(name=str(file["name"]), settings=json.loads(str(file["settings"])), **tables)
             found._check()
         except Exception as error:  # zipfile, zlib, NumPy and JSON have no common one
             reason = in_one_line(error) or type(error).__name__
+            if "allow_pickle" in reason:  # NumPy's advice is not for this
+                reason = "it holds Python objects in place of numbers"
             raise ValueError(f"{path}: not a file of training curves, or a damaged one ({reason})") from None
         return found
 
     def _check(self) -> None:
         """:raises ValueError: naming what does not fit."""
-        num, columns = self.valid.shape
+        shape = self.valid.shape if isinstance(self.valid, np.ndarray) else ()
+        if len(shape) != 2 or not shape[0]:
+            raise ValueError(f"valid: expected float32 (N, K + 1) of a curve or more, got {_said(self.valid)}")
+        num, columns = shape
         for name in LOSSES:
-            table = getattr(self, name)
-            if table.shape != (num, columns) or table.dtype != np.float32:
-                raise ValueError(f"{name}: expected float32 {(num, columns)}, got {table.dtype} {table.shape}")
+            if not _is_table(table := getattr(self, name), shape, np.float32):
+                raise ValueError(f"{name}: expected float32 {shape}, got {_said(table)}")
         for name in COUNTS:
-            counts = getattr(self, name)
-            if counts.shape != (num,) or counts.dtype != np.int64 or (num and counts.min() < 1):
-                raise ValueError(f"{name}: expected int64 ({num},), at least 1, got {counts.dtype} {counts.shape}")
-        if len(self.settings) != num:
-            raise ValueError(f"settings: expected {num}, got {len(self.settings)}")
+            if not _is_table(counts := getattr(self, name), (num,), np.int64) or counts.min() < 1:
+                raise ValueError(f"{name}: expected int64 ({num},), at least 1, got {_said(counts)}")
+        if self.lengths.max() >= columns:
+            raise ValueError(f"lengths: expected {columns - 1} at most, got {self.lengths.max()}")
+        settings = self.settings
+        if not isinstance(settings, list) or not all(isinstance(setting, dict) for setting in settings):
+            raise ValueError("settings: expected a list of dicts, one a curve")
+        if len(settings) != num:
+            raise ValueError(f"settings: expected {num}, got {len(settings)}")
         within = np.arange(columns) <= self.lengths[:, None]
         for name in ("valid", "test"):
-            if not np.array_equal(~np.isnan(getattr(self, name)), within):
-                raise ValueError(f"{name}: expected a loss at looks 0..lengths and NaN beyond")
+            if not np.array_equal(getattr(self, name) > -np.inf, within):
+                raise ValueError(f"{name}: expected a loss or inf at looks 0..lengths and NaN beyond")
+
+
+def _is_table(value: Any, shape: tuple[int, ...], kind: type[np.generic]) -> bool:
+    return isinstance(value, np.ndarray) and value.shape == shape and value.dtype == kind
+
+
+def _said(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def _padded(table: NDArray[Any], columns: int) -> NDArray[Any]:

@@ -54,13 +54,13 @@ def make(
 ) -> None:
     """A file ``NAME.npz`` a recipe in ``folder``, of ``count`` curves each.
 
-    What is there already is kept: the same call goes on where the last one was cut off.
+    What is there already is kept: the same call goes on where the last one was cut off.  A damaged group is made again.
 
     :raises ValueError: if a file is there that is of another seed or count or is damaged, or data are not to be had.
     """
     jobs = {recipe: _jobs(recipe, seed, count) for recipe in recipes if not _is_made(recipe, folder, seed, count)}
     (folder / PARTS).mkdir(parents=True, exist_ok=True)
-    left = [job for recipe in jobs for job in jobs[recipe] if not job.part(folder).exists()]
+    left = [job for recipe in jobs for job in jobs[recipe] if not _is_whole(job.part(folder), tell)]
     for recipe in jobs:
         _join(jobs[recipe], folder, count)
     for done, (job, curves) in enumerate(workers(left), 1):
@@ -85,8 +85,22 @@ def _is_made(recipe: Recipe, folder: Path, seed: int, count: int) -> bool:
     if not path.exists():
         return False
     curves = Curves.load(path)
-    if (found := (curves.num, curves.settings[0]["seed"])) != (count, seed):
-        raise ValueError(f"{path}: expected {count} curves of seed {seed}, got {found[0]} of seed {found[1]}")
+    if (curves.num, curves.seeds) != (count, [seed]):
+        seeds = ", ".join(map(str, curves.seeds)) or "none"
+        raise ValueError(f"{path}: expected {count} curves of seed {seed}, got {curves.num} of seed {seeds}")
+    return True
+
+
+def _is_whole(part: Path, tell: Callable[[str], None]) -> bool:
+    """Whether a part is there; one that is damaged is removed."""
+    if not part.exists():
+        return False
+    try:
+        Curves.load(part)
+    except ValueError as error:
+        tell(f"made again: {error}")
+        part.unlink()
+        return False
     return True
 
 
@@ -115,7 +129,7 @@ def in_processes(num: int) -> Workers:
     """
 
     def work(jobs: Sequence[Job]) -> Iterator[tuple[Job, Curves]]:
-        left = dict.fromkeys(job._replace(data=data_directory()) for job in jobs)
+        left = dict.fromkeys(job._replace(data=_own_data()) for job in jobs)
         while left:
             before = len(left)
             try:
@@ -127,6 +141,12 @@ def in_processes(num: int) -> Workers:
                     raise ValueError("a process was killed before it had made anything: is memory short?") from None
 
     return work
+
+
+def _own_data() -> Path | None:
+    """The data directory of this process, for those that it starts; None while there is none, as few sets need one."""
+    found = data_directory().absolute()
+    return found if found.is_dir() else None
 
 
 def _round(jobs: Sequence[Job], num: int) -> Iterator[tuple[Job, Curves]]:
@@ -152,7 +172,7 @@ def on_cluster(address: str, num: int) -> Workers:
         cluster: Any = address
         if address == "local":
             cluster = distributed.LocalCluster(n_workers=num, threads_per_worker=1, dashboard_address=None)
-            jobs = [job._replace(data=data_directory()) for job in jobs]
+            jobs = [job._replace(data=_own_data()) for job in jobs]
         try:
             client = distributed.Client(cluster)
         except OSError as error:

@@ -70,7 +70,7 @@ class LearnedOptimizer(Resumable):
     :param validation: returns the validation loss at the current parameters; with several ranks their mean counts.
     :param price: of such a look, in units of that loss (``HaltingMonitor``).
     :param monitor: a ``HaltingMonitor`` in place of ``price``, fed by ``validation`` or, without it, by you.
-    :param look_every: steps from one look to the next.
+    :param look_every: steps from one call of ``validation`` to the next; 10 unless given.
     :param safeguard: let the rule wear ``Safeguarded``.
     :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
     :param patience_for_nan: after so many not finite looks in a row ``step`` raises; None: never.
@@ -88,7 +88,7 @@ class LearnedOptimizer(Resumable):
         validation: Callable[[], Any] | None = None,
         price: float | None = None,
         monitor: HaltingMonitor | None = None,
-        look_every: int = 10,
+        look_every: int | None = None,
         safeguard: bool = True,
         freeze_when_stopped: bool = False,
         patience_for_nan: int | None = 100,
@@ -214,7 +214,7 @@ class LearnedOptimizer(Resumable):
         if horizon.left_at(made) < 1:
             total = horizon.told_at + horizon.left
             self._say_once(
-                f"all {total} steps that it was told of are made: it goes on with steps as short as the last"
+                f"all {total} steps of total_steps or finish are made: it goes on with steps as short as the last"
             )
         return horizon.plan(made, like)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from probact.drop_in import groups
 from probact.drop_in.state import Standing
-from probact.drop_in.watch import Watch
+from probact.drop_in.watch import Watch, of_another
 from probact.rules.base import UpdateRule
 from probact.stopping.base import StopRule
 
@@ -64,7 +64,7 @@ class Resumable(torch.optim.Optimizer):
             standing = Standing.of_state(saved, self.rule, posterior, self.stop, self._params(), zero, own)
             self._watch.load(watch, self._params())
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not the state of a LearnedOptimizer like this one ({error})") from None
+            raise of_another(error) from None
         self._standing = standing
         for group, options in zip(self.param_groups, packed, strict=True):
             group.update({name: value for name, value in options.items() if name != "params"})

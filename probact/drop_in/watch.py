@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from typing import Any, TypedDict
 
@@ -10,7 +11,15 @@ import torch
 
 from probact.drop_in.loss import mean_over_ranks, read_loss
 from probact.monitoring.monitor import HaltingMonitor
+from probact.support.refusals import naming
 from probact.support.trees import Params
+
+EVERY = 10
+"""Steps from one look to the next, unless said."""
+
+
+MONITORS = "monitor"
+"""What a refusal of its state begins with."""
 
 
 class Options(TypedDict, total=False):
@@ -20,7 +29,7 @@ class Options(TypedDict, total=False):
     validation: Callable[[], Any] | None
     price: float | None
     monitor: HaltingMonitor | None
-    look_every: int
+    look_every: int | None
     freeze_when_stopped: bool
     patience_for_nan: int | None
 
@@ -47,19 +56,29 @@ def monitor_of(validation: Any, price: float | None, monitor: Any) -> HaltingMon
     return None if price is None else HaltingMonitor(price)
 
 
+def of_another(error: Exception) -> ValueError:
+    """That a state is not one of such an optimizer; what its monitor says stands by itself."""
+    said = str(error)
+    return ValueError(
+        said if said.startswith(f"{MONITORS}: ") else f"not the state of a LearnedOptimizer like this one ({said})"
+    )
+
+
 class Watch:
     """A monitor, who feeds it, and a copy of the parameters at its best look.
 
     :param monitor: None: nothing is looked at.
     :param validation: returns the validation loss at the current parameters; None: the user feeds the monitor.
-    :param every: steps between two looks.
-    :raises ValueError: if ``every`` is no whole number >= 1.
+    :param every: steps between two looks; None: ``EVERY``.
+    :raises ValueError: if ``every`` is no whole number >= 1, or there is no validation for it.
     """
 
     def __init__(self, monitor: HaltingMonitor | None, validation: Callable[[], Any] | None, every: Any) -> None:
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
             raise ValueError(f"look_every: expected a whole number >= 1 of steps, got {every!r:.60}")
-        self.monitor, self.validation, self.every = monitor, validation, every
+        if every is not None and validation is None:
+            raise ValueError("look_every: expected validation= with it, which it says when to call, got none")
+        self.monitor, self.validation, self.every = monitor, validation, every or EVERY
         self._looked_at = -1
         self._kept_look = 0
         self._best: Params = {}
@@ -92,7 +111,11 @@ class Watch:
         :raises ValueError: if there are none, or they are of other shapes.
         """
         self.notice(params)
-        if self.monitor is None or not self._kept_look:
+        if self.monitor is None:
+            raise ValueError(
+                "put_back_best: expected an optimizer that was given validation= and price=, or monitor=, got neither"
+            )
+        if not self._kept_look:
             raise ValueError("put_back_best: expected a look with a finite validation loss before, got none")
         for name, best in self._best.items():
             params[name].copy_(best)
@@ -118,9 +141,17 @@ class Watch:
 
         :raises ValueError: if the monitor is another; nothing is changed then.
         """
-        if self.monitor is None or state is None:
+        if state is None:
+            return
+        if self.monitor is None:
+            warnings.warn(
+                "LearnedOptimizer: the monitor in the state, and the parameters of its best look, are left out, as "
+                "this optimizer was given neither validation= nor monitor=",
+                stacklevel=3,
+            )
             return
         best = zip(params.items(), state["best"], strict=True) if state["kept_look"] else ()
         kept = {name: kept.detach().clone().to(param.device) for (name, param), kept in best}
-        self.monitor.load_state_dict(torch.load(io.BytesIO(state["monitor"]), weights_only=True))
+        with naming(MONITORS):
+            self.monitor.load_state_dict(torch.load(io.BytesIO(state["monitor"]), weights_only=True))
         self._looked_at, self._kept_look, self._best = state["looked_at"], state["kept_look"], kept

@@ -78,6 +78,16 @@ class Watcher(Generic[Kept]):
             self._doubt_mode()
         return self.stop_reason is not None
 
+    def to_put_back(self) -> Kept:
+        """The copy.
+
+        :raises ValueError: if there is none.
+        """
+        if not self.best:
+            kept = "restore_best=True" if self.monitor.best_look else f"a look with a finite {self.metric}"
+            raise ValueError(f"put_back_best: expected {kept} before, got none")
+        return self.best
+
     def summary(self) -> str:
         """Why, when, and what it expects to have missed, in words."""
         lost = f"stopped, as {self._lost}; " if self._lost else ""

@@ -119,13 +119,15 @@ class HaltingCallback(TrainerCallback):
         if not self.monitor.num_looks:
             none = "no evaluation to look at: say eval_strategy in the training arguments"
             warnings.warn(str(self._missing or none), stacklevel=2)
-        if self.restore_best:
+        if self.restore_best and self.watcher.best:
             self.put_back_best(kwargs["model"])
 
     def put_back_best(self, model: nn.Module) -> None:
-        """The best weights so far into ``model``."""
-        if self.watcher.best:
-            model.load_state_dict(self.watcher.best)
+        """The best weights so far into ``model``.
+
+        :raises ValueError: if there are none.
+        """
+        model.load_state_dict(self.watcher.to_put_back())
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:

@@ -69,13 +69,16 @@ class HaltingCallback(keras.callbacks.Callback):
         """Put the best weights back; warns if no epoch was validated."""
         if not self.monitor.num_looks:
             warnings.warn(str(missing(self.watcher.metric, ())), stacklevel=2)
-        if self.restore_best:
+        if self.restore_best and self.watcher.best:
             self.put_back_best()
 
     def put_back_best(self) -> None:
-        """The best weights so far into the model."""
-        if self.watcher.best:
-            self.model.set_weights(self.watcher.best)
+        """The best weights so far into the model.
+
+        :raises ValueError: if there are none.
+        """
+        best = self.watcher.to_put_back()
+        self.model.set_weights(best)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands."""

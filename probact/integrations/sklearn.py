@@ -40,6 +40,7 @@ def fit_until_stopped(
     """
     if not hasattr(estimator, "partial_fit"):
         raise ValueError(f"expected an estimator that has partial_fit, got {type(estimator).__name__}")
+    _check(validation)
     watcher: Watcher[Estimator] = Watcher(price, "validation", maximum_looks=maximum_looks, **options)
     told, stops = fit_options or {}, False
     while not stops:
@@ -68,6 +69,7 @@ class HaltingRounds:
     """
 
     def __init__(self, validation: Validation, price: float, *, verbose: bool = True, **options: Any) -> None:
+        _check(validation)
         self.watcher: Watcher[int] = Watcher(price, "validation", **options)
         self.validation, self.verbose = validation, verbose
 
@@ -83,9 +85,21 @@ class HaltingRounds:
         )
 
     def put_back_best(self, estimator: Any) -> None:
-        """Take the rounds after the best one off a fitted ``estimator``."""
-        if self.watcher.best:
-            _cut(estimator, self.watcher.best)
+        """Take the rounds after the best one off the ``estimator`` that was fitted with this.
+
+        :raises ValueError: if there are none, as no loss was finite or it was not fitted so.
+        """
+        best = self.watcher.to_put_back()
+        if getattr(estimator, "n_estimators_", 0) < best:
+            raise ValueError("put_back_best: expected the estimator that was fitted with this monitor=, got another")
+        _cut(estimator, best)
+
+
+def _check(validation: Any) -> None:
+    if not callable(validation):
+        raise ValueError(
+            f"validation: expected a callable that returns the loss of an estimator, got {validation!r:.60}"
+        )
 
 
 def _cut(estimator: Any, rounds: int) -> Any:

@@ -89,8 +89,8 @@ class CurveHead(nn.Module):
             raise ValueError(f"head of a monitor: expected a file, or one of {names}, got {str(source)!r}")
         content = load_tensors(path, "head of a monitor")
         try:
-            if content["format"] != FORMAT:
-                raise ValueError(f"expected format {FORMAT}, got {content['format']}")
+            if content.get("format") != FORMAT:
+                raise ValueError(f"expected format {FORMAT}, got {content.get('format')}")
             head = cls(content["nu"], content["hidden_size"])
             head.load_state_dict(content["weights"])
             head.said = dict(content["said"])

@@ -25,6 +25,6 @@ def draw(title: str, losses: Array, hazards: Array, best_look: NDArray[Any], sto
         if stopped_at[row]:
             axes.axvline(stopped_at[row], color=colour, ls="--", lw=1)
         spent.plot(looks, 1 - np.cumprod(1 - hazards[row]), color=colour, alpha=0.4)
-    axes.set(xlabel="look", ylabel="validation loss (o: best, dashed: stop)", title=title)
+    axes.set(xlabel="look", ylabel="validation metric (o: best, dashed: stop)", title=title)
     spent.set(ylim=(0, 1), ylabel="q(t <= look | x), pale")
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     :raises OSError: if the folder cannot be written or the disk is full; names ``path``.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    temporary = _beside(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -25,7 +26,27 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except BaseException as error:
         if isinstance(error, OSError):
             error.filename = str(path)
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the one that is raised says what is wrong
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}-{os.getpid()}")
+
+
+def check_writable(path: Path) -> None:
+    """That ``path`` can be written once its folder is made, before hours go into what it is to hold.
+
+    :raises OSError: if it cannot; names ``path``.
+    """
+    try:
+        _beside(path).exists()  # an error if the name is too long
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        error.filename = str(path)
         raise
 
 

@@ -50,8 +50,8 @@ class Examples(NamedTuple):
 
     @classmethod
     def of(cls, valid: np.ndarray, test: np.ndarray, points: np.ndarray, train: np.ndarray | None = None) -> Examples:
-        """Of the curves of one data set, ``(N, K)`` from look 0 on, NaN after their ends; of two looks at least."""
-        kept = np.isfinite(valid[:, :2]).all(1)
+        """Of the ``usable`` curves of one data set, one at least, ``(N, K)`` from look 0 on, NaN after their ends."""
+        kept = usable(valid, test)
         valid, test, points = valid[kept], test[kept], points[kept]
         train = None if train is None else train[kept]
         length = (~np.isnan(valid)).sum(1)
@@ -102,6 +102,15 @@ class Examples(NamedTuple):
         return Batch(*map(torch.as_tensor, (seen, in_prices.astype(np.float32), self.length[curve], price / scale)))
 
 
+def usable(valid: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """``(N,)``: which curves of a data set something can be learned of: those with two looks or more, from a loss on.
+
+    None is if all begin at a test loss of 0, of which prices are shares.
+    """
+    kept = np.isfinite(valid[:, :2]).all(1) & np.isfinite(test[:, 0])
+    return kept & test[kept, 0].any()
+
+
 def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Other curves that could have been: ``(N, K)`` each, NaN after their ends.
 
@@ -121,8 +130,10 @@ def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) 
     wait = np.where(generator.random((num, 1)) < 0.2, generator.integers(1, 30, (num, 1)), 0)
     held = np.maximum(np.arange(looks) - wait, 0)
     valid, test = (np.take_along_axis(table, held, 1) for table in (valid, test))
-    whole = np.where(np.isfinite(valid), valid, valid[:, :1])
-    size = (whole[:, :1] - whole.min(1, keepdims=True)) * 10 ** generator.uniform(-1.5, 0.5, (num, 1))
+    begins = np.isfinite(valid[:, :1])
+    first = np.where(begins, valid[:, :1], 0)
+    whole = np.where(begins & np.isfinite(valid), valid, first)
+    size = (first - whole.min(1, keepdims=True)) * 10 ** generator.uniform(-1.5, 0.5, (num, 1))
     place, step = generator.integers(1, looks, (num, 1)), np.arange(looks)
     early = np.minimum(generator.integers(1, 20, (num, 1)), looks - 1)
     width = generator.uniform(1, 8, (num, 1))
@@ -130,7 +141,7 @@ def varied(valid: np.ndarray, test: np.ndarray, generator: np.random.Generator) 
     spike = size * (step == place) * (generator.random((num, 1)) < 0.1)
     noise = generator.normal(size=valid.shape) * size * 10 ** generator.uniform(-2.5, -0.5, (num, 1))
     noise *= generator.random((num, 1)) < 1 / 3
-    constant = valid[:, :1] * generator.normal(size=(num, 1)) * (generator.random((num, 1)) < 0.25)
+    constant = first * generator.normal(size=(num, 1)) * (generator.random((num, 1)) < 0.25)
     return valid + rise + spike + noise + constant, test + rise + spike + constant
 
 
@@ -139,9 +150,8 @@ def _slower(table: np.ndarray, factor: float) -> np.ndarray:
     place = np.arange(table.shape[1]) / factor
     low = np.floor(place).astype(int)
     share = place - low
-    return np.where(
-        share > 0, (1 - share) * table[:, low] + share * table[:, np.minimum(low + 1, len(place) - 1)], table[:, low]
-    )
+    later = np.where(share > 0, table[:, np.minimum(low + 1, len(place) - 1)], 0)  # 0 times inf is no number
+    return (1 - share) * table[:, low] + share * later
 
 
 class Batch(NamedTuple):

@@ -1,5 +1,8 @@
 """``curves``: make, list, check, fit."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from probact import HaltingMonitor
 from probact.curves.corpus import Curves
 from probact.curves.recipes import RECIPES
 from tests.helpers.commands import refused
-from tests.helpers.curves import Toy, some_curves
+from tests.helpers.curves import Toy, drawn_curves, some_curves
 
 
 @pytest.fixture
@@ -45,6 +48,26 @@ def test_what_can_be_made(run):
     assert "with mlp, cnn, autoencoder\n" in training
     assert "  fashion-mnist " in held_out
     assert "  boosting          Gradient boosting, a look a round" in held_out
+
+
+def test_without_a_command_it_helps(run):
+    code, out, err = run("curves")
+    assert (code, out) == (2, "")
+    assert "curves [OPTIONS] COMMAND [ARGS]..." in err.splitlines()[0]
+    assert "    curves check my-curves                   are the files whole?" in err.splitlines()
+
+
+def test_curves_that_others_made_are_listed_checked_and_trained_on(run, elsewhere, toys):
+    (elsewhere / "theirs").mkdir()
+    falling("iris-mlp")._replace(settings=[{}] * 24).save(elsewhere / "theirs" / "iris-mlp.npz")
+    code, out, err = run("curves", "list", "theirs")
+    assert code == 0, err
+    assert out.splitlines()[1].split()[::5] == ["iris-mlp", "-"]
+    assert run("curves", "check", "theirs")[:2] == (0, "theirs: 1 files, 24 curves, all whole\n")
+    assert run("curves", "fit", "theirs", "--out", "head.pt", "--updates", "1")[0] == 0
+    code, _, err = make(run, folder="theirs")
+    assert code == 2
+    assert err.splitlines()[-1].endswith("iris-mlp.npz: expected 30 curves of seed 0, got 24 of seed none")
 
 
 def test_a_damaged_file_ends_the_check(run, elsewhere):
@@ -98,6 +121,38 @@ def test_a_head_is_trained_without_held_out_sets_and_a_monitor_reads_it(run, els
     monitor = HaltingMonitor(0.01, name="head.pt")
     monitor.update(1.0)
     assert 0 < monitor.halting_probability < 1
+
+
+def test_curves_of_your_own_as_the_page_shows_them(run, elsewhere):
+    page = (Path(__file__).parents[2] / "docs" / "curves.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "docs/curves.md", "exec"), {})
+    code, out, err = run("curves", "list", ".")
+    assert code == 0, err
+    assert out.splitlines()[1].split() == ["my-data-mlp", "3", "2-4", "33%", "26%", "-"]
+    drawn_curves("other", num=5, looks=12).save(elsewhere / "other.npz")
+    for command in (
+        ("curves", "check", "."),
+        ("curves", "fit", ".", "--out", "head.pt", "--updates", "1"),
+        ("evaluate", "--curves", ".", "--price", ".01"),
+    ):
+        code, _, err = run(*command)
+        assert code == 0, err
+
+
+def test_where_a_head_goes_is_looked_at_before_it_is_trained(run, elsewhere, monkeypatch):
+    falling("my-own").save(elsewhere / "my-own.npz")
+    fit = ("curves", "fit", ".", "--updates", "1", "--out")
+    code, _, err = run(*fit, "no/such/folder/head.pt")
+    assert code == 0, err
+    assert (elsewhere / "no" / "such" / "folder" / "head.pt").exists()
+
+    def trains(*_):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr("probact.training.on_curves.train_head", trains)
+    refused(run(*fit, "my-own.npz/head.pt"), "Error: my-own.npz/head.pt: Not a directory")
+    refused(run(*fit, f"{'long' * 63}.pt"), "File name too long")
 
 
 def test_held_out_curves_alone_are_refused(run, elsewhere):

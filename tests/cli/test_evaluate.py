@@ -72,6 +72,8 @@ def test_bad_evaluations(elsewhere: Path, run: Any) -> None:
     refused(run("evaluate", "--family", "quadratic", "--cost", "0"), "--cost")
     refused(run("evaluate", "--family", "quadratic", "--family-option", "width=3"), "no option 'width'", "dim")
     refused(run("evaluate", "--family", "quadratic", "--num-optimizees", "1"), "--num-optimizees")
+    (elsewhere / "file").touch()
+    refused(run("evaluate", "--family", "quadratic", "--out", "file/verdict"), "file/verdict", "Not a directory")
     assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
     assert run("fit", *ARGUMENTS, "--out", "b", "--family", "regression")[0] == 0
     refused(run("evaluate", "a", "b"), "different families", "regression")

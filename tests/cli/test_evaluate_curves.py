@@ -68,7 +68,11 @@ def test_what_is_refused(folder: Path, run: Any) -> None:
     refused(run(*on_curves, "--monitor", "nowhere"), "nowhere")
     refused(run(*on_curves, "--monitor", "other.npz"), "other.npz")
     refused(run(*on_curves, *none, "--curves", "other.npz", "--curves", "other.npz"), "'other' judged twice")
-    refused(run(*on_curves, "--curves", "other.npz", "--monitor", "head.pt"), "no training saw", "other", "head.pt")
+    refused(
+        run(*on_curves, "--curves", "other.npz", "--monitor", "head.pt"),
+        "data sets that no training saw, got other: head 'head.pt' was trained on them",
+    )
+    refused(run(*on_curves, "--out", "other.npz/verdict"), "other.npz/verdict/curves.json: Not a directory")
     refused(run("evaluate", "--curves", "nowhere.npz", "--price", "1", *none), "nowhere.npz")
     refused(run("evaluate", "--curves", "head.pt", "--price", "1", *none), "head.pt")
     refused(run("evaluate", "--curves", "other.npz", "--price", "1", *none), "two data sets", "--tune-on")

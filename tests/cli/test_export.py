@@ -32,7 +32,9 @@ def test_export(elsewhere: Path, run: Any) -> None:
     refused(run("export", "two", "--out", "x.pt"), "two: expected --seed 0 or 1, got none")
     refused(run("export", "two", "--seed", "7", "--out", "x.pt"), "expected --seed 0 or 1, got 7")
     refused(run("export", "nowhere", "--out", "x.pt"), "no run there")
-    refused(run("export", "two", "--seed", "0", "--out", "no/x.pt"), "No such file or directory")
+    refused(run("export", "two", "--seed", "0", "--out", "one.pt/x.pt"), "Error: one.pt/x.pt: Not a directory")
+    assert run("export", "two", "--seed", "0", "--out", "new/x.pt")[0] == 0
+    assert Path("new", "x.pt").exists()
     refused(run("export", "two"), "--out")
     assert not Path("x.pt").exists()
 

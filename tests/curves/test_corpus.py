@@ -38,10 +38,21 @@ def test_a_flipped_bit_anywhere_is_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"no curves", sealed(b"no curves")])
+@pytest.mark.parametrize("content", [b"", b"no curves", sealed(b"no curves"), b"# probact\n\nSome words.\n" * 9])
 def test_another_file_is_one_line(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
-    with pytest.raises(ValueError, match="not a file of training curves"):
+    with pytest.raises(ValueError, match=r"not a file of training curves, or a damaged one \(it is no \.npz\)"):
+        Curves.load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({}, r"there is no 'name' in it"), ({"valid": np.array([1.0, None])}, "it holds Python objects")],
+)
+def test_another_archive_is_said_in_plain_words(tmp_path, change, said):
+    content = {**some_curves()._asdict(), "settings": "[]", **change} if change else {"x": np.zeros(3)}
+    np.savez(tmp_path / "x.npz", **content)
+    with pytest.raises(ValueError, match=rf"x\.npz: not a file of training curves, or a damaged one \({said}"):
         Curves.load(tmp_path / "x.npz")
 
 
@@ -49,16 +60,37 @@ def test_another_file_is_one_line(tmp_path, content):
     ("change", "said"),
     [
         ({"valid": np.zeros((3, 5))}, "valid|train"),
-        ({"lengths": np.array([2, 4, 3])}, "valid: expected a loss at looks"),
+        ({"lengths": np.array([2, 4, 3])}, "valid: expected a loss or inf at looks"),
+        ({"valid": [[1.0, 0.5]]}, r"valid: expected float32 \(N, K \+ 1\) .*, got list"),
+        ({"train": np.zeros(3)}, r"train: expected float32 \(3, 5\), got float64 \(3,\)"),
+        ({"test": None}, r"test: expected float32 \(3, 5\), got NoneType"),
         ({"lengths": np.array([0, 4, 4])}, "lengths: expected int64"),
+        ({"lengths": np.array([2, 4, 5])}, "lengths: expected 4 at most, got 5"),
         ({"num_valid": np.ones(2, np.int64)}, "num_valid: expected int64"),
         ({"settings": []}, "settings: expected 3, got 0"),
+        ({"settings": [None] * 3}, "settings: expected a list of dicts"),
+        ({"valid": np.full((3, 5), np.nan, np.float32)}, "valid: expected a loss or inf at looks"),
+        ({"test": np.full((3, 5), -np.inf, np.float32)}, "test: expected a loss or inf at looks"),
+        (some_curves().select(slice(0))._asdict(), "valid: expected .* of a curve or more"),
     ],
 )
-def test_tables_that_do_not_fit_are_refused(tmp_path, change, said):
-    some_curves()._replace(**change).save(tmp_path / "x.npz")
-    with pytest.raises(ValueError, match=said):
-        Curves.load(tmp_path / "x.npz")
+def test_tables_that_do_not_fit_are_neither_saved_nor_loaded(tmp_path, monkeypatch, change, said):
+    path, curves = tmp_path / "x.npz", some_curves()._replace(**change)
+    with pytest.raises(ValueError, match=rf"x\.npz: not saved: {said}") as error:
+        curves.save(path)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(Curves, "_check", lambda curves: None)
+    if change.get("test", 0) is not None:
+        curves.save(path)
+        monkeypatch.undo()
+        with pytest.raises(ValueError, match=r"x\.npz: not a file of training curves"):
+            Curves.load(path)
+
+
+def test_settings_that_json_cannot_hold_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"x\.npz: not saved: .*int64 is not JSON serializable"):
+        some_curves()._replace(settings=[{"seed": np.int64(3)}] * 3).save(tmp_path / "x.npz")
 
 
 def test_a_folder_gives_its_files_by_name_and_refuses_one_under_another_name(tmp_path):
@@ -80,6 +112,17 @@ def test_what_diverged_and_how_far_the_loss_fell():
     curves.valid[:] = [[4, 2, np.inf, np.nan, np.nan], [4, 1, 2, 3, 8], [4, 5, 6, 7, 8]]
     assert curves.diverged.tolist() == [True, False, False]
     assert curves.median_fall == 0.5
+    curves.valid[:, 0] = [np.inf, 4, 0]
+    assert curves.median_fall == 0.75  # of the one whose first loss can be shared out
+    curves.valid[1, 0] = 0
+    assert np.isnan(curves.median_fall)
+
+
+def test_curves_that_others_made_need_no_seed():
+    assert some_curves(seed=3).seeds == [3]
+    assert some_curves()._replace(settings=[{}] * 3).seeds == []
+    of_all_types = [{"seed": seed} for seed in ("b", 10, [1], 9, None, 10)]
+    assert some_curves(6)._replace(settings=of_all_types).seeds == [9, "b", 10, [1], None]
 
 
 def test_the_sample_that_ships_is_whole_small_and_of_both_sorts():

@@ -85,9 +85,27 @@ def test_files_of_another_seed_count_or_content_are_kept_and_named(tmp_path):
         made(tmp_path, [Toy()], seed=2)
     with pytest.raises(ValueError, match=rf"toy\.npz: expected 5 curves of seed 1, got {COUNT} of seed 1"):
         made(tmp_path, [Toy()], count=5)
+    some_curves(COUNT, name="toy")._replace(settings=[{}] * COUNT).save(tmp_path / "toy.npz")
+    with pytest.raises(ValueError, match=rf"toy\.npz: expected {COUNT} curves of seed 1, got {COUNT} of seed none"):
+        made(tmp_path, [Toy()])
     (tmp_path / "toy.npz").write_bytes(b"")
     with pytest.raises(ValueError, match=r"toy\.npz: not a file of training curves"):
         made(tmp_path, [Toy()])
+
+
+def test_no_data_directory_is_needed_where_no_data_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROBACT_DATA_DIR", str(tmp_path / "none"))
+    [curves] = made(tmp_path / "made", [Toy()], in_processes(1))
+    assert curves.num == COUNT
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_local_cluster_needs_none_either(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("PROBACT_DATA_DIR", str(tmp_path / "none"))
+    [curves] = made(tmp_path / "made", [Toy()], on_cluster("local", 1), count=TOGETHER)
+    assert curves.num == TOGETHER
 
 
 @pytest.mark.filterwarnings("default")
@@ -111,6 +129,28 @@ def test_a_half_written_part_is_not_taken_for_one(tmp_path):
     (tmp_path / "parts" / ".toy-1-0.npz-77").write_bytes(b"half")
     made(tmp_path, [Toy()])
     assert [path.name for path in tmp_path.iterdir()] == ["toy.npz"]
+
+
+def test_a_damaged_part_is_made_again(tmp_path):
+    [whole] = made(tmp_path / "whole", [Toy()])
+    folder = tmp_path / "cut" / "parts"
+    folder.mkdir(parents=True)
+    for group in range(2):
+        Toy().group(1, group).save(folder / f"toy-1-{group}.npz")
+    damaged = bytearray((folder / "toy-1-0.npz").read_bytes())
+    damaged[200] ^= 1
+    (folder / "toy-1-0.npz").write_bytes(damaged)
+    asked, said = [], []
+
+    def noted(jobs):
+        asked.extend(job.group for job in jobs)
+        return here(jobs)
+
+    make([Toy()], tmp_path / "cut", 1, COUNT, noted, said.append)
+    assert asked == [0, 2]
+    assert said[0].startswith("made again: ")
+    assert "toy-1-0.npz: not a file of training curves, or a damaged one" in said[0]
+    assert_same(Curves.load(tmp_path / "cut" / "toy.npz"), whole)
 
 
 def test_curves_that_others_made_are_read_beside(tmp_path):

@@ -119,7 +119,7 @@ def test_a_rule_beside_a_monitor(patient: Path) -> None:
 
 def test_a_monitor_takes_the_place_of_the_files_own_stop(patient: Path) -> None:
     assert Watched(patient).optimizer.stop is None
-    assert Regression(stop="own", look_every=3).optimizer.stop is not None
+    assert Regression(stop="own").optimizer.stop is not None
 
 
 def test_what_a_validation_may_return(patient: Path) -> None:
@@ -144,6 +144,7 @@ def fault(text: str, **settings: Any) -> Any:
         fault("monitor: expected a HaltingMonitor of one curve, got 'curves'", monitor="curves"),
         fault("look_every: expected a whole number >= 1 of steps, got 0", look_every=0),
         fault("look_every: expected a whole number >= 1 of steps, got True", look_every=True),
+        fault("look_every: expected validation= with it, .* got none", look_every=5),
     ],
 )
 def test_what_does_not_fit(text: str, settings: dict[str, Any]) -> None:
@@ -152,6 +153,8 @@ def test_what_does_not_fit(text: str, settings: dict[str, Any]) -> None:
 
 
 def test_monitors_that_do_not_fit(patient: Path) -> None:
+    with pytest.raises(ValueError, match="look_every: expected validation= with it"):
+        Regression(monitor=HaltingMonitor(1.0, name=patient), look_every=5)
     with pytest.raises(ValueError, match="price: expected either price= or monitor=, which has its own, got both"):
         Watched(patient, price=1.0)
     with pytest.raises(ValueError, match="monitor: expected a HaltingMonitor of one curve"):
@@ -159,9 +162,12 @@ def test_monitors_that_do_not_fit(patient: Path) -> None:
 
 
 def test_nothing_to_put_back(patient: Path) -> None:
-    for loop in (Regression(), Watched(patient, (math.nan,))):
+    for loop, said in (
+        (Regression(), "an optimizer that was given validation= and price=, or monitor=, got neither"),
+        (Watched(patient, (math.nan,)), "a look with a finite validation loss before, got none"),
+    ):
         loop.run(1)
-        with pytest.raises(ValueError, match="put_back_best: expected a look with a finite validation loss before"):
+        with pytest.raises(ValueError, match=f"put_back_best: expected {said}"):
             loop.optimizer.put_back_best()
 
 
@@ -197,10 +203,12 @@ def test_a_state_without_a_monitor_and_of_another(patient: Path) -> None:
     other.run(2)
     assert other.optimizer.monitor.num_looks == 1
     assert plain.optimizer.state_dict()["param_groups"][0]["watch"] is None
-    plain.optimizer.load_state_dict(loop.optimizer.state_dict())
+    with pytest.warns(UserWarning, match="LearnedOptimizer: the monitor in the state, .*, are left out") as said:
+        plain.optimizer.load_state_dict(loop.optimizer.state_dict())
+    assert [warning.filename for warning in said] == [__file__]
     dear = Regression(stop="own", monitor=HaltingMonitor(1.0, name=patient))
     with pytest.raises(
-        ValueError, match=r"not the state of a LearnedOptimizer like this one .*expected the same price"
+        ValueError, match=r"^monitor: not the state of a HaltingMonitor like this one \(expected the same price\)$"
     ):
         dear.optimizer.load_state_dict(loop.optimizer.state_dict())
     assert dear.optimizer.num_steps == 0

@@ -85,6 +85,7 @@ def test_a_nu_that_a_prior_has_no_place_for_is_passed_over() -> None:
     assert best_nu(tables(0.8, 50), picky).nu == pytest.approx(best_nu(tables(0.8, 50), of_nu).nu, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_draws_agree_with_quadrature() -> None:
     """Under a Beta prior that matters; and the caller's random state is as it was."""
     log_likelihood = tables(0.8, 6)

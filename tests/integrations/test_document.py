@@ -28,9 +28,9 @@ def _hasty_head_is_shipped(hasty: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The default head, whatever it is, is one that stops at once."""
     hasty.rename(hasty.parent / "curves.pt")
     monkeypatch.setattr(head, "SHIPPED", hasty.parent)
-    monitor._loaded.cache_clear()
+    monitor._read.cache_clear()
     yield
-    monitor._loaded.cache_clear()
+    monitor._read.cache_clear()
 
 
 def digits() -> dict[str, Any]:

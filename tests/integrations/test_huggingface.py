@@ -112,6 +112,15 @@ def test_a_checkpoint_of_before_is_said(patient: Path, tmp_path: Path) -> None:
     assert callback.monitor.num_looks == 6
 
 
+def test_nothing_to_put_back(patient: Path, tmp_path: Path) -> None:
+    training = trainer(callback := HaltingCallback(1e-3, name=patient, restore_best=False), tmp_path)
+    with pytest.raises(ValueError, match="put_back_best: expected a look with a finite eval_loss before, got none"):
+        callback.put_back_best(training.model)
+    training.train()
+    with pytest.raises(ValueError, match="put_back_best: expected restore_best=True before, got none"):
+        callback.put_back_best(training.model)
+
+
 def test_what_is_put_back_by_hand_after_an_error(patient: Path, tmp_path: Path) -> None:
     callback = HaltingCallback(1e-3, name=patient)
     training = trainer(callback, tmp_path)

@@ -69,6 +69,17 @@ def test_the_best_are_put_back_when_training_ends_by_itself(patient: Path) -> No
     assert equal(model, seen[7])
 
 
+def test_nothing_to_put_back(patient: Path) -> None:
+    for callback, said in (
+        (HaltingCallback(1e-3, name=patient, restore_best=False), "restore_best=True before, got none"),
+        (HaltingCallback(1e-3, name=patient), "a look with a finite val_loss before, got none"),
+    ):
+        if not callback.restore_best:
+            fitted(callback)
+        with pytest.raises(ValueError, match=f"put_back_best: expected {said}"):
+            callback.put_back_best()
+
+
 def test_what_is_put_back_by_hand_after_ctrl_c(patient: Path) -> None:
     callback, model = HaltingCallback(1e-3, name=patient), made()
     with pytest.raises(KeyboardInterrupt):

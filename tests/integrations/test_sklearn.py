@@ -78,6 +78,24 @@ def test_rounds_that_end_by_themselves(patient: Path) -> None:
     assert log_loss(y[40:], model.predict_proba(X[40:])) == pytest.approx(min(losses))
 
 
+def test_what_is_refused(patient: Path) -> None:
+    told = {"price": 1e-3, "name": patient}
+    text = "validation: expected a callable that returns the loss of an estimator, got 5"
+    with pytest.raises(ValueError, match=text):
+        fit_until_stopped(SGDClassifier(), X, y, validation=5, **told)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=text):
+        HaltingRounds(5, **told)  # type: ignore[arg-type]
+    rounds, model = HaltingRounds(Series(id), maximum_looks=5, **told), GradientBoostingRegressor(random_state=0)
+    with pytest.raises(ValueError, match="put_back_best: expected a look with a finite validation before, got none"):
+        rounds.put_back_best(model)
+    model.fit(X, y, monitor=rounds)
+    with pytest.raises(ValueError, match="put_back_best: expected the estimator that was fitted with this monitor="):
+        rounds.put_back_best(GradientBoostingRegressor())
+    for _ in range(2):  # once more changes nothing
+        rounds.put_back_best(model)
+        assert model.n_estimators_ == len(model.estimators_) == 3
+
+
 def test_the_example(patient: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monitors = example("sklearn_loops", name=patient, maximum_looks=12)
     assert [monitor.num_looks for monitor in monitors] == [12, 12]

@@ -172,3 +172,4 @@ def test_the_rule_of_the_guide_is_the_t_test() -> None:
             losses = (0.01 * seen.valid[row]).tolist()
             said = [names["should_stop"](losses[: t + 1], 0.01, w, z) for t in range(length + 1)]
             assert stops[row] == (said.index(True) if any(said) else length)
+    assert [names["should_stop"]([1.0, last], 0.01, w=1) for last in (0.98, 0.995)] == [False, True]

@@ -239,7 +239,7 @@ def test_the_picture(patient: Path) -> None:
     figure = fed(HaltingMonitor(0.001, name=patient)).plot()
     left, right = figure.axes
     assert left.lines[0].get_ydata() == pytest.approx(LOSSES)
-    assert "validation loss" in left.get_ylabel()
+    assert left.get_ylabel() == "validation metric (o: best, dashed: stop)"  # with mode="max" it is no loss
     assert right.get_ylim() == (0, 1)
 
 

@@ -89,7 +89,7 @@ def test_a_lost_checkpoint_is_made_again_by_the_advice(seeds: list[int], elsewhe
     refused(run("halt-stats", "a run"), "no checkpoint.pt", "fit --resume 'a run'")
 
 
-@pytest.mark.parametrize("chains", ["1", "2"])
+@pytest.mark.parametrize("chains", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_a_finished_run_stays_as_it_is_when_it_is_resumed(chains: str, elsewhere: Path, run: Any) -> None:
     """What it reached is shown again, and how to train longer works."""
     _, first, _ = run("fit", *ARGUMENTS, "--chains", chains, "--out", "a run")

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import io
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from probact.support import files
-from probact.support.files import write_atomically
+from probact.support.files import check_writable, write_atomically
 from probact.support.tensor_files import load_tensors, save_tensors
 
 
@@ -33,6 +35,37 @@ def test_a_failure_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_where_no_file_can_be_is_named_and_not_the_file_beside(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("")
+    check_writable(tmp_path / "not" / "made" / "yet")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    for does in (check_writable, lambda path: write_atomically(path, "one")):
+        with pytest.raises(NotADirectoryError) as error:
+            does(tmp_path / "a.txt" / "x.pt")
+        assert error.value.filename == str(tmp_path / "a.txt" / "x.pt")
+
+
+def other_files() -> dict[str, bytes]:
+    """What is no file of tensors."""
+    files = {"lines": b"root:x:0:0:root:/root:/bin/bash\n" * 9, "words": b"# probact\n\nSome words.\n", "none": b""}
+    for name, write in (
+        ("arrays", lambda file: np.savez(file, valid=np.zeros(3))),
+        ("module", lambda file: torch.save(torch.nn.Linear(1, 1), file)),
+    ):
+        write(file := io.BytesIO())
+        files[name] = file.getvalue()
+    return files
+
+
+@pytest.mark.parametrize("name", ["lines", "words", "none", "arrays", "module"])
+def test_another_file_is_said_in_plain_words(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.pt").write_bytes(other_files()[name])
+    holds = "it holds something else than tensors, numbers and text"
+    reason = holds if name == "module" else "torch.save did not write it"
+    with pytest.raises(ValueError, match=rf"x\.pt: not a checkpoint, or a damaged one \({reason}\)$"):
+        load_tensors(tmp_path / "x.pt", "checkpoint")
 
 
 def test_tensors_round_trip(tmp_path: Path) -> None:

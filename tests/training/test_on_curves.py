@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 import torch
 
+from probact.curves.corpus import Curves
 from probact.inference.posteriors.sequential import StickBreaking
 from probact.inference.priors import Prior
 from probact.monitoring.head import AHEAD, LEVELS, Expected, squashed
-from probact.training.on_curves import Batch, Examples, Targets, expectation_loss, halting_loss, train_head, varied
+from probact.training.on_corpus import examples_of
+from probact.training.on_curves import (
+    Batch,
+    Examples,
+    Targets,
+    expectation_loss,
+    halting_loss,
+    train_head,
+    usable,
+    varied,
+)
 
 RETURNED = torch.tensor([[9.0, 5, 4.5, 4.4, 1], [3, 2.9, 2.8, 2.8, 2.8], [7, 6, 1, 1, 1]], dtype=torch.float64).T
 LENGTH = torch.tensor([5, 3, 4])
@@ -110,6 +121,40 @@ def test_curves_that_could_have_been_keep_their_ends() -> None:
         assert (np.diff(np.isnan(other).astype(int), axis=1) >= 0).all(), "what has ended does not go on"
         assert np.isfinite(other[1:]).all()
         assert not np.array_equal(other[1:], valid[1:, : other.shape[1]])
+
+
+def diverging() -> tuple[np.ndarray, np.ndarray]:
+    """Ends of inf at look 0, 1, 2 and later; one inf within; a test loss of inf at the first look, at a later one."""
+    valid, test = (table.copy() for table in curves(24))
+    for row, at in enumerate((0, 1, 2, 3, 5, 10, 20)):
+        for table in (valid, test):
+            table[row, at : at + 3], table[row, at + 3 :] = np.inf, np.nan
+    valid[10, 6] = test[11, 0] = test[12, 4] = np.inf
+    return valid, test
+
+
+def test_losses_of_inf_spread_nowhere() -> None:
+    valid, test = diverging()
+    found = Curves("own", valid, valid, test, (~np.isnan(valid)).sum(1) - 1, np.full(24, 50), [{}] * 24)
+    assert usable(valid, test).sum() == 24 - 3
+    for seed in range(20):
+        examples = examples_of([found], seed)
+        for table in (*examples.signals, examples.returned, examples.prices, examples.scale):
+            assert np.isfinite(table).all()
+        for part in examples.batch(200, np.random.default_rng(seed)):
+            assert torch.isfinite(part).all()
+        others = varied(valid, test, np.random.default_rng(seed))
+        assert not any(np.isneginf(table).any() for table in others)
+
+
+@pytest.mark.parametrize("loss", [np.inf, 0.0])
+def test_curves_of_which_nothing_can_be_learned_are_refused(loss: float) -> None:
+    table = np.full((3, 5), loss)
+    found = Curves("own", table, table, table, np.full(3, 4), np.full(3, 50), [{}] * 3)
+    with pytest.raises(
+        ValueError, match=r"own: expected curves with finite losses at the first two looks, .* got none"
+    ):
+        examples_of([found], 0)
 
 
 def test_a_head_learns_to_stop_where_it_pays() -> None:

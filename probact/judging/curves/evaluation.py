@@ -93,7 +93,9 @@ def _check_split(sets: Sequence[Curves], tune_on: Sequence[Curves], heads: Seque
         )
     for head in heads:
         if both := _of_both(names, head.trained_on):
-            raise ValueError(f"expected data sets that no training saw, got {both}: {head.name} did")
+            raise ValueError(
+                f"expected data sets that no training saw, got {both}: head {head.name!r} was trained on them"
+            )
     if not tune_on and len(set(map(data_set, names))) < 2:
         raise ValueError("expected curves of two data sets or more, to tune on the others, or to --tune-on, got one")
 
