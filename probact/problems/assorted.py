@@ -262,9 +262,9 @@ KINDS: Mapping[str, Callable[[Draw], NetworkFamily]] = {
 
 @FAMILIES.register("assorted")
 class Assorted(OptimizeeFamily):
-    """Small networks of many kinds on generated data: each batch of problems is of one kind, size, noise and batch size.
+    """Small networks of many kinds on generated data and digits, for optimizers that are to work on new ones.
 
-    For optimizers that are to work on what they never saw.  Each batch has its own data and shapes.
+    Each batch of problems has its own kind, data, shapes, noise and batch size.
     """
 
     recommended: ClassVar[Mapping[str, Any]] = {
@@ -272,6 +272,7 @@ class Assorted(OptimizeeFamily):
         "horizon": 200,
         "halting": "none",
         "validation_problems": 8,
+        "test_problems": 16,
     }
 
     def __init__(self, kinds: tuple[str, ...] = tuple(KINDS)) -> None:

@@ -35,15 +35,15 @@ class Plan(NamedTuple):
 
     @property
     def factor(self) -> Tensor:
-        """Of the next step, ``(L,)``: from 1 on a line to 0, the best of schedules that are fixed beforehand (Defazio et
-        al. 2023, arXiv 2310.07831, section 2); 1 where nobody knows.
+        """Of the next step, ``(L,)``: from 1 on a line to 0, the best schedule that is fixed beforehand (Defazio et al.
+        2023, arXiv 2310.07831, section 2); 1 where nobody knows.
         """
         return torch.where(self.total.isfinite(), self.left / self.total, 1.0)
 
     def signals(self, made: Tensor) -> Tensor:
         """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all.
 
-        Where nobody knows, those are taken for twice the steps that have been ``made (L,)``, and for ``GUESS`` at first.
+        Where nobody knows, those are taken for twice the steps ``made (L,)`` so far, and for ``GUESS`` at first.
         """
         told = self.total.isfinite()
         size = torch.where(told, self.total, (2 * made).clamp_min(GUESS)).log() / math.log(1000)

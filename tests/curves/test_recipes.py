@@ -8,8 +8,8 @@ from torch import nn
 from probact.curves.data_sets.base import DATA_SETS, HELD_OUT
 from probact.curves.kinds import KINDS
 from probact.curves.knobs import Knobs
-from probact.problems.modules import Recurrent, Transformer
 from probact.curves.recipes import RECIPES, chosen
+from probact.problems.modules import Recurrent, Transformer
 
 FORMS = {"classes": "iris", "values": "diabetes", "images": "shifted-digits", "text": "markov", "ratings": "ratings"}
 

@@ -9,8 +9,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from probact.curves.data_sets.base import Points
 from probact.curves.knobs import SCHEDULES, Knobs, Split, losses, split
-from probact.problems.modules import perceptron
 from probact.curves.training import Losses, train_together
+from probact.problems.modules import perceptron
 
 KNOBS = Knobs("sgd", "constant", 4, 40, 20, 0.0, 0.01, 1.0, 3, 2)
 PLAIN = {
