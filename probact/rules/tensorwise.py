@@ -35,7 +35,7 @@ class TensorwiseMemory(NamedTuple):
     :ivar first_size, last_step, grad_size: of each tensor, ``(L, M)``: its first length, the last step's length over
         its own, and the running mean of log |g|.
     :ivar means: fast and slow running mean of the loss, its jitter about them, and the first loss, ``(L, 4)``.
-    :ivar count: gradients seen, ``(L,)``.
+    :ivar num_seen: gradients seen, ``(L,)``.
     :ivar plan: what it has been told.
     """
 
@@ -46,7 +46,7 @@ class TensorwiseMemory(NamedTuple):
     last_step: Tensor
     grad_size: Tensor
     means: Tensor
-    count: Tensor
+    num_seen: Tensor
     plan: Plan
 
 
@@ -93,7 +93,7 @@ class Tensorwise(UpdateRule):
             last_step=of_tensor,
             grad_size=of_tensor,
             means=flat.new_zeros(len(flat), 4),
-            count=flat.new_zeros(len(flat)),
+            num_seen=flat.new_zeros(len(flat)),
             plan=Plan.unknown(flat),
         )
 
@@ -128,7 +128,7 @@ def _take_in(
 ) -> tuple[Tensor, Tensor, TensorwiseMemory, Tensor]:
     """``STARTS``' directions ``(L, 4, d)``, root mean squares ``(L, M)``, the memory, the signals ``(L, M, S)``."""
     split = [shape.numel() for shape in shapes]
-    count = state.count + 1
+    count = state.num_seen + 1
     of_count = count.unsqueeze(-1)
     fast, slow = state.fast.lerp(grad, 1 - FAST), state.slow.lerp(grad, 1 - SLOW)
     square = state.square.lerp(grad.square(), 1 - SQUARE)
@@ -155,7 +155,7 @@ def _take_in(
         last_step=state.last_step,
         grad_size=torch.where(first, log_grad, state.grad_size.lerp(log_grad, 0.1)),
         means=_means(state.means, loss, count),
-        count=count,
+        num_seen=count,
         plan=state.plan,
     )
     of_tensors = _of_tensors(means_of, size, log_grad, memory, numel, shapes)

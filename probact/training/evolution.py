@@ -117,14 +117,15 @@ def _unroll(objective: Objective, optimizee: Optimizee, noise: list[Weights], si
     Of an objective that does not see the path, a segment's losses are those at its end.
     """
     rule, horizon, unrolling = objective.rule, objective.prior.horizon, objective.unrolling
-    table, walk = [], None
+    table: list[tuple[Tensor, Tensor, Tensor]] = []
+    walk: Walk | None = None
     for start, eps in zip(starts, noise, strict=True):
         weights = {
             name: torch.cat([weight + sigma * eps[name], weight - sigma * eps[name]])
             for name, weight in trainable(rule).items()
         }
         copies = copies_of(rule, weights)
-        walk = Walk(copies, optimizee, walk and walk.carry, start, unrolling=unrolling)
+        walk = Walk(copies, optimizee, walk.carry if walk else None, start, unrolling=unrolling)
         walk.teaches = True
         for step in range(start, min(start + starts.step, horizon)):
             nll = walk.nll() if objective.sees_path or step == start else table[-1][0]
