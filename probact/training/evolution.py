@@ -114,7 +114,7 @@ def _pairs(optimizee: Optimizee) -> Optimizee:
 def _unroll(objective: Objective, optimizee: Optimizee, noise: list[Weights], sigma: float, starts: range) -> Rollout:
     """All segments, on pairs of copies: the first half of the problems with +, the second with - ``noise``.
 
-    Of an objective that does not see the path, a segment's losses are those at its end.
+    Of an unroll that is not ``whole`` a segment's losses are those at its ends.
     """
     rule, horizon, unrolling = objective.rule, objective.prior.horizon, objective.unrolling
     table: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -128,7 +128,7 @@ def _unroll(objective: Objective, optimizee: Optimizee, noise: list[Weights], si
         walk = Walk(copies, optimizee, walk.carry if walk else None, start, unrolling=unrolling)
         walk.teaches = True
         for step in range(start, min(start + starts.step, horizon)):
-            nll = walk.nll() if objective.sees_path or step == start else table[-1][0]
+            nll = walk.nll() if unrolling.whole or step == start else table[-1][0]
             table.append((nll, *walk.propose()))
             walk.move()
     assert walk is not None

@@ -148,6 +148,7 @@ class Unrolling(NamedTuple):
     :ivar compiled: fuse the steps by ``torch.compile`` where a gradient is wanted; not with ``recompute``.
     :ivar by_segment: see ``Objective.unrolls``.
     :ivar looks: how halting sees x; None: not at all, but where the rule descends nll.
+    :ivar whole: whether the losses between the first and the last theta are worked out; else they are as the first.
     :ivar total_steps: how many steps a rule that ``plans`` is told that there are; None: it is told nothing.
     """
 
@@ -157,6 +158,7 @@ class Unrolling(NamedTuple):
     compiled: bool = False
     by_segment: bool = False
     looks: looks_at_x.Looks | None = None
+    whole: bool = True
     total_steps: int | None = None
 
 
@@ -274,7 +276,9 @@ class Walk:
 
 def rows(walk: Walk, num: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Loss ``(L,)``, the rule's features and the signals at ``num`` thetas from here on; ends at the last one's."""
+    first = nll = walk.nll()
     for row in range(num):
         if row:
             walk.move()
-        yield walk.nll(), *walk.propose()
+            nll = walk.nll() if walk.unrolling.whole or row == num - 1 else first.detach()
+        yield nll, *walk.propose()

@@ -70,7 +70,7 @@ class Objective(nn.Module, ABC):
         self.rule = rule
         self.posterior = posterior
         self.prior = _prior(horizon, posterior)
-        self.unrolling = unrolling
+        self.unrolling = unrolling._replace(whole=self.sees_path or bool(log_loss_weight))
         self.log_loss_weight = log_loss_weight
         if unrolling.by_segment and not self.adds_up:
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
