@@ -1,0 +1,127 @@
+"""The rule for minibatches: what it depends on, what it keeps, and how far it goes."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from probact.rules.base import RULES
+from probact.rules.plan import Plan
+from probact.rules.tensorwise import LEAST_SIZE, LONGEST, NUM_SIGNALS, Tensorwise, _orthogonal
+from probact.support.trees import Params, State, flatten
+
+SHAPES = {"weight": (6, 4), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
+
+
+def drawn(seed: int, num: int = 2) -> Params:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(num, *shape, generator=generator) for name, shape in SHAPES.items()}
+
+
+def walked(rule: Tensorwise, factor: float = 1.0, constant: float = 0.0, steps: int = 6, total: int = 50) -> Tensor:
+    """Where it is after ``steps`` with gradients and losses times ``factor``."""
+    params, state = drawn(0), rule.init(drawn(0))
+    for step in range(steps):
+        grads = {name: factor * grad for name, grad in drawn(10 + step).items()}
+        loss = factor * torch.tensor([3.0 - 0.2 * step, 1.0 + 0.3 * (-1) ** step]) + constant
+        state = rule.told(state, Plan.of(torch.full((2,), float(total)), step))
+        update, state, features = rule.step(grads, state, params, loss)
+        assert features.shape == (2, NUM_SIGNALS)
+        params = {name: params[name] + update[name] for name in params}
+    return flatten(params).detach()
+
+
+@pytest.fixture
+def rule() -> Tensorwise:
+    """With weights that are not those it starts with."""
+    torch.manual_seed(0)
+    rule = Tensorwise().double()
+    with torch.no_grad():
+        rule.output.weight.add_(0.1 * torch.randn_like(rule.output.weight))
+    return rule.requires_grad_(False)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e3])
+@pytest.mark.parametrize("constant", [0.0, 5.0])
+def test_units_and_constants_of_the_loss_change_nothing(
+    rule: Tensorwise, factor: float, constant: float, double: None
+) -> None:
+    torch.testing.assert_close(walked(rule, factor, constant), walked(rule), rtol=1e-6, atol=1e-8)
+
+
+def test_the_step_falls_to_0_at_the_horizon(double: None) -> None:
+    rule = Tensorwise().requires_grad_(False)
+    lengths = []
+    params, state = drawn(0, 1), rule.init(drawn(0, 1))
+    for step in range(20):
+        state = rule.told(state, Plan.of(torch.tensor([20.0]), step))
+        update, state, _ = rule.step(drawn(1, 1), state, params, torch.ones(1))
+        lengths.append(flatten(update).norm().item())
+    assert lengths == pytest.approx([lengths[0] * (1 - step / 20) for step in range(20)], rel=0.02)
+
+
+def test_no_step_is_longer_than_a_share_of_its_tensor(double: None) -> None:
+    rule = Tensorwise().requires_grad_(False)
+    rule.output.bias += 100
+    params = drawn(0)
+    params["bias"] = torch.zeros_like(params["bias"])
+    update, _, _ = rule.step(drawn(1), rule.init(params), params, torch.ones(2))
+    whole = flatten(params).square().mean(-1).sqrt()
+    for name, tensor in params.items():
+        size = torch.maximum(tensor.flatten(1).square().mean(-1).sqrt(), LEAST_SIZE * whole)
+        made = update[name].flatten(1).square().mean(-1).sqrt()
+        torch.testing.assert_close(made, LONGEST * size)
+
+
+def test_it_keeps_three_numbers_a_coordinate() -> None:
+    params = {"weight": torch.zeros(1, 100, 100)}
+    kept = []
+
+    def count(state: State) -> None:
+        for part in state:
+            kept.append(part.numel()) if isinstance(part, Tensor) else count(part)
+
+    count(Tensorwise().init(params))
+    assert 3 * 10_000 <= sum(kept) < 3 * 10_000 + 20
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (5, 8), (4, 2, 3, 3)])
+def test_singular_values_are_made_alike(shape: tuple[int, ...], double: None) -> None:
+    matrix = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    found = _orthogonal([matrix.flatten(1)], [torch.Size(shape)]).unflatten(-1, (shape[0], -1))
+    left, before, right = torch.linalg.svd(matrix.flatten(2), full_matrices=False)
+    after = torch.linalg.svdvals(found)
+    assert float((before.amax(-1) / before.amin(-1)).max()) > 1.9
+    assert float((after.amax(-1) / after.amin(-1)).max()) < 1.8
+    polar = left @ right
+    cosine = (found * polar).sum((-1, -2)) / (found.norm(dim=(-1, -2)) * polar.norm(dim=(-1, -2)))
+    assert float(cosine.min()) > 0.97
+    torch.testing.assert_close(found.square().mean((-1, -2)).sqrt(), torch.ones(3))
+
+
+def test_what_is_no_matrix_keeps_its_direction() -> None:
+    vectors = torch.randn(2, 7), torch.randn(2, 4)
+    found = _orthogonal(vectors, [torch.Size([7]), torch.Size([1, 4])])
+    for part, given in zip(found.split([7, 4], 1), vectors, strict=True):
+        torch.testing.assert_close(part, given / given.square().mean(-1, keepdim=True).sqrt())
+
+
+def test_tensors_of_one_shape_are_as_each_alone() -> None:
+    parts = [torch.randn(2, 12) for _ in range(3)]
+    shapes = [torch.Size([3, 4])] * 3
+    together = _orthogonal(parts, shapes)
+    alone = torch.cat([_orthogonal([part], [shape]) for part, shape in zip(parts, shapes, strict=True)], 1)
+    torch.testing.assert_close(together, alone)
+
+
+def test_before_training_the_rates_are_those_that_it_starts_with(double: None) -> None:
+    """The first step is on m = n = g, with T = 200: sum of the starts, on a tensor whose coordinates are all alike."""
+    rule = Tensorwise().requires_grad_(False)
+    params, grads = {"theta": torch.full((1, 5), 2.0)}, {"theta": torch.full((1, 5), 0.3)}
+    state = rule.told(rule.init(params), Plan.of(torch.tensor([200.0])))
+    update = rule.step(grads, state, params, torch.ones(1)).update["theta"]
+    torch.testing.assert_close(update, torch.full((1, 5), -2.0 * (0.02 + 0.005 + 0.002 + 0.02)), rtol=1e-6, atol=1e-8)
+
+
+def test_a_wrong_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="hidden_size"):
+        RULES.build("tensorwise", {"hidden_size": "0"})
