@@ -77,7 +77,8 @@ class Tensorwise(UpdateRule):
         self.hidden = nn.Linear(NUM_SIGNALS, hidden_size)
         self.output = nn.Linear(NUM_SIGNALS + hidden_size, len(STARTS))
         with torch.no_grad():
-            self.output.weight.zero_()
+            self.output.weight[:, :NUM_SIGNALS] = 0
+            self.output.weight[:, NUM_SIGNALS:] *= 0.01  # so small that it begins with the rates named, and learns
             self.output.weight[:, NUM_SIGNALS - 1] = -0.5 * math.log(1000)  # 1 / sqrt(T), and 1 at T = 200
             self.output.bias.fill_(0.5 * math.log(200))
 
