@@ -13,7 +13,7 @@ from probact.drop_in.parameters import read
 from probact.rules.base import UpdateRule
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import Guard
-from probact.support.trees import Params
+from probact.support.trees import Params, leaves
 from probact.unrolling.walk import Carry, Proposed, Seen, advance, init, see
 
 
@@ -27,6 +27,24 @@ class Cohort(NamedTuple):
     def begin(cls, rule: UpdateRule, params: Mapping[str, Tensor], names: Sequence[str], like: Tensor) -> Cohort:
         theta = {name: read(params[name], like) for name in names}
         return cls(tuple(names), init(paced(rule, {}), theta)._replace(params={}))
+
+    @classmethod
+    def of_form(
+        cls,
+        rule: UpdateRule,
+        params: Mapping[str, Tensor],
+        names: Sequence[str],
+        like: Tensor,
+        saved: Sequence[Tensor],
+    ) -> Cohort:
+        """One that begins, with a memory of the form that has tensors as those ``saved``, if there is one."""
+        begun = cls.begin(rule, params, names, like)
+        shapes = [tensor.shape for tensor in saved]
+        for form in paced(rule, {}).forms({name: read(params[name], like) for name in names}):
+            carry = begun.carry._replace(state=form)
+            if [tensor.shape for tensor in leaves(carry)] == shapes:
+                return begun._replace(carry=carry)
+        return begun
 
     def back(self, rule: UpdateRule, loss: Tensor) -> Carry:
         """The carry at its best parameters, where the rule starts afresh, if ``loss (1,)`` is above that there."""

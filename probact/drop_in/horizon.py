@@ -45,7 +45,7 @@ class Horizon(NamedTuple):
     def plan(self, made: int, like: Tensor) -> Plan:
         """For a rule, ``like (1, ...)``."""
         total = like.new_full((1,), self.left / self.share)
-        return Plan.of(total, total - max(self.left_at(made), 1))
+        return Plan.of(total, total - self.left_at(made))
 
 
 def to_state(horizon: Horizon | None) -> list[Any]:

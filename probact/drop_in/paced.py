@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from probact.rules.base import Step, UpdateRule
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded, bare
-from probact.support.trees import Params, State, map_params
+from probact.support.trees import Params, State, map_params, per_problem
 
 
 class Pace(NamedTuple):
@@ -69,6 +69,15 @@ class Paced(UpdateRule):
     @property
     def plans(self) -> bool:
         return self.rule.plans
+
+    def forms(self, params: Params) -> Iterator[State]:
+        paced = self.init(params)
+        for form in self.rule.forms(params):
+            yield paced._replace(state=form)
+
+    def restarted(self, state: State, lost: Tensor, params: Params) -> State:
+        reached = map_params(lambda before: before & ~per_problem(lost, before), state.reached)
+        return PacedState(self.rule.restarted(state.state, lost, params), reached)
 
     def told(self, state: State, plan: Plan) -> State:
         return state._replace(state=self.rule.told(state.state, plan))

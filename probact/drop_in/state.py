@@ -18,7 +18,7 @@ from probact.rules.base import UpdateRule
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.stopping.base import StopRule
 from probact.stopping.online import OnlineBelief
-from probact.support.trees import State, map_state
+from probact.support.trees import State, leaves, map_state
 from probact.unrolling.walk import Seen
 
 
@@ -121,7 +121,7 @@ class Standing:
             raise ValueError(f"expected one of {expected}, got one of {state['of']}")
         standing = cls(belief := OnlineBelief(posterior), None, state["steps"], num_lost=state["num_lost"])
         for saved in state["cohorts"]:
-            cohort = Cohort.begin(rule, params, saved["names"], like)
+            cohort = Cohort.of_form(rule, params, saved["names"], like, saved["carry"])
             standing.cohorts.append(cohort._replace(carry=_filled(cohort.carry, saved["carry"])))
         if state["has_followed"]:
             followed = _filled(_followed(posterior, like), state["belief"])
@@ -159,25 +159,18 @@ def _followed(posterior: HaltingPosterior | None, like: Tensor) -> State:
     return () if posterior is None else (like, like.new_zeros(1, posterior.memory.hidden_size), like)
 
 
-def _leaves(state: State) -> list[Tensor]:
-    """Every tensor of ``state``, in order."""
-    leaves: list[Tensor] = []
-    map_state(leaves.append, state)
-    return leaves
-
-
 def _copied(state: State) -> list[Tensor]:
     """The same, each with memory of its own: the parts of a state may share it, and checkpoints load in place."""
-    return [leaf.detach().clone() for leaf in _leaves(state)]
+    return [leaf.detach().clone() for leaf in leaves(state)]
 
 
-def _filled(like: State, leaves: list[Tensor]) -> State:
-    """A state of the form of ``like`` with the tensors ``leaves``.
+def _filled(like: State, saved: list[Tensor]) -> State:
+    """A state of the form of ``like`` with the tensors ``saved``.
 
     :raises ValueError: if number or shapes differ.
     """
-    expected = [tuple(tensor.shape) for tensor in _leaves(like)]
-    if expected != (got := [tuple(tensor.shape) for tensor in leaves]):
+    expected = [tuple(tensor.shape) for tensor in leaves(like)]
+    if expected != (got := [tuple(tensor.shape) for tensor in saved]):
         raise ValueError(f"expected {len(expected)} tensors of the shapes of this rule and problem, got {len(got)}")
-    parts = iter(leaves)
+    parts = iter(saved)
     return map_state(lambda tensor: next(parts).to(tensor), like)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from probact.rules.plan import Plan
 from probact.support.registry import Registry
-from probact.support.trees import Params, State
+from probact.support.trees import Params, State, leaves, map_state, per_problem
 
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""
@@ -68,6 +70,15 @@ class UpdateRule(nn.Module, ABC):
     def told(self, state: State, plan: Plan) -> State:
         """``state`` before ``step``, for a rule that ``plans``, which learns how many steps are left."""
         return state
+
+    def forms(self, params: Params) -> Iterator[State]:
+        """Memories of every form that ``init`` and ``step`` return, for a rule that makes room as it goes."""
+        yield self.init(params)
+
+    def restarted(self, state: State, lost: Tensor, params: Params) -> State:
+        """``state`` after ``step``, with a fresh memory for the problems that are ``lost (L,)``."""
+        parts = iter(leaves(self.init(params)))
+        return map_state(lambda tensor: torch.where(per_problem(lost, tensor), next(parts), tensor), state)
 
     def after_foreign_step(self, state: State, update: Params) -> State:
         """``state`` after ``step`` as it is if ``update`` was made in place of the step proposed."""

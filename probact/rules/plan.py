@@ -15,7 +15,7 @@ GUESS = 100.0
 class Plan(NamedTuple):
     """How many steps are left, the next among them, of how many in all; each ``(L,)``.
 
-    :ivar left: from ``total`` down to 1; inf where nobody knows.
+    :ivar left: from ``total`` down to 1 before the last step, and on; inf where nobody knows.
     :ivar total: inf likewise.
     """
 
@@ -24,8 +24,8 @@ class Plan(NamedTuple):
 
     @classmethod
     def of(cls, total: Tensor, made: int | Tensor = 0) -> Self:
-        """After ``made`` steps of ``total (L,)``.  Beyond the last one there is always one left."""
-        return cls((total - made).clamp_min(1.0), total)
+        """After ``made`` steps of ``total (L,)``."""
+        return cls(total - made, total)
 
     @classmethod
     def unknown(cls, like: Tensor) -> Self:
@@ -36,9 +36,9 @@ class Plan(NamedTuple):
     @property
     def factor(self) -> Tensor:
         """Of the next step, ``(L,)``: from 1 on a line to 0, the best schedule that is fixed beforehand (Defazio et al.
-        2023, arXiv 2310.07831, section 2); 1 where nobody knows.
+        2023, arXiv 2310.07831, section 2); 1 where nobody knows.  Beyond the last step it is that of the last.
         """
-        return torch.where(self.total.isfinite(), self.left / self.total, 1.0)
+        return torch.where(self.total.isfinite(), self.left.clamp_min(1.0) / self.total, 1.0)
 
     def signals(self, made: Tensor) -> Tensor:
         """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
 from probact.rules.plan import Plan
-from probact.support.trees import Params, State, map_params, map_state, per_problem
+from probact.support.trees import Params, State, map_params, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
 """Weight of the newest loss in its running mean, and of the newest turn in the noise."""
@@ -114,6 +115,11 @@ class Safeguarded(UpdateRule):
     def plans(self) -> bool:
         return self.rule.plans
 
+    def forms(self, params: Params) -> Iterator[State]:
+        guard = self.init(params)
+        for form in self.rule.forms(params):
+            yield guard._replace(state=form)
+
     def told(self, state: State, plan: Plan) -> State:
         return state._replace(state=self.rule.told(state.state, plan))
 
@@ -124,11 +130,7 @@ class Safeguarded(UpdateRule):
             return torch.where(per_problem(is_lost, on), back, on)
 
         update = map_params(lambda best, now, u: choose(best - now, u), guard.best_params, params, proposed.update)
-        fresh: list[Tensor] = []
-        map_state(fresh.append, self.rule.init(params))
-        parts = iter(fresh)
-        restarted = map_state(lambda tensor: choose(next(parts), tensor), proposed.state)
-        return proposed._replace(update=update, state=restarted)
+        return proposed._replace(update=update, state=self.rule.restarted(proposed.state, is_lost, params))
 
 
 def bare(rule: UpdateRule) -> UpdateRule:

@@ -50,6 +50,13 @@ def map_state(function: Any, state: State) -> State:
     return state
 
 
+def leaves(state: State) -> list[Tensor]:
+    """Every tensor of ``state``, in order."""
+    found: list[Tensor] = []
+    map_state(found.append, state)
+    return found
+
+
 def detach(params: Params) -> Params:
     """The same values without graph."""
     return map_params(Tensor.detach, params)

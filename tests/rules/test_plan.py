@@ -47,7 +47,7 @@ def test_a_walk_tells_a_rule_that_plans(safeguarded: bool) -> None:
         ahead = walk._next.state.state if safeguarded else walk._next.state  # type: ignore[union-attr]
         left.append(ahead.plan.left.tolist())
         walk.move()
-    assert left == [[5, 5], [4, 4], [3, 3], [2, 2], [1, 1], [1, 1]]
+    assert left == [[5, 5], [4, 4], [3, 3], [2, 2], [1, 1], [0, 0]]
 
 
 def test_a_rule_that_does_not_plan_is_told_nothing() -> None:

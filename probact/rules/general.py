@@ -1,0 +1,152 @@
+"""One optimizer for noisy and for exact gradients: it finds out which they are, and hands over to the rule for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.rules.base import RULES, SMALL, Step, UpdateRule
+from probact.rules.plan import Plan
+from probact.rules.subspace.rule import Subspace
+from probact.rules.tensorwise import Tensorwise
+from probact.support.trees import Params, State, flatten, unflatten
+
+AGREES = 0.1
+"""Loss and gradients agree where the change of the loss is within this share of what the gradients foresee."""
+LOOKS, PROBE = 3, 0.1
+"""After so many looks it decides; until then it goes so much of the way, as what gradients foresee holds nearby."""
+DOUBT, DOUBTS = 0.5, 3.0
+"""In exact mode a look is in doubt where that share is larger on a short step; so many doubts in a row are too many."""
+SHORT = 0.01
+"""Of a step, in lengths of all parameters."""
+VISIBLE = 1e-5
+"""Changes below this share of the loss are rounding."""
+
+
+class GeneralState(NamedTuple):
+    """What it remembers; each ``(L,)`` but for ``(L, d)`` and the two rules' own.
+
+    :ivar num_seen: looks so far; ``agreed``: at how many loss and gradients agreed, until it decides.
+    :ivar is_exact: whether gradients are taken for exact; ``doubts``: looks in a row that say otherwise.
+    :ivar loss: the last one; ``grad``, ``update``: the last ones, ``(L, d)``.
+    :ivar left: steps left, inf where nobody knows.
+    :ivar noisy, exact: the two rules'; () where no problem needs it.
+    """
+
+    num_seen: Tensor
+    agreed: Tensor
+    is_exact: Tensor
+    doubts: Tensor
+    loss: Tensor
+    grad: Tensor
+    update: Tensor
+    left: Tensor
+    noisy: State
+    exact: State
+
+
+@RULES.register("general")
+class General(UpdateRule):
+    """``Tensorwise`` for minibatches, ``Subspace`` with backtracking for exact gradients, told apart by what is seen.
+
+    Over a short step s from theta to theta' an exact loss changes by the trapezoid <g + g', s> / 2, up to |s|^3.  That
+    of another minibatch does not.  So the first two steps are short, and where both agree the gradients are exact.  A
+    rule for exact gradients that meets noise later (a change of batches, dropout) gives way again.
+
+    Exact gradients need no schedule, but a last step does: told that it is the last, it leads to the best iterate, as
+    theta_t may be a trial of its line search.
+
+    Features for halting: those of ``Tensorwise``, 0 where gradients are exact, and whether they are.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noisy = Tensorwise()
+        self.exact = Subspace(first_share=10, backtrack=0.9)
+        self.num_features = self.noisy.num_features + 1
+
+    def init(self, params: Params) -> State:
+        flat = flatten(params)
+        zero, none = flat.new_zeros(len(flat)), torch.zeros_like(flat)
+        return GeneralState(zero, zero, zero > 0, zero, zero, none, none, zero + math.inf, self.noisy.init(params), ())
+
+    def forms(self, params: Params) -> Iterator[State]:
+        first = self.init(params)
+        exact = self.exact.init(params)
+        yield from (first, first._replace(exact=exact), first._replace(noisy=(), exact=exact))
+
+    def restarted(self, state: State, lost: Tensor, params: Params) -> State:
+        noisy, exact = (
+            part if part == () else rule.restarted(part, lost, params)
+            for rule, part in ((self.noisy, state.noisy), (self.exact, state.exact))
+        )
+        # the way back is no step of its own: nothing is foreseen of it
+        update = torch.where(lost.unsqueeze(-1), 0.0, state.update)
+        return state._replace(noisy=noisy, exact=exact, update=update)
+
+    @property
+    def plans(self) -> bool:
+        return True
+
+    def told(self, state: State, plan: Plan) -> State:
+        state = state._replace(left=plan.left)
+        return state if state.noisy == () else state._replace(noisy=self.noisy.told(state.noisy, plan))
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        with torch.no_grad():
+            now, begins, ends = self._judged(state, flatten(grads), flatten(params), loss)
+        undecided = now.num_seen < LOOKS
+        update, noisy, features = (
+            torch.zeros_like(now.update),
+            state.noisy,
+            loss.new_zeros(len(loss), self.num_features),
+        )
+        if noisy == () and bool(ends.any()):
+            noisy = self.noisy.init(params)
+        if noisy != ():
+            step = self.noisy.step(grads, noisy, params, loss)
+            shorter = torch.where(undecided, PROBE, 1.0).unsqueeze(-1)
+            update, noisy = shorter * flatten(step.update), step.state
+            features = torch.cat([step.features, features[:, -1:]], -1)
+        exact = state.exact
+        if bool(now.is_exact.any()):
+            exact = self.exact.init(params) if exact == () else self.exact.restarted(exact, begins, params)
+            step = self.exact.step(grads, exact, params, loss)
+            exact, chosen = step.state, now.is_exact.unsqueeze(-1)
+            made = flatten(step.update)
+            to_best = exact.memory.trust.to_best + made.detach()  # from here, the step being taken off already
+            made = torch.where((now.left == 1).unsqueeze(-1), to_best, made)
+            update = torch.where(chosen, made, update)
+            features = torch.where(chosen, torch.zeros_like(features), features)
+            features = torch.cat([features[:, :-1], now.is_exact.to(features).unsqueeze(-1)], -1)
+        if bool(now.is_exact.all()):
+            noisy = ()
+        if not bool(now.is_exact.any()):
+            exact = ()
+        now = now._replace(update=update.detach(), noisy=noisy, exact=exact)
+        return Step(unflatten(update, params), now, features)
+
+    def _judged(
+        self, state: GeneralState, grad: Tensor, flat: Tensor, loss: Tensor
+    ) -> tuple[GeneralState, Tensor, Tensor]:
+        """With this look taken in; which problems ``(L,)`` turn out exact now, and which not to be."""
+        foreseen = 0.5 * ((grad + state.grad) * state.update).sum(-1)
+        off = (loss - state.loss - foreseen).abs() / foreseen.abs().clamp_min(SMALL)
+        moved = (state.update != 0).any(-1)
+        num_seen = state.num_seen + 1
+        agreed = state.agreed + ((off < AGREES) & moved)
+        begins = (num_seen == LOOKS) & (agreed == LOOKS - 1)
+        short = moved & (state.update.norm(dim=-1) < SHORT * flat.norm(dim=-1))
+        visible = foreseen.abs() > VISIBLE * torch.maximum(loss.abs(), state.loss.abs())
+        doubts = torch.where(short & visible, torch.where(off > DOUBT, state.doubts + 1, 0.0), state.doubts)
+        ends = state.is_exact & (doubts >= DOUBTS)
+        is_exact = (state.is_exact | begins) & ~ends
+        return (
+            state._replace(num_seen=num_seen, agreed=agreed, is_exact=is_exact, doubts=doubts, loss=loss, grad=grad),
+            begins,
+            ends,
+        )

@@ -1,0 +1,153 @@
+"""One rule for noisy and for exact gradients: what it takes them for, and what it does then."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probact import LearnedOptimizer
+from probact.problems.base import Optimizee
+from probact.rules.base import RULES
+from probact.rules.general import LOOKS, General, GeneralState
+from probact.rules.safeguarded import Safeguarded
+from probact.unrolling.walk import Unrolling, Walk
+from tests.helpers.checks import problems
+
+
+def walk(family: str, steps: int, num: int = 3, total: int | None = None, **options: Any) -> Walk:
+    torch.manual_seed(0)
+    found = Walk(RULES.build("general"), problems(family, num, **options), unrolling=Unrolling(total_steps=total))
+    with torch.no_grad():
+        for _ in range(steps):
+            found.move()
+    return found
+
+
+def nll(found: Walk) -> Tensor:
+    optimizee: Optimizee = found.optimizee
+    return optimizee.nll(found.params)
+
+
+@pytest.mark.parametrize("family", ["quadratic", "regression", "logistic-mixed", "rosenbrock", "breast-cancer"])
+def test_full_batches_are_exact(family: str) -> None:
+    state: GeneralState = walk(family, LOOKS).carry.state
+    assert state.is_exact.tolist() == [True] * 3
+    assert state.noisy == ()
+
+
+@pytest.mark.parametrize(
+    ("family", "options"), [("digits", {}), ("digits", {"batch_size": 1}), ("digits-autoencoder", {}), ("assorted", {})]
+)
+def test_minibatches_are_not(family: str, options: dict[str, Any]) -> None:
+    state: GeneralState = walk(family, 20, **options).carry.state
+    assert state.is_exact.tolist() == [False] * 3
+    assert state.exact == ()
+
+
+def test_from_there_on_it_is_the_exact_rule(double: None) -> None:
+    found = walk("quadratic", LOOKS - 1)
+    alone = Walk(General().exact, found.optimizee, step=found.step)
+    alone.carry = alone.carry._replace(params=found.params)
+    with torch.no_grad():
+        for _ in range(15):
+            found.move()
+            alone.move()
+    torch.testing.assert_close(found.params, alone.params)
+
+
+def test_it_solves_what_is_exact() -> None:
+    found = walk("quadratic", 60)
+    optimum = found.optimizee.optimum()
+    assert optimum is not None
+    assert float((nll(found) - optimum).max()) < 1e-4
+
+
+class Jittered(nn.Module):
+    """A loss that is exact until ``noisy``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.x, self.theta = torch.randn(200, 8, generator=generator), nn.Parameter(torch.ones(8))
+        self.y = self.x @ torch.arange(8.0) + torch.randn(200, generator=generator)
+        self.noisy = False
+        self.generator = generator
+
+    def forward(self) -> Tensor:
+        rows = torch.randint(200, (4,), generator=self.generator) if self.noisy else slice(None)
+        return (self.x[rows] @ self.theta - self.y[rows]).square().mean()
+
+
+def stepped(optimizer: torch.optim.Optimizer, model: Jittered, num: int) -> list[Tensor]:
+    path = []
+    for _ in range(num):
+        optimizer.zero_grad()
+        loss = model()
+        loss.backward()
+        optimizer.step(loss=loss)  # type: ignore[call-arg]
+        path.append(model.theta.detach().clone())
+    return path
+
+
+def state_of(optimizer: LearnedOptimizer) -> GeneralState:
+    state: GeneralState = optimizer._standing.cohorts[0].carry.state.state.state
+    return state
+
+
+def test_noise_that_comes_later_makes_it_give_way() -> None:
+    torch.manual_seed(0)
+    model = Jittered()
+    optimizer = LearnedOptimizer(model.parameters(), RULES.build("general"))
+    stepped(optimizer, model, 5)
+    assert bool(state_of(optimizer).is_exact)
+    model.noisy = True
+    stepped(optimizer, model, 150)
+    assert not bool(state_of(optimizer).is_exact)
+    model.noisy = False
+    assert float(model().detach()) < 0.2 * float(Jittered()().detach())
+
+
+@pytest.mark.parametrize("made", [1, 2, 6])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_it_goes_on_bit_for_bit_in_whatever_form_its_memory_is(made: int, noisy: bool) -> None:
+    models, optimizers = [Jittered(), Jittered()], []
+    for model in models:
+        torch.manual_seed(0)
+        model.noisy = noisy
+        optimizers.append(LearnedOptimizer(model.parameters(), RULES.build("general"), total_steps=20))
+    stepped(optimizers[0], models[0], made)
+    models[1].load_state_dict(models[0].state_dict())
+    models[1].generator.set_state(models[0].generator.get_state())
+    optimizers[1].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
+    a, b = (stepped(optimizer, model, 8) for optimizer, model in zip(optimizers, models, strict=True))
+    assert all(map(torch.equal, a, b))
+
+
+def test_the_last_step_that_it_is_told_of_leads_to_the_best(double: None) -> None:
+    found = walk("rosenbrock", 0, total=17)
+    losses = [nll(found)]
+    with torch.no_grad():
+        for _ in range(17):
+            found.move()
+            losses.append(nll(found))
+    torch.testing.assert_close(losses[-1], torch.stack(losses).min(0).values)
+
+
+def test_in_the_safeguard_it_is_lost_and_found() -> None:
+    """A problem that is lost starts afresh in the form that it has."""
+    torch.manual_seed(0)
+    rule = Safeguarded(RULES.build("general"))
+    found = Walk(rule, problems("quadratic", 2))
+    with torch.no_grad():
+        for _ in range(6):
+            found.move()
+        inner = found.carry.state.state
+        restarted = rule.rule.restarted(inner, torch.tensor([True, False]), found.params)
+    fresh = General().exact.init(found.params)
+    assert float(restarted.exact.memory.basis[0].abs().max()) == float(fresh.memory.basis[0].abs().max()) == 0
+    torch.testing.assert_close(restarted.exact.memory.basis[1], inner.exact.memory.basis[1])
+    assert restarted.is_exact.tolist() == [True, True]
