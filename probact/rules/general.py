@@ -60,6 +60,8 @@ class General(UpdateRule):
     Exact gradients need no schedule, but a last step does: told that it is the last, it leads to the best iterate, as
     theta_t may be a trial of its line search.
 
+    Both parts are trained apart: here no weight is.
+
     Features for halting: those of ``Tensorwise``, 0 where gradients are exact, and whether they are.
     """
 
@@ -68,6 +70,7 @@ class General(UpdateRule):
         self.noisy = Tensorwise()
         self.exact = Subspace(first_share=10, backtrack=0.9)
         self.num_features = self.noisy.num_features + 1
+        self.requires_grad_(False)
 
     def init(self, params: Params) -> State:
         flat = flatten(params)

@@ -36,7 +36,9 @@ def build_objective(experiment: Experiment) -> Objective:
     """The objective with rule and halting posterior in their initial state, a function of ``experiment.seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream("weights", experiment.seed).initial_seed())
-        rule = RULES.build(experiment.rule, dict(experiment.rule_options)).requires_grad_(not experiment.freeze_rule)
+        rule = RULES.build(experiment.rule, dict(experiment.rule_options))
+        if experiment.freeze_rule:
+            rule.requires_grad_(False)
         if not isinstance(rule.num_features, int):
             raise ValueError(f"{rule.label}: num_features: expected a whole number, got {said(rule.num_features)}")
         if experiment.safeguard:

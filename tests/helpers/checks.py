@@ -44,6 +44,7 @@ def gradients(loss: Tensor, module: torch.nn.Module) -> dict[str, Tensor]:
     return {
         name: torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
         for name, weight in module.named_parameters()
+        if weight.requires_grad
     }
 
 
