@@ -1,7 +1,8 @@
 """Tables of ``unseen.py``.
 
-Ratio of a task: held-out loss over that of the tuned reference; both plus ``FLOOR`` of the loss at the start where the
-loss can go to 0.  Below 1 is better than the reference.  Over tasks: the geometric mean, with its standard error.
+Ratio of a task: held-out loss over that of the tuned reference, both plus ``FLOOR`` of the loss at the start, as some can
+go to 0.  Below 1 is better than the reference.  Over tasks: the geometric mean, with its standard error; and the median,
+as a task where one of the two got stuck can make most of the mean.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 
 from pages import number, table, with_error
 from unseen import Cache
@@ -39,7 +41,7 @@ def ratios(cache: Cache, tasks: Sequence[Task], steps: int, name: str, reference
     for task in tasks:
         ours, theirs = (loss_of(cache, task, steps, one) for one in (name, reference))
         if ours is not None and theirs is not None:
-            floor = FLOOR * cache.start(task.name) if task.to_zero else 0.0
+            floor = FLOOR * cache.start(task.name)
             found[task.name] = (ours + floor) / (theirs + floor)
     return found
 
@@ -63,7 +65,7 @@ def worst(found: Ratios) -> str:
 
 
 def worth(cache: Cache, task: Task, steps: int, name: str, reference: str = "adamw") -> float | None:
-    """How many times ``steps`` the tuned reference needs for the loss of ``name``.
+    """How many times ``steps`` the tuned reference needs to get to the loss of ``name`` for the first time.
 
     Between the numbers of steps that it was tuned for the logarithm of the steps is linear in the loss; never more
     than the largest of them.
@@ -83,7 +85,18 @@ def worth(cache: Cache, task: Task, steps: int, name: str, reference: str = "ada
 
 def summary(cache: Cache, tasks: Sequence[Task], steps: Sequence[int], names: Sequence[str] | None) -> str:
     """A row for each recipe: ratios to tuned AdamW and to the best tuned recipe of each task, and the worst task."""
-    head = ["steps", "recipe", "tasks", "/ adamw", "minibatch", "/ best tuned", "minibatch", "wins", "steps worth"]
+    head = [
+        "steps",
+        "recipe",
+        "tasks",
+        "/ adamw",
+        "minibatch",
+        "/ best tuned",
+        "minibatch",
+        "median",
+        "wins",
+        "steps worth",
+    ]
     head += ["worst / adamw-untuned", "at an edge"]
     by_minibatch = [task for task in tasks if not task.full_batch]
     rows = []
@@ -97,6 +110,7 @@ def summary(cache: Cache, tasks: Sequence[Task], steps: Sequence[int], names: Se
                 for reference in ("adamw", BEST)
                 for judged in (tasks, by_minibatch)
             ]
+            cells.append(number(median(against.values()), 3) if against else "-")
             cells.append(str(sum(ratio < 1 for ratio in against.values())))
             found = {task.name: worth(cache, task, num, name) for task in tasks}
             cells.append(geometric_mean({task: times for task, times in found.items() if times}))

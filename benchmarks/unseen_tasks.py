@@ -56,7 +56,7 @@ class Task:
     :ivar loss: mean loss of the model on rows.
     :ivar batch_size: rows drawn for a step, with replacement; 0: all of them.
     :ivar penalty: of the squares of all parameters, in the training loss alone.
-    :ivar to_zero: whether the loss can go to 0, so that a ratio needs a floor.
+    :ivar to_zero: whether the loss can go to 0, where weight decay would be in the way.
     """
 
     name: str
