@@ -1,8 +1,8 @@
 """Tables of ``unseen.py``.
 
-Ratio of a task: held-out loss over that of the tuned reference, both plus ``FLOOR`` of the loss at the start, as some can
-go to 0.  Below 1 is better than the reference.  Over tasks: the geometric mean, with its standard error; and the median,
-as a task where one of the two got stuck can make most of the mean.
+Ratio of a task: held-out loss over that of the tuned reference, both plus ``FLOOR`` of the loss at the start, as some
+can go to 0.  Below 1 is better than the reference.  Over tasks: the geometric mean, with its standard error; and the
+median, as a task where one of the two got stuck can make most of the mean.
 """
 
 from __future__ import annotations
