@@ -27,7 +27,7 @@ VISIBLE = 1e-5
 """Changes below this share of the loss are rounding."""
 
 
-class GeneralState(NamedTuple):
+class VersatileState(NamedTuple):
     """What it remembers; each ``(L,)`` but for ``(L, d)`` and the two rules' own.
 
     :ivar num_seen: looks so far; ``agreed``: at how many loss and gradients agreed, until it decides.
@@ -49,8 +49,8 @@ class GeneralState(NamedTuple):
     exact: State
 
 
-@RULES.register("general")
-class General(UpdateRule):
+@RULES.register("versatile")
+class Versatile(UpdateRule):
     """``Tensorwise`` for minibatches, ``Subspace`` with backtracking for exact gradients, told apart by what is seen.
 
     Over a short step s from theta to theta' an exact loss changes by the trapezoid <g + g', s> / 2, up to |s|^3.  That
@@ -75,7 +75,9 @@ class General(UpdateRule):
     def init(self, params: Params) -> State:
         flat = flatten(params)
         zero, none = flat.new_zeros(len(flat)), torch.zeros_like(flat)
-        return GeneralState(zero, zero, zero > 0, zero, zero, none, none, zero + math.inf, self.noisy.init(params), ())
+        return VersatileState(
+            zero, zero, zero > 0, zero, zero, none, none, zero + math.inf, self.noisy.init(params), ()
+        )
 
     def forms(self, params: Params) -> Iterator[State]:
         first = self.init(params)
@@ -134,8 +136,8 @@ class General(UpdateRule):
         return Step(unflatten(update, params), now, features)
 
     def _judged(
-        self, state: GeneralState, grad: Tensor, flat: Tensor, loss: Tensor
-    ) -> tuple[GeneralState, Tensor, Tensor]:
+        self, state: VersatileState, grad: Tensor, flat: Tensor, loss: Tensor
+    ) -> tuple[VersatileState, Tensor, Tensor]:
         """With this look taken in; which problems ``(L,)`` turn out exact now, and which not to be."""
         foreseen = 0.5 * ((grad + state.grad) * state.update).sum(-1)
         off = (loss - state.loss - foreseen).abs() / foreseen.abs().clamp_min(SMALL)

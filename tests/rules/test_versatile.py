@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from probact import LearnedOptimizer
 from probact.problems.base import Optimizee
 from probact.rules.base import RULES
-from probact.rules.general import LOOKS, General, GeneralState
 from probact.rules.safeguarded import Safeguarded
+from probact.rules.versatile import LOOKS, Versatile, VersatileState
 from probact.unrolling.walk import Unrolling, Walk
 from tests.helpers.checks import problems
 
 
 def walk(family: str, steps: int, num: int = 3, total: int | None = None, **options: Any) -> Walk:
     torch.manual_seed(0)
-    found = Walk(RULES.build("general"), problems(family, num, **options), unrolling=Unrolling(total_steps=total))
+    found = Walk(RULES.build("versatile"), problems(family, num, **options), unrolling=Unrolling(total_steps=total))
     with torch.no_grad():
         for _ in range(steps):
             found.move()
@@ -34,7 +34,7 @@ def nll(found: Walk) -> Tensor:
 
 @pytest.mark.parametrize("family", ["quadratic", "regression", "logistic-mixed", "rosenbrock", "breast-cancer"])
 def test_full_batches_are_exact(family: str) -> None:
-    state: GeneralState = walk(family, LOOKS).carry.state
+    state: VersatileState = walk(family, LOOKS).carry.state
     assert state.is_exact.tolist() == [True] * 3
     assert state.noisy == ()
 
@@ -43,14 +43,14 @@ def test_full_batches_are_exact(family: str) -> None:
     ("family", "options"), [("digits", {}), ("digits", {"batch_size": 1}), ("digits-autoencoder", {}), ("assorted", {})]
 )
 def test_minibatches_are_not(family: str, options: dict[str, Any]) -> None:
-    state: GeneralState = walk(family, 20, **options).carry.state
+    state: VersatileState = walk(family, 20, **options).carry.state
     assert state.is_exact.tolist() == [False] * 3
     assert state.exact == ()
 
 
 def test_from_there_on_it_is_the_exact_rule(double: None) -> None:
     found = walk("quadratic", LOOKS - 1)
-    alone = Walk(General().exact, found.optimizee, step=found.step)
+    alone = Walk(Versatile().exact, found.optimizee, step=found.step)
     alone.carry = alone.carry._replace(params=found.params)
     with torch.no_grad():
         for _ in range(15):
@@ -93,15 +93,15 @@ def stepped(optimizer: torch.optim.Optimizer, model: Jittered, num: int) -> list
     return path
 
 
-def state_of(optimizer: LearnedOptimizer) -> GeneralState:
-    state: GeneralState = optimizer._standing.cohorts[0].carry.state.state.state
+def state_of(optimizer: LearnedOptimizer) -> VersatileState:
+    state: VersatileState = optimizer._standing.cohorts[0].carry.state.state.state
     return state
 
 
 def test_noise_that_comes_later_makes_it_give_way() -> None:
     torch.manual_seed(0)
     model = Jittered()
-    optimizer = LearnedOptimizer(model.parameters(), RULES.build("general"))
+    optimizer = LearnedOptimizer(model.parameters(), RULES.build("versatile"))
     stepped(optimizer, model, 5)
     assert bool(state_of(optimizer).is_exact)
     model.noisy = True
@@ -118,7 +118,7 @@ def test_it_goes_on_bit_for_bit_in_whatever_form_its_memory_is(made: int, noisy:
     for model in models:
         torch.manual_seed(0)
         model.noisy = noisy
-        optimizers.append(LearnedOptimizer(model.parameters(), RULES.build("general"), total_steps=20))
+        optimizers.append(LearnedOptimizer(model.parameters(), RULES.build("versatile"), total_steps=20))
     stepped(optimizers[0], models[0], made)
     models[1].load_state_dict(models[0].state_dict())
     models[1].generator.set_state(models[0].generator.get_state())
@@ -140,14 +140,14 @@ def test_the_last_step_that_it_is_told_of_leads_to_the_best(double: None) -> Non
 def test_in_the_safeguard_it_is_lost_and_found() -> None:
     """A problem that is lost starts afresh in the form that it has."""
     torch.manual_seed(0)
-    rule = Safeguarded(RULES.build("general"))
+    rule = Safeguarded(RULES.build("versatile"))
     found = Walk(rule, problems("quadratic", 2))
     with torch.no_grad():
         for _ in range(6):
             found.move()
         inner = found.carry.state.state
         restarted = rule.rule.restarted(inner, torch.tensor([True, False]), found.params)
-    fresh = General().exact.init(found.params)
+    fresh = Versatile().exact.init(found.params)
     assert float(restarted.exact.memory.basis[0].abs().max()) == float(fresh.memory.basis[0].abs().max()) == 0
     torch.testing.assert_close(restarted.exact.memory.basis[1], inner.exact.memory.basis[1])
     assert restarted.is_exact.tolist() == [True, True]
