@@ -202,6 +202,8 @@ def _retrieve(url: str, md5: str, folder: Path) -> str:
             downloader=pooch.HTTPDownloader(timeout=TIMEOUT),
         )
     except (OSError, ValueError) as error:  # the network or the disk; another checksum
+        if (answer := getattr(error, "response", None)) is not None:
+            answer.close()  # pooch leaves the connection of a refused page open
         raise _NoDownloadError(f"{url}: {' '.join(str(error).split())}") from None
     return found
 
