@@ -22,14 +22,17 @@ class HaltingCallback:
     storage, or run by several processes, is followed from its first trial on; the direction is the study's.
 
     :param price: what a trial has to bring, in units of the objective.
-    :param minimum_looks: at least so many trials, as those of the sampler's start are drawn at random.
+    :param minimum_looks: at least so many trials, 10 unless given, as those of the sampler's start are drawn at random.
     :param verbose: print why it stopped.
     :param options: further settings of ``HaltingMonitor``, such as ``relative``, ``maximum_looks``.
     :raises ValueError: if one of these is not what it has to be; in ``optimize`` if the study has several objectives.
     """
 
-    def __init__(self, price: float, *, minimum_looks: int = 10, verbose: bool = True, **options: Any) -> None:
+    def __init__(self, price: float, *, minimum_looks: int | None = None, verbose: bool = True, **options: Any) -> None:
         self.verbose = verbose
+        if minimum_looks is None:
+            most = options.get("maximum_looks")
+            minimum_looks = min(10, most) if isinstance(most, int) and most > 0 else 10
         self._watchers: dict[str, Watcher[int]] = {
             mode: Watcher(price, "best value", mode, minimum_looks=minimum_looks, **options) for mode in ("min", "max")
         }

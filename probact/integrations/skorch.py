@@ -40,7 +40,7 @@ class HaltingCallback(Callback):
         check_finite: bool = False,
         restore_best: bool = True,
         relative: bool = False,
-        minimum_looks: int = 2,
+        minimum_looks: int | None = None,
         maximum_looks: int | None = None,
         name: str | Path = "curves",
     ) -> None:

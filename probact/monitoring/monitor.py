@@ -61,7 +61,7 @@ class HaltingMonitor:
     :param price: what one more look has to bring, > 0, in units of the loss that it is fed: .001 says that a look has
         to be worth a fall of .001.
     :param relative: ``price`` is a share of the first finite loss other than 0 (of its absolute value) instead.
-    :param minimum_looks: it does not stop before, whatever happens.
+    :param minimum_looks: it does not stop before, whatever happens; 2 unless given.
     :param maximum_looks: it stops there in any case; None: nowhere.
     :param mode: "min", or "max" for what is the higher the better.
     :param noise: standard error of a look, if it is known; ``update`` may say another.
@@ -76,7 +76,7 @@ class HaltingMonitor:
         price: float,
         *,
         relative: bool = False,
-        minimum_looks: int = 2,
+        minimum_looks: int | None = None,
         maximum_looks: int | None = None,
         mode: str = "min",
         noise: float | None = None,
@@ -87,8 +87,9 @@ class HaltingMonitor:
         self.price = number("price", price, above=0.0)
         if mode not in ("min", "max"):
             raise ValueError(f"mode: expected 'min' or 'max', got {mode!r:.60}")
-        self.minimum_looks = count("minimum_looks", minimum_looks)
         self.maximum_looks = None if maximum_looks is None else count("maximum_looks", maximum_looks)
+        least = min(2, self.maximum_looks or 2)
+        self.minimum_looks = least if minimum_looks is None else count("minimum_looks", minimum_looks)
         self.noise = None if noise is None else number("noise", noise)
         self.samples = None if samples is None else count("samples", samples)
         self.num = None if num is None else count("num", num)

@@ -34,7 +34,7 @@ def test_it_looks_at_the_best_value_so_far(patient: Path, capsys: pytest.Capture
     study, callback = optuna.create_study(), HaltingCallback(1e-3, name=patient, maximum_looks=5)
     study.optimize(Given(), n_trials=8, callbacks=[callback])
     assert len(study.trials) == 5
-    expected = HaltingMonitor(1e-3, name=patient, maximum_looks=5, minimum_looks=10)
+    expected = HaltingMonitor(1e-3, name=patient, maximum_looks=5, minimum_looks=5)
     for value in (3.0, 2.0, 1.0, 1.0, 1.0):
         expected.update(value)
     assert callback.monitor.summary() == expected.summary()

@@ -82,6 +82,7 @@ def test_a_giant_loss_ends_and_prolongs_nothing(spike: float, look: int) -> None
 def test_minimum_looks_hold_whatever_comes() -> None:
     assert stop([math.nan] * 60, minimum_looks=50) == 50
     assert stop([1.0] * 60, minimum_looks=50) == 50
+    assert stop([1.0] * 5, maximum_looks=1) == 1
     with pytest.raises(ValueError, match="maximum_looks: expected at least minimum_looks, got 5 and 50"):
         HaltingMonitor(1e-3, minimum_looks=50, maximum_looks=5)
 
