@@ -45,7 +45,8 @@ class Decision:
         self.hazards.append(hazard)
         look = len(self.hazards)
         self._lost = np.where(finite, 0, self._lost + 1)
-        self._paid = np.where(cost < self._paid[0], [cost, np.full_like(cost, look)], self._paid)
+        pays = cost < self._paid[0]
+        self._paid[0, pays], self._paid[1, pays] = cost[pays], look
         halts = 1 - np.multiply.reduce(1 - np.array(self.hazards[-RECENT:]), 0) >= STOP_AT
         is_long = look > TIMES * self._paid[1] + PATIENCE
         if look < self._minimum or not (halts.any() or is_long.any() or self._lost.any() or look == self._maximum):

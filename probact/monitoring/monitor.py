@@ -127,11 +127,12 @@ class HaltingMonitor:
             self._warn()
         points = None if self.samples is None else np.full(len(value), float(self.samples))
         is_best, signals = self._memory.take_in(value, train, sigma, points)
-        goes = self._memory.has_begun & ~np.isnan(self._price)
-        hazard, hidden = self._head.step(features(signals, np.where(goes, self._price, 1.0)), self._hidden)
+        goes = self._memory.has_begun & (self._price > 0)
+        price = self._price if goes.all() else np.where(goes, self._price, 1.0)
+        hazard, hidden = self._head.step(features(signals, price), self._hidden)
         self._hidden = hidden if goes.all() else np.where(goes[:, None], hidden, self._hidden)
-        hazard = np.where(self._memory.rises_at_first | ~goes, 0.0, hazard)
-        cost = self._memory.best + np.nan_to_num(self._price) * self.num_looks
+        hazard[self._memory.rises_at_first | ~goes] = 0.0
+        cost = self._memory.best + np.where(self._price > 0, self._price, 0.0) * self.num_looks
         self._decision.take_in(np.isfinite(value), hazard, cost)
         return is_best if self.num is not None else bool(is_best[0])
 
