@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from probact.rules.base import Step, UpdateRule
-from probact.rules.plan import Plan
+from probact.rules.base import Step, UpdateRule, Wrapper
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.support.trees import Params, State, map_params, per_problem
 
@@ -35,7 +34,7 @@ class PacedState(NamedTuple):
     reached: Params
 
 
-class Paced(UpdateRule):
+class Paced(Wrapper):
     """``rule`` with its step u on the parameter theta made as::
 
         lr (u - weight_decay theta)    with u = 0 for coordinates whose gradient has always been 0
@@ -45,10 +44,8 @@ class Paced(UpdateRule):
     """
 
     def __init__(self, rule: UpdateRule, paces: Mapping[str, Pace]) -> None:
-        super().__init__()
-        self.rule = rule
+        super().__init__(rule)
         self.paces = paces
-        self.num_features = rule.num_features
         self.recovers = rule.recovers  # type: ignore[misc]
 
     def init(self, params: Params) -> State:
@@ -66,21 +63,9 @@ class Paced(UpdateRule):
         state = self.rule.after_foreign_step(proposed.state, update)
         return proposed._replace(update=update, state=PacedState(state, reached))
 
-    @property
-    def plans(self) -> bool:
-        return self.rule.plans
-
-    def forms(self, params: Params) -> Iterator[State]:
-        paced = self.init(params)
-        for form in self.rule.forms(params):
-            yield paced._replace(state=form)
-
     def restarted(self, state: State, lost: Tensor, params: Params) -> State:
         reached = map_params(lambda before: before & ~per_problem(lost, before), state.reached)
         return PacedState(self.rule.restarted(state.state, lost, params), reached)
-
-    def told(self, state: State, plan: Plan) -> State:
-        return state._replace(state=self.rule.told(state.state, plan))
 
     @property
     def _is_own(self) -> bool:

@@ -20,11 +20,11 @@ def number(what: str, value: Any, above: float | None = None) -> float:
 
     :raises ValueError: if it is none.
     """
-    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else None
+    real: Any = value if isinstance(value, Real) and not isinstance(value, bool) else None
     least = 0.0 if above is None else SMALLEST
-    if number is None or not least <= number <= LARGEST:
+    if real is None or not least <= real <= LARGEST:
         expected = "a number >= 0" if above is None else "a number > 0"
-        if number is not None and number > 0:
+        if real is not None and real > 0:
             expected += f", from {SMALLEST:g} to {LARGEST:g}"
         raise ValueError(f"{what}: expected {expected}, got {value!r:.60}")
     return float(value)

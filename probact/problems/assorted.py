@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from probact.problems.base import FAMILIES, Optimizee, OptimizeeFamily
+from probact.problems.digits import read_digits
 from probact.problems.modules import Factors, Recurrent, Transformer, convolutional, perceptron
 from probact.problems.network import Data, NetworkFamily
 
@@ -81,19 +82,13 @@ class Bag(nn.Module):
         return self.network(self.embedding(bag).mean(1))  # type: ignore[no-any-return]
 
 
-class Scaled(nn.Module):
-    """A network with its first weights multiplied: an initialisation that is none of the best."""
-
-    def __init__(self, network: nn.Module, scale: float) -> None:
-        super().__init__()
-        self.network = network
-        with torch.no_grad():
-            for parameter in network.parameters():
-                if parameter.dim() > 1:
-                    parameter.mul_(scale)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)  # type: ignore[no-any-return]
+def rescaled(network: nn.Module, scale: float) -> nn.Module:
+    """The network with its weights multiplied: an initialisation that is none of the best."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(scale)
+    return network
 
 
 def squares(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -113,7 +108,7 @@ def _family(draw: Draw, make: Callable[[], nn.Module], x: Tensor, y: Tensor, mos
     held_out = min(OBSERVATIONS, len(x) // 3)
     train: Data = (x[held_out:], y[held_out:])
     return NetworkFamily(
-        make if scale == 1 else lambda: Scaled(make(), scale),
+        make if scale == 1 else lambda: rescaled(make(), scale),
         squares if y.is_floating_point() else log_losses,
         train,
         (x[:held_out], y[:held_out]),
@@ -198,13 +193,11 @@ def autoencoder(draw: Draw) -> NetworkFamily:
 
 
 def _digits(draw: Draw) -> Data:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
+    """Those of the training images, shuffled."""
+    x, labels = read_digits()[0]
     order = torch.randperm(len(labels), generator=draw.generator)
-    x = torch.as_tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8)[order] / 16
-    x = (x - x.mean()) / x.std() if draw.chance(0.5) else x
-    return x, torch.as_tensor(labels)[order]
+    x = x.view(-1, 1, 8, 8)[order]
+    return (x - x.mean()) / x.std() if draw.chance(0.5) else x, labels[order]
 
 
 def images(draw: Draw) -> NetworkFamily:

@@ -20,7 +20,7 @@ from probact.support.refusals import check_range
 
 
 @cache
-def _digits() -> tuple[Data, Data]:
+def read_digits() -> tuple[Data, Data]:
     """1,437 training and 360 held-out images, pixels in [0, 1]; every fifth image is held out."""
     from sklearn.datasets import load_digits
 
@@ -61,7 +61,7 @@ class Digits(Classifier):
         super().__init__(lambda: mlp((64, *hidden, 10), activation), batch_size, observations)
 
     def load(self) -> tuple[Data, Data]:
-        return _digits()
+        return read_digits()
 
 
 @FAMILIES.register("digits-mixed")
@@ -118,5 +118,5 @@ class DigitsAutoencoder(NetworkFamily):
         )
 
     def load(self) -> tuple[Data, Data]:
-        train, held_out = ((images >= 0.5).to(images.dtype) for images, _ in _digits())
+        train, held_out = ((images >= 0.5).to(images.dtype) for images, _ in read_digits())
         return (train, train), (held_out, held_out)

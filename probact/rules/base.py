@@ -85,4 +85,25 @@ class UpdateRule(nn.Module, ABC):
         return state
 
 
+class Wrapper(UpdateRule):
+    """A rule around another, ``rule``, whose memory is the field ``state`` of its own."""
+
+    def __init__(self, rule: UpdateRule) -> None:
+        super().__init__()
+        self.rule = rule
+        self.num_features = rule.num_features
+
+    @property
+    def plans(self) -> bool:
+        return self.rule.plans
+
+    def told(self, state: State, plan: Plan) -> State:
+        return state._replace(state=self.rule.told(state.state, plan))
+
+    def forms(self, params: Params) -> Iterator[State]:
+        own = self.init(params)
+        for form in self.rule.forms(params):
+            yield own._replace(state=form)
+
+
 RULES: Registry[UpdateRule] = Registry("rule", UpdateRule, "probact.rules")

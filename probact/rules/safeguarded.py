@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
-from probact.rules.plan import Plan
+from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule, Wrapper
 from probact.support.trees import Params, State, map_params, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
@@ -51,7 +49,7 @@ class Guard(NamedTuple):
     change: Tensor
 
 
-class Safeguarded(UpdateRule):
+class Safeguarded(Wrapper):
     """``rule``, which goes back to the best iterate when the loss gets lost, and from there on with shorter steps.
 
     With f_t the loss at theta_t, u_t what the wrapped rule proposes there, and for each problem apart::
@@ -81,9 +79,8 @@ class Safeguarded(UpdateRule):
     recovers: ClassVar[bool] = True
 
     def __init__(self, rule: UpdateRule) -> None:
-        super().__init__()
-        self.rule: UpdateRule = rule
-        self.num_features, self.backtracks = rule.num_features, rule.backtracks
+        super().__init__(rule)
+        self.backtracks = rule.backtracks
 
     @property
     def label(self) -> str:
@@ -110,18 +107,6 @@ class Safeguarded(UpdateRule):
             LEAST_SHORTENING, 1.0
         )
         return proposed._replace(state=guard._replace(state=proposed.state, shortening=shortening))
-
-    @property
-    def plans(self) -> bool:
-        return self.rule.plans
-
-    def forms(self, params: Params) -> Iterator[State]:
-        guard = self.init(params)
-        for form in self.rule.forms(params):
-            yield guard._replace(state=form)
-
-    def told(self, state: State, plan: Plan) -> State:
-        return state._replace(state=self.rule.told(state.state, plan))
 
     def _rescue(self, proposed: Step, guard: Guard, params: Params, is_lost: Tensor) -> Step:
         """``proposed`` with the way back and a fresh state where ``is_lost (L,)``."""

@@ -32,8 +32,8 @@ class TensorwiseMemory(NamedTuple):
     """What the rule remembers of M tensors with d coordinates in all, without graph: 3 numbers a coordinate.
 
     :ivar fast, slow, square: running means of g and g^2, ``(L, d)``.
-    :ivar first_size, last_step, grad_size: of each tensor, ``(L, M)``: its first length, the last step's length over
-        its own, and the running mean of log |g|.
+    :ivar first_size, size, last_step, grad_size: of each tensor, ``(L, M)``: its first root mean square and the last,
+        that of the last step over it, and the running mean of log |g|.
     :ivar means: fast and slow running mean of the loss, its jitter about them, and the first loss, ``(L, 4)``.
     :ivar num_seen: gradients seen, ``(L,)``.
     :ivar plan: what it has been told.
@@ -43,6 +43,7 @@ class TensorwiseMemory(NamedTuple):
     slow: Tensor
     square: Tensor
     first_size: Tensor
+    size: Tensor
     last_step: Tensor
     grad_size: Tensor
     means: Tensor
@@ -91,6 +92,7 @@ class Tensorwise(UpdateRule):
             slow=zero,
             square=zero,
             first_size=of_tensor,
+            size=of_tensor,
             last_step=of_tensor,
             grad_size=of_tensor,
             means=flat.new_zeros(len(flat), 4),
@@ -104,6 +106,10 @@ class Tensorwise(UpdateRule):
 
     def told(self, state: State, plan: Plan) -> State:
         return state._replace(plan=plan)
+
+    def after_foreign_step(self, state: State, update: Params) -> State:
+        made = [part.detach().flatten(1).square().mean(-1).sqrt() for part in update.values()]
+        return state._replace(last_step=torch.stack(made, -1) / state.size)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         shapes = [tensor.shape[1:] for tensor in grads.values()]
@@ -153,6 +159,7 @@ def _take_in(
         slow=slow,
         square=square,
         first_size=torch.where(first, size, state.first_size),
+        size=size,
         last_step=state.last_step,
         grad_size=torch.where(first, log_grad, state.grad_size.lerp(log_grad, 0.1)),
         means=_means(state.means, loss, count),

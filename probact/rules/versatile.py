@@ -93,6 +93,13 @@ class Versatile(UpdateRule):
         update = torch.where(lost.unsqueeze(-1), 0.0, state.update)
         return state._replace(noisy=noisy, exact=exact, update=update)
 
+    def after_foreign_step(self, state: State, update: Params) -> State:
+        noisy, exact = (
+            part if part == () else rule.after_foreign_step(part, update)
+            for rule, part in ((self.noisy, state.noisy), (self.exact, state.exact))
+        )
+        return state._replace(update=flatten(update).detach(), noisy=noisy, exact=exact)
+
     @property
     def plans(self) -> bool:
         return True
@@ -105,17 +112,16 @@ class Versatile(UpdateRule):
         with torch.no_grad():
             now, begins, ends = self._judged(state, flatten(grads), flatten(params), loss)
         undecided = now.num_seen < LOOKS
-        update, noisy, features = (
-            torch.zeros_like(now.update),
-            state.noisy,
-            loss.new_zeros(len(loss), self.num_features),
-        )
+        update, noisy = torch.zeros_like(now.update), state.noisy
+        features = loss.new_zeros(len(loss), self.num_features)
         if noisy == () and bool(ends.any()):
             noisy = self.noisy.init(params)
         if noisy != ():
             step = self.noisy.step(grads, noisy, params, loss)
             shorter = torch.where(undecided, PROBE, 1.0).unsqueeze(-1)
             update, noisy = shorter * flatten(step.update), step.state
+            if bool(undecided.any()):
+                noisy = self.noisy.after_foreign_step(noisy, unflatten(update, params))
             features = torch.cat([step.features, features[:, -1:]], -1)
         exact = state.exact
         if bool(now.is_exact.any()):
@@ -123,8 +129,10 @@ class Versatile(UpdateRule):
             step = self.exact.step(grads, exact, params, loss)
             exact, chosen = step.state, now.is_exact.unsqueeze(-1)
             made = flatten(step.update)
-            to_best = exact.memory.trust.to_best + made.detach()  # from here, the step being taken off already
-            made = torch.where((now.left == 1).unsqueeze(-1), to_best, made)
+            if bool((now.left == 1).any()):
+                to_best = exact.memory.trust.to_best + made.detach()  # from here: the step is taken off already
+                made = torch.where((now.left == 1).unsqueeze(-1), to_best, made)
+                exact = self.exact.after_foreign_step(exact, unflatten(made, params))
             update = torch.where(chosen, made, update)
             features = torch.where(chosen, torch.zeros_like(features), features)
             features = torch.cat([features[:, :-1], now.is_exact.to(features).unsqueeze(-1)], -1)

@@ -102,6 +102,9 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
             f"nothing to train: rule {experiment.rule!r} {why} and objective {objective.name!r} "
             f"does not depend on the halting posterior {experiment.halting!r}"
         )
+    if experiment.tell_horizon and not objective.rule.plans:
+        planning = ", ".join(name for name in RULES if RULES.build(name).plans)
+        raise ValueError(f"tell-horizon: expected a rule that plans ({planning}), got {experiment.rule!r}")
     if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
         raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
     if experiment.imitate:

@@ -92,7 +92,7 @@ class Experiment:
     )
     tell_horizon: bool = setting(
         False,
-        "Tell the rule, in half of the unrolls of training, how many steps they have.",
+        "Tell a rule that plans how many steps an unroll has: in half of training and in validation, not in reports.",
         options=("--tell-horizon", "--hide-horizon"),
     )
     estimator: str = setting("collapse", "How the ELBO sums over T and t.", parts=ESTIMATORS)

@@ -53,6 +53,11 @@ class Rollout(NamedTuple):
         """log p(x | t) for t = 1..K, ``(K, L)``."""
         return -self.nll[1:]
 
+    @property
+    def above_optimum(self) -> Tensor:
+        """``nll`` less the optimum, where that is known."""
+        return self.nll if self.optimum is None else self.nll - self.optimum
+
     def finite(self) -> Rollout:
         """The problems that did not diverge, and of which the rule tells numbers."""
         return self.select(self.nll.isfinite().all(0) & self.features.isfinite().all(-1).all(0))

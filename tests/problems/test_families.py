@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent
 
 from probact.problems.base import FAMILIES, value_and_grad
-from probact.problems.digits import _digits
+from probact.problems.digits import read_digits
 from probact.problems.network import NetworkFamily, minibatch_indices
 from probact.runs.experiment import Experiment
 from probact.testing import check_family
@@ -156,7 +156,7 @@ def test_digits_autoencoder_is_a_plain_module_under_a_bernoulli(double: None) ->
 
 
 def test_digits_split_and_initialisation() -> None:
-    (images, labels), (held_out, _) = _digits()
+    (images, labels), (held_out, _) = read_digits()
     assert (len(images), len(held_out)) == (1437, 360)
     assert set(labels.tolist()) == set(range(10))
     assert 0 <= float(images.min()) < float(images.max()) <= 1

@@ -72,6 +72,14 @@ def test_no_step_is_longer_than_a_share_of_its_tensor(double: None) -> None:
         torch.testing.assert_close(made, LONGEST * size)
 
 
+def test_it_is_told_of_a_step_that_is_made_otherwise(double: None) -> None:
+    rule, params = Tensorwise().requires_grad_(False), drawn(0)
+    update, state, _ = rule.step(drawn(1), rule.init(params), params, torch.ones(2))
+    half = rule.after_foreign_step(state, {name: 0.5 * part for name, part in update.items()})
+    torch.testing.assert_close(half.last_step, 0.5 * state.last_step)
+    torch.testing.assert_close(rule.after_foreign_step(state, update).last_step, state.last_step)
+
+
 def test_it_keeps_three_numbers_a_coordinate() -> None:
     params = {"weight": torch.zeros(1, 100, 100)}
     kept = []

@@ -98,6 +98,21 @@ def state_of(optimizer: LearnedOptimizer) -> VersatileState:
     return state
 
 
+@pytest.mark.parametrize("options", [{"lr": 0.5}, {"lr": 0.3, "weight_decay": 0.1}])
+def test_a_step_that_is_made_otherwise_hides_nothing(options: dict[str, float]) -> None:
+    torch.manual_seed(0)
+    model = Jittered()
+    optimizer = LearnedOptimizer([{"params": [model.theta], **options}], RULES.build("versatile"))
+    stepped(optimizer, model, 12)
+    assert bool(state_of(optimizer).is_exact)
+    torch.manual_seed(0)
+    model = Jittered()
+    model.noisy = True
+    optimizer = LearnedOptimizer([{"params": [model.theta], **options}], RULES.build("versatile"))
+    stepped(optimizer, model, 12)
+    assert not bool(state_of(optimizer).is_exact)
+
+
 def test_noise_that_comes_later_makes_it_give_way() -> None:
     torch.manual_seed(0)
     model = Jittered()

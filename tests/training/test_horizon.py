@@ -30,10 +30,8 @@ SETTINGS = {
 }
 
 
-def final_loss(nll: torch.Tensor, eps: float = 1e-3, optimum: torch.Tensor | None = None) -> torch.Tensor:
-    objective = OBJECTIVES.build(
-        "final-loss", {"eps": str(eps)}, rule=RULES.build("adam"), posterior=None, horizon=Prior(0.9, 3)
-    )
+def final_loss(nll: torch.Tensor, optimum: torch.Tensor | None = None) -> torch.Tensor:
+    objective = OBJECTIVES.build("final-loss", rule=RULES.build("adam"), posterior=None, horizon=Prior(0.9, 3))
     return objective.losses(Rollout(nll, torch.zeros(len(nll) - 1, nll.shape[1], 1), {}, optimum=optimum))
 
 
@@ -105,20 +103,30 @@ def test_the_end_is_the_same_without_the_losses_between(told: int | None) -> Non
     torch.testing.assert_close(objective.losses(ends), objective.losses(whole))
 
 
-def test_evolution_does_not_need_them_either() -> None:
+@pytest.mark.parametrize("segment", [None, 5])
+def test_evolution_does_not_need_them_either(segment: int | None) -> None:
     objective = build_objective(Experiment.create(**SETTINGS))
     found = []
     for whole in (False, True):
         objective.zero_grad()
         objective.unrolling = objective.unrolling._replace(whole=whole)
         noise = perturbations(objective.rule, 2, range(2), random_stream("perturbations", 0))
-        loss, _ = evolve(objective, problems("digits", 2), noise, 0.05)
+        loss, _ = evolve(objective, problems("digits", 2), noise, 0.05, segment)
         loss.backward()
-        found.append(
-            [loss.detach(), *(weight.grad.clone() for weight in objective.rule.parameters() if weight.grad is not None)]
-        )
+        grads = [weight.grad.clone() for weight in objective.rule.parameters() if weight.grad is not None]
+        found.append([loss.detach(), *grads])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_looks_need_every_loss() -> None:
+    looks = {"halting": "stick-breaking", "looks": True, "horizon_prior": "flat"}
+    assert build_objective(Experiment.create(**{**SETTINGS, **looks})).unrolling.whole
+
+
+def test_a_rule_that_does_not_plan_is_not_told() -> None:
+    with pytest.raises(ValueError, match=r"tell-horizon: expected a rule that plans \(.*tensorwise.*\), got 'lstm'"):
+        MetaTraining(Experiment.create(**{**SETTINGS, "rule": "lstm", "tell_horizon": True}))
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,17 @@ RESOLUTION = 1e-3
 """eps of ``log_loss``, in nats: losses nearer to the floor than this are told apart no more."""
 
 
+def log_above(values: Tensor, eps: float) -> Tensor:
+    """log(v + eps) for v >= 0, and below it (rounding, or a density above 1) the tangent there: defined for every v."""
+    return torch.where(values > 0, torch.log(values.clamp_min(0) + eps), values / eps + math.log(eps))
+
+
 def log_loss(rollout: Rollout) -> Tensor:
     """log(nll_t - floor + eps), mean over t = 1..K, ``(L,)``: a factor on a problem's loss changes no gradient.
 
     The floor is the problem's optimum where it is known, else 0: the nll of discrete observations has no smaller one.
-    Below the floor (rounding, or a density above 1) the tangent goes on, (nll_t - floor) / eps + log eps, so that it is
-    defined for every loss.
     """
-    above = rollout.nll[1:] if rollout.optimum is None else rollout.nll[1:] - rollout.optimum
-    logs = torch.log(above.clamp_min(0) + RESOLUTION)
-    return torch.where(above > 0, logs, above / RESOLUTION + math.log(RESOLUTION)).mean(0)
+    return log_above(rollout.above_optimum[1:], RESOLUTION).mean(0)
 
 
 class Objective(nn.Module, ABC):
@@ -70,7 +71,8 @@ class Objective(nn.Module, ABC):
         self.rule = rule
         self.posterior = posterior
         self.prior = _prior(horizon, posterior)
-        self.unrolling = unrolling._replace(whole=self.sees_path or bool(log_loss_weight))
+        sees_path = self.sees_path or bool(log_loss_weight) or unrolling.looks is not None
+        self.unrolling = unrolling._replace(whole=sees_path)
         self.log_loss_weight = log_loss_weight
         if unrolling.by_segment and not self.adds_up:
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
