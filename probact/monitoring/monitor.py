@@ -51,7 +51,7 @@ class HaltingMonitor:
     >>> monitor.best_look, monitor.best_loss, monitor.should_stop()
     (5, 0.35, False)
 
-    With m the look at which (best loss so far + price times looks) was lowest, it goes on for 3 m + 30 looks at most,
+    With m the look at which (best loss so far + price times looks) was lowest, it goes on for 3 m + 100 looks at most,
     whatever the posterior says, so that what it never saw costs a known multiple of what paid.
 
     A loss that is not finite (NaN, inf, beyond 1e100) is a look that brought nothing; after ``NOT_FINITE`` of them in a

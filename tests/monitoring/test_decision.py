@@ -16,6 +16,10 @@ FALL = 0.3 + 2 * np.exp(-STEPS / 15)
 NOISE = np.random.default_rng(0).normal(size=1500)
 
 
+LONGEST = TIMES + PATIENCE + 1
+"""Looks at a curve whose first look was the best."""
+
+
 def stop(losses: Any, price: float = 1e-3, **settings: Any) -> int:
     monitor = HaltingMonitor(price, **settings)
     for loss in losses:
@@ -60,7 +64,7 @@ def test_single_looks_that_are_not_finite_change_little(every: int) -> None:
 @pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize(("height", "noise"), [(1, 0.02), (2, 0.2), (10, 3), (20, 5)])
 def test_a_run_that_only_gets_worse_ends(height: float, noise: float, relative: bool) -> None:
-    assert stop([0.7, *np.maximum(height + noise * NOISE, 0.71)], relative=relative) <= 40
+    assert 0 < stop([0.7, *np.maximum(height + noise * NOISE, 0.71)], relative=relative) <= LONGEST
 
 
 @pytest.mark.parametrize("constant", [0, 1e2, 1e4, 1e6])
@@ -70,7 +74,7 @@ def test_a_constant_costs_little(constant: float) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.7, 30.0, 1e4, -1e9, 1e90])
 def test_a_loss_that_stays_ends(value: float) -> None:
-    assert stop([value] * 100) <= 40
+    assert 0 < stop([value] * 200) <= LONGEST
 
 
 @pytest.mark.parametrize("spike", [1e30, 1e38, 1e90, 10 * LARGEST])
@@ -81,7 +85,7 @@ def test_a_giant_loss_ends_and_prolongs_nothing(spike: float, look: int) -> None
 
 def test_minimum_looks_hold_whatever_comes() -> None:
     assert stop([math.nan] * 60, minimum_looks=50) == 50
-    assert stop([1.0] * 60, minimum_looks=50) == 50
+    assert stop([0.5] * 60, minimum_looks=50) == 50 > stop([0.5] * 60)
     assert stop([1.0] * 5, maximum_looks=1) == 1
     with pytest.raises(ValueError, match="maximum_looks: expected at least minimum_looks, got 5 and 50"):
         HaltingMonitor(1e-3, minimum_looks=50, maximum_looks=5)
