@@ -7,36 +7,50 @@ from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
+from probact.monitoring.reading import count
 from probact.rules.plan import Plan
-from probact.support.refusals import said
 
 
 class Horizon(NamedTuple):
-    """``left`` steps from step ``told_at`` on, where the factor of a step was ``share``, down to 0 on a line."""
+    """``left`` steps from step ``told_at`` on, where the factor of a step was ``share``, down to 0 on a line.
+
+    :ivar total_steps: what was said at the start; 0: nothing.
+    """
 
     told_at: int
     left: int
     share: float = 1.0
+    total_steps: int = 0
 
     @classmethod
-    def of(cls, total_steps: int | None) -> Self | None:
+    def of(cls, total_steps: Any) -> Self | None:
         """Told at the start; None: nothing is told.
 
         :raises ValueError: unless it is a whole number >= 1.
         """
-        return None if total_steps is None else cls(0, _whole("total_steps", total_steps))
+        if total_steps is None:
+            return None
+        total_steps = count("total_steps", total_steps)
+        return cls(0, total_steps, total_steps=total_steps)
 
     @classmethod
-    def ending(cls, horizon: Horizon | None, steps: int, made: int) -> Self:
-        """``steps`` from now on, after ``made``, from where ``horizon`` stands.
+    def ending(cls, horizon: Horizon | None, steps: Any, made: int) -> Self:
+        """``steps`` from now on, after ``made``, from where ``horizon`` stands; from a whole one, if that is over.
 
         :raises ValueError: unless it is a whole number >= 1.
         """
-        return cls(made, _whole("finish", steps), 1.0 if horizon is None else horizon.factor(made))
+        goes = horizon is not None and horizon.left_at(made) >= 1
+        share = horizon.factor(made) if horizon is not None and goes else 1.0
+        return cls(made, count("finish", steps), share, 0 if horizon is None else horizon.total_steps)
+
+    @property
+    def end(self) -> int:
+        """How many steps are made by then."""
+        return self.told_at + self.left
 
     def left_at(self, made: int) -> int:
         """Steps to go after ``made``; 0 or less when all are made."""
-        return self.left - (made - self.told_at)
+        return self.end - made
 
     def factor(self, made: int) -> float:
         """Of the next step; beyond the last one that of the last."""
@@ -49,19 +63,13 @@ class Horizon(NamedTuple):
 
 
 def to_state(horizon: Horizon | None) -> list[Any]:
-    """Three numbers, of 0 steps where nothing was told."""
-    return [0, 0, 1.0] if horizon is None else list(horizon)
+    """Four numbers, of 0 steps where nothing was told."""
+    return [0, 0, 1.0, 0] if horizon is None else list(horizon)
 
 
 def of_state(saved: Sequence[Any], own: Horizon | None) -> Horizon | None:
-    """What was saved; but ``own`` where both were told at the start, so that a run can be given more steps."""
-    told_at, left, share = saved
-    if not left or (own is not None and not own.told_at and not told_at):
+    """What was saved; but ``own``, where that was told of another ``total_steps``: a run can be given more steps."""
+    told_at, left, share, total_steps = saved
+    if not left or (own is not None and own.total_steps != total_steps):
         return own
-    return Horizon(int(told_at), int(left), float(share))
-
-
-def _whole(what: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{what}: expected a whole number of steps >= 1, got {said(value)}")
-    return value
+    return Horizon(int(told_at), int(left), float(share), int(total_steps))

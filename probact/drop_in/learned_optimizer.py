@@ -21,7 +21,6 @@ from probact.drop_in.watch import Options, Watch, monitor_of
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.monitoring.monitor import HaltingMonitor
 from probact.rules.base import UpdateRule
-from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import OnlineBelief
@@ -66,7 +65,7 @@ class LearnedOptimizer(Resumable):
         never, or "own": where the monitor says, if there is one; else, with a posterior, ``Hazard`` at
         ``HAZARD_SHARE`` of its 1 - nu, or never.  A rule beside a monitor: whichever comes first.
     :param total_steps: how many steps there will be: the rule makes its steps shorter towards the last one.  Without
-        it no rule anneals, and ``finish`` can be said later.
+        it no rule anneals, and ``finish`` can be said later.  Looks that are passed over are no steps.
     :param validation: returns the validation loss at the current parameters; with several ranks their mean counts.
     :param price: of such a look, in units of that loss (``HaltingMonitor``).
     :param monitor: a ``HaltingMonitor`` in place of ``price``, fed by ``validation`` or, without it, by you.
@@ -123,8 +122,8 @@ class LearnedOptimizer(Resumable):
 
         :param source: that name, or a file that ``probact export RUN --out FILE`` wrote.
         :param stop: "own" is the monitor's, if there is one, else the file's (``probact export --stop``); where it has
-            none, ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price of a step is in nats of the
-            losses that it was trained on.  One that looks at x cannot be followed here.
+            none, the end of ``total_steps``, or ``stops.NO_NEWS``.  "hazard" follows the halting posterior, whose price
+            of a step is in nats of the losses that it was trained on.  One that looks at x cannot be followed here.
         :param safeguard: a rule that was trained in the safeguard wears it in any case.
         :param options: further ones of the class.
         """
@@ -135,7 +134,7 @@ class LearnedOptimizer(Resumable):
             params,
             loaded.rule,
             None if loaded.looks else loaded.posterior,
-            stop=stop if has_other else loaded.stop or stops.NO_NEWS,
+            stop=stop if has_other else loaded.stop or stops.default_at(Horizon.of(options.get("total_steps"))),
             safeguard=safeguard or loaded.safeguard,
             **options,
         )
@@ -192,7 +191,8 @@ class LearnedOptimizer(Resumable):
         if standing.passes_over(not_finite(loss, grads), self.rule.recovers, self.patience_for_nan):
             return
         self._admit(grads)
-        paces, plan = groups.paces(self.param_groups, grads), self._plan(loss)
+        horizon, paces = standing.horizon, groups.paces(self.param_groups, grads)
+        plan = None if horizon is None else horizon.plan(standing.steps, loss)
         seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan)
         if self.should_stop():
             fired = self._watch.stopped() or standing.fired(self.stop)
@@ -201,29 +201,28 @@ class LearnedOptimizer(Resumable):
         elif standing.steps and standing.decides(self.stop, seen):
             standing.steps -= 1
             ahead = {place: cohort.back(self.rule, loss) for place, cohort in enumerate(standing.cohorts)}
+        elif horizon is not None and horizon.left_at(standing.steps) < 1:
+            self._say_once(f"all {horizon.end} steps of total_steps or finish are made, and steps as short go on")
         for place, carry in ahead.items():
             for name in carry.params.keys() & grads.keys():
                 write(params[name], carry.params[name])
             standing.cohorts[place] = standing.cohorts[place]._replace(carry=carry._replace(params={}))
         standing.steps += 1
 
-    def _plan(self, like: Tensor) -> Plan | None:
-        horizon, made = self._standing.horizon, self.num_steps
-        if horizon is None:
-            return None
-        if horizon.left_at(made) < 1:
-            total = horizon.told_at + horizon.left
-            self._say_once(
-                f"all {total} steps of total_steps or finish are made: it goes on with steps as short as the last"
-            )
-        return horizon.plan(made, like)
-
     def finish(self, steps: int) -> None:
-        """Make the steps shorter from now on, on a line to the last of ``steps``: ``total_steps`` said late, or anew.
+        """Make the steps shorter from now on, on a line to the last of ``steps``, from where they stand.
+
+        Where all steps of ``total_steps`` or an earlier ``finish`` are made it begins with a whole one.  The default
+        stop of a file moves to the new end.
 
         :raises ValueError: unless it is a whole number >= 1.
         """
-        self._standing.horizon = Horizon.ending(self._standing.horizon, steps, self.num_steps)
+        standing = self._standing
+        horizon = Horizon.ending(standing.horizon, steps, standing.steps)
+        stop = stops.following(self.stop, standing.horizon, horizon)
+        if stop is not self.stop:
+            self.stop, standing.stop_memory, standing.stopped_at = stop, None, None
+        standing.horizon = horizon
 
     def _admit(self, grads: Params) -> None:
         """Parameters with their first gradient become a cohort."""

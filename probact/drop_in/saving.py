@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probact.drop_in import groups
+from probact.drop_in import groups, horizon as horizons, stop as stops
 from probact.drop_in.state import Standing
 from probact.drop_in.watch import Watch, of_another
 from probact.rules.base import UpdateRule
@@ -61,11 +61,13 @@ class Resumable(torch.optim.Optimizer):
                 raise ValueError(f"expected groups of {expected} parameters, got {got}")
             saved, watch = packed[0].pop("standing"), packed[0].pop("watch", None)
             own = self._standing.horizon
-            standing = Standing.of_state(saved, self.rule, posterior, self.stop, self._params(), zero, own)
+            horizon = horizons.of_state(saved.get("horizon", horizons.to_state(None)), own)
+            stop = stops.following(self.stop, own, horizon)
+            standing = Standing.of_state(saved, self.rule, posterior, stop, self._params(), zero, horizon)
             self._watch.load(watch, self._params())
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise of_another(error) from None
-        self._standing = standing
+        self._standing, self.stop = standing, stop
         for group, options in zip(self.param_groups, packed, strict=True):
             group.update({name: value for name, value in options.items() if name != "params"})
         self._list_cohorts()

@@ -114,11 +114,11 @@ class Standing:
     ) -> Self:
         """What ``to_state`` gave.  Another stop rule than it had begins to count now; another threshold goes on.
 
-        :param horizon: what this optimizer was told.
+        :param horizon: how many steps there are.
         :raises ValueError, KeyError, TypeError: if it is not of this rule, posterior and these parameters.
         """
         if state["of"] != (expected := identity(rule, posterior)):
-            raise ValueError(f"expected one of {expected}, got one of {state['of']}")
+            raise ValueError(f"expected one of {expected}, got one of {state['of']}; weights come with the rule")
         standing = cls(belief := OnlineBelief(posterior), None, state["steps"], num_lost=state["num_lost"])
         for saved in state["cohorts"]:
             cohort = Cohort.of_form(rule, params, saved["names"], like, saved["carry"])
@@ -126,7 +126,7 @@ class Standing:
         if state["has_followed"]:
             followed = _filled(_followed(posterior, like), state["belief"])
             belief.halted, belief.hidden, standing.hazard = followed
-        standing.horizon = horizons.of_state(state.get("horizon", horizons.to_state(None)), horizon)
+        standing.horizon = horizon
         now = None if stop is None else stop.to_json()
         if state["stop"] == now:
             standing.stopped_at = state["stopped_at"]

@@ -194,7 +194,7 @@ class HaltingMonitor:
         if isinstance(looks, bool) or not isinstance(looks, int) or looks not in AHEAD:
             raise ValueError(f"looks: expected one of {', '.join(map(str, AHEAD))}, got {looks!r:.60}")
         expected = self._last()
-        return self._said(torch.sigmoid(expected.pays[..., AHEAD.index(looks)]).double().numpy())
+        return self._foreseen(torch.sigmoid(expected.pays[..., AHEAD.index(looks)]).double().numpy())
 
     @property
     def expected_gain(self) -> Gain:
@@ -203,7 +203,7 @@ class HaltingMonitor:
         :raises ValueError: before a look.
         """
         gain = unsquashed(self._last().gain.double()).numpy() * self._price[:, None]
-        return Gain(*map(self._said, gain.T))
+        return Gain(*map(self._foreseen, gain.T))
 
     @property
     def expected_remaining_looks(self) -> Any:
@@ -211,7 +211,11 @@ class HaltingMonitor:
 
         :raises ValueError: before a look.
         """
-        return self._said(self._last().remaining.double().expm1().clamp_min(0).numpy())
+        return self._foreseen(self._last().remaining.double().expm1().clamp_min(0).numpy())
+
+    def _foreseen(self, values: Array) -> Any:
+        """NaN where nothing is known: before a finite loss, or a price."""
+        return self._said(np.where(self._memory.has_begun & (self._price > 0), values, np.nan))
 
     def _last(self) -> Expected:
         if not self.num_looks:
@@ -238,6 +242,8 @@ class HaltingMonitor:
         found = f"best {best:.6g} at look {look}" if look else "no finite loss yet"
         if np.isnan(price):
             return f"{head}{said}; {found}; no price yet, which is a share of the first loss other than 0"
+        if not look:
+            return f"{head}{said}; {found}"
         low, median, high = (unsquashed(self._last().gain[row].double()) * price).tolist()
         pays = torch.sigmoid(self._last().pays[row, AHEAD.index(10)]).item()
         return (
@@ -281,7 +287,8 @@ class HaltingMonitor:
             own = self.state_dict()
             price, hidden = (like(state[name], own[name], name) for name in ("price", "hidden"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not the state of a HaltingMonitor like this one ({error})") from None
+            why = f"there is no {error} in it" if isinstance(error, KeyError) else error
+            raise ValueError(f"not the state of a HaltingMonitor like this one ({why})") from None
         self._memory, self._decision, self._price, self._hidden = memory, decision, price, hidden
 
     def _settings(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from probact.monitoring.signals import Array
 LARGEST = 1e100
 """A loss that is larger is none: it counts as not finite."""
 SMALLEST = 1e-100
+MOST = 2**53
 
 
 def number(what: str, value: Any, above: float | None = None) -> float:
@@ -31,13 +32,15 @@ def number(what: str, value: Any, above: float | None = None) -> float:
 
 
 def count(what: str, value: Any) -> int:
-    """A whole number >= 1, of 64 bits.
+    """A whole number >= 1 that a float holds, of any type.
 
     :raises ValueError: if it is none.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**63:
-        raise ValueError(f"{what}: expected a whole number >= 1, got {value!r:.60}")
-    return value
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) < MOST:
+        too_large = isinstance(value, Integral) and int(value) >= MOST
+        expected = "a whole number below 2^53" if too_large else "a whole number >= 1"
+        raise ValueError(f"{what}: expected {expected}, got {value!r:.60}")
+    return int(value)
 
 
 def losses(what: str, value: Any, num: int | None) -> Array:

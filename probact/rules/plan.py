@@ -8,8 +8,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-GUESS = 100.0
-"""Steps in all, where nobody knows."""
+GUESS, LEAST = 100.0, 20.0
+"""Steps in all, where nobody knows; and what fewer ones count as."""
 
 
 class Plan(NamedTuple):
@@ -46,5 +46,5 @@ class Plan(NamedTuple):
         Where nobody knows, those are taken for twice the steps ``made (L,)`` so far, and for ``GUESS`` at first.
         """
         told = self.total.isfinite()
-        size = torch.where(told, self.total, (2 * made).clamp_min(GUESS)).log() / math.log(1000)
+        size = torch.where(told, self.total.clamp_min(LEAST), (2 * made).clamp_min(GUESS)).log() / math.log(1000)
         return torch.stack([told.to(self.left.dtype), self.factor, size], -1)

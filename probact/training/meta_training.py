@@ -236,13 +236,18 @@ class MetaTraining:
         return objective.at(settings.build_prior(), settings.build_looks())
 
     def _of_steps(self, share: float, told: bool, objective: Objective) -> Objective:
-        """With unrolls of as many steps as ``drawn_horizon`` says, which the rule may be ``told``."""
+        """With unrolls of as many steps as ``drawn_horizon`` says, which the rule may be ``told``.
+
+        Losses that the objective does not see are not worked out.
+        """
         settings = self.experiment
         if settings.horizon_from:
             objective = objective.capped(drawn_horizon(share, settings.horizon, settings.horizon_from))
-        if not settings.tell_horizon or not told:
-            return objective
-        return objective.told(objective.prior.horizon)
+        if not objective.sees_all:
+            objective = objective.unrolling_as(whole=False)
+        if settings.tell_horizon and told:
+            objective = objective.unrolling_as(total_steps=objective.prior.horizon)
+        return objective
 
     def _validated(self, objective: Objective, problems: Optimizee) -> Tally:
         rollout = objective.unroll(problems)

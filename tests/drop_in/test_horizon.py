@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,9 @@ def test_beyond_the_last_step_it_goes_on_and_says_so() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         *_, before = steps(optimizer, net, 3)
-    with pytest.warns(UserWarning, match="all 3 steps of total_steps or finish are made") as said:
+    with pytest.warns(
+        UserWarning, match="all 3 steps of total_steps or finish are made, and steps as short go on"
+    ) as said:
         *_, after = steps(optimizer, net, 4)
     assert len(said) == 1
     assert not same(before, after)
@@ -140,17 +143,81 @@ def test_a_run_can_be_given_more_steps() -> None:
     list(steps(optimizer, net, 4))
     longer = LearnedOptimizer(net.parameters(), RULES.build("adam"), total_steps=50)
     longer.load_state_dict(optimizer.state_dict())
-    assert longer._standing.horizon == Horizon(0, 50)
+    assert longer._standing.horizon == Horizon.of(50)
     untold = LearnedOptimizer(net.parameters(), RULES.build("adam"))
     untold.load_state_dict(optimizer.state_dict())
-    assert untold._standing.horizon == Horizon(0, 5)
+    assert untold._standing.horizon == Horizon.of(5)
 
 
 @pytest.mark.parametrize("wrong", [0, -3, 2.5, "many", True])
 def test_what_is_no_number_of_steps_is_refused(wrong: Any) -> None:
     net = model()
-    with pytest.raises(ValueError, match="total_steps: expected a whole number of steps >= 1, got"):
+    with pytest.raises(ValueError, match="total_steps: expected a whole number >= 1, got"):
         LearnedOptimizer(net.parameters(), RULES.build("adam"), total_steps=wrong)
     optimizer = LearnedOptimizer(net.parameters(), RULES.build("adam"))
-    with pytest.raises(ValueError, match="finish: expected a whole number of steps >= 1, got"):
+    with pytest.raises(ValueError, match="finish: expected a whole number >= 1, got"):
         optimizer.finish(wrong)
+
+
+def ended_at(optimizer: LearnedOptimizer, net: nn.Module, most: int = 400) -> int:
+    for _ in range(most):
+        if optimizer.should_stop():
+            break
+        list(steps(optimizer, net, 1))
+    return optimizer.num_steps
+
+
+@pytest.mark.parametrize("total", [3, 150])
+def test_a_loop_that_asks_when_to_stop_ends_at_the_last_step(total: int) -> None:
+    """The default stop of a file is where the plan ends, not earlier, without a warning."""
+    net = model()
+    optimizer = LearnedOptimizer.from_pretrained(net.parameters(), "subspace-mlp", total_steps=total)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ended_at(optimizer, net) == total
+
+
+def test_the_default_stop_moves_with_finish_and_any_other_stays() -> None:
+    for stop, end in ({}, 12), ({"stop": "budget=6"}, 6), ({"stop": None}, 30):
+        net = model()
+        optimizer = LearnedOptimizer.from_pretrained(net.parameters(), "subspace-mlp", **stop)  # type: ignore[arg-type]
+        list(steps(optimizer, net, 2))
+        optimizer.finish(10)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*all 12 steps")
+            assert ended_at(optimizer, net, 28) == end
+
+
+def test_a_resumed_run_stops_where_it_was_to_finish() -> None:
+    net = model()
+    optimizer = LearnedOptimizer.from_pretrained(net.parameters(), "subspace-mlp")
+    list(steps(optimizer, net, 2))
+    optimizer.finish(5)
+    other = LearnedOptimizer.from_pretrained(net.parameters(), "subspace-mlp")
+    other.load_state_dict(optimizer.state_dict())
+    assert ended_at(other, net) == 7
+
+
+def test_finish_when_all_is_over_begins_with_a_whole_step() -> None:
+    over = Horizon.ending(Horizon.of(20), 10, made=20)
+    assert [over.factor(20), over.factor(25)] == pytest.approx([1, 0.5])
+    again = Horizon.ending(over, 10, made=40)
+    assert again.factor(40) == 1
+
+
+def test_more_steps_count_after_finish_too() -> None:
+    net = model()
+    optimizer = LearnedOptimizer(net.parameters(), RULES.build("adam"), total_steps=100)
+    list(steps(optimizer, net, 2))
+    optimizer.finish(10)
+    for asked, end in ((100, 12), (500, 500), (None, 12)):
+        other = LearnedOptimizer(net.parameters(), RULES.build("adam"), total_steps=asked)
+        other.load_state_dict(optimizer.state_dict())
+        assert other._standing.horizon is not None
+        assert other._standing.horizon.end == end
+
+
+def test_whole_numbers_of_any_type() -> None:
+    assert Horizon.of(np.int64(10)) == Horizon.of(10)
+    with pytest.raises(ValueError, match="total_steps: expected a whole number below"):
+        Horizon.of(10**400)

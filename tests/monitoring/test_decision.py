@@ -140,3 +140,16 @@ def test_a_head_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
         monitor.update(1.0)
         hazards.append(monitor.hazard)
     assert hazards[0] != hazards[1]
+
+
+def test_of_nothing_nothing_is_foreseen() -> None:
+    monitor = HaltingMonitor(1e-3)
+    monitor.update(math.nan)
+    assert math.isnan(monitor.expected_gain.median)
+    assert math.isnan(monitor.pays(10))
+    assert math.isnan(monitor.expected_remaining_looks)
+    assert monitor.summary() == "goes on after look 1; no finite loss yet"
+    monitor.update(1.0)
+    assert math.isfinite(monitor.expected_gain.median)
+    with pytest.raises(ValueError, match="there is no 'settings' in it"):
+        monitor.load_state_dict({})

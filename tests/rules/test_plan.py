@@ -7,7 +7,7 @@ import torch
 
 from probact.problems.base import FAMILIES
 from probact.rules.base import RULES
-from probact.rules.plan import GUESS, Plan
+from probact.rules.plan import GUESS, LEAST, Plan
 from probact.rules.safeguarded import Safeguarded
 from probact.unrolling.walk import Unrolling, Walk
 
@@ -29,10 +29,14 @@ def test_nobody_knows() -> None:
     assert told.tolist() == [0, 0, 0]
     assert left.tolist() == [1, 1, 1]
     assert (size * math.log(1000)).exp().tolist() == pytest.approx([GUESS, 1000, 10000], rel=1e-4)
-    told, left, size = Plan.of(TOTAL, 2).signals(torch.zeros(2)).unbind(-1)
-    assert told.tolist() == [1, 1]
-    assert left.tolist() == pytest.approx([0.8, 0.5])
-    assert (size * math.log(1000)).exp().tolist() == pytest.approx(TOTAL.tolist(), rel=1e-4)
+
+
+def test_what_a_rule_is_told() -> None:
+    total = torch.tensor([40.0, 1000.0, 4.0])
+    told, left, size = Plan.of(total, 2).signals(torch.zeros(3)).unbind(-1)
+    assert told.tolist() == [1, 1, 1]
+    assert left.tolist() == pytest.approx([0.95, 0.998, 0.5])
+    assert (size * math.log(1000)).exp().tolist() == pytest.approx([40, 1000, LEAST], rel=1e-4)
 
 
 @pytest.mark.parametrize("safeguarded", [False, True])

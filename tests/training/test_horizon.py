@@ -60,6 +60,7 @@ def test_steps_are_drawn_and_told_in_half() -> None:
     assert all(total in (None, horizon) for total, horizon in zip(told, horizons, strict=True))
     assert training.objective.prior.horizon == 12
     assert training.objective.unrolling.total_steps is None
+    assert {objective.unrolling.whole for objective in seen} == {False}
 
 
 def _tally():  # type: ignore[no-untyped-def]
@@ -75,7 +76,7 @@ def _validation():  # type: ignore[no-untyped-def]
 
 
 def test_without_the_settings_all_is_as_before() -> None:
-    training = MetaTraining(Experiment.create(**SETTINGS, meta_steps=1))
+    training = MetaTraining(Experiment.create(**{**SETTINGS, "objective": "log-loss"}, meta_steps=1))
     objective = training._of_steps(0.3, True, training.objective)
     assert objective is training.objective
 
@@ -93,12 +94,11 @@ def test_validation_is_at_the_ends_and_the_middle_and_told() -> None:
 @pytest.mark.parametrize("told", [None, 12])
 def test_the_end_is_the_same_without_the_losses_between(told: int | None) -> None:
     objective = build_objective(Experiment.create(**SETTINGS))
-    objective = objective if told is None else objective.told(told)
+    objective = objective if told is None else objective.unrolling_as(total_steps=told)
     digits = problems("digits", 2)
-    assert not objective.unrolling.whole
     with torch.no_grad():
-        ends = unroll(objective.rule, digits, 12, objective.unrolling)
-        whole = unroll(objective.rule, digits, 12, objective.unrolling._replace(whole=True))
+        ends = unroll(objective.rule, digits, 12, objective.unrolling._replace(whole=False))
+        whole = unroll(objective.rule, digits, 12, objective.unrolling)
     torch.testing.assert_close(ends.nll[[0, -1]], whole.nll[[0, -1]], rtol=0, atol=0)
     torch.testing.assert_close(objective.losses(ends), objective.losses(whole))
 
@@ -121,7 +121,16 @@ def test_evolution_does_not_need_them_either(segment: int | None) -> None:
 
 def test_looks_need_every_loss() -> None:
     looks = {"halting": "stick-breaking", "looks": True, "horizon_prior": "flat"}
-    assert build_objective(Experiment.create(**{**SETTINGS, **looks})).unrolling.whole
+    assert build_objective(Experiment.create(**{**SETTINGS, **looks})).sees_all
+    assert build_objective(Experiment.create(**{**SETTINGS, "log_loss_weight": 1.0})).sees_all
+    assert not build_objective(Experiment.create(**SETTINGS)).sees_all
+
+
+def test_reports_have_every_loss() -> None:
+    training = MetaTraining(Experiment.create(**SETTINGS, meta_steps=1))
+    with torch.no_grad():
+        nll = training.objective.unroll(problems("digits", 2)).nll
+    assert len(nll.unique(dim=0)) == len(nll) == 13
 
 
 def test_a_rule_that_does_not_plan_is_not_told() -> None:

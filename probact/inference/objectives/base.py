@@ -9,7 +9,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +71,7 @@ class Objective(nn.Module, ABC):
         self.rule = rule
         self.posterior = posterior
         self.prior = _prior(horizon, posterior)
-        sees_path = self.sees_path or bool(log_loss_weight) or unrolling.looks is not None
-        self.unrolling = unrolling._replace(whole=sees_path)
+        self.unrolling = unrolling
         self.log_loss_weight = log_loss_weight
         if unrolling.by_segment and not self.adds_up:
             adding = ", ".join(name for name in OBJECTIVES if OBJECTIVES[name].adds_up)
@@ -86,15 +85,20 @@ class Objective(nn.Module, ABC):
 
     def at(self, prior: Prior, looks: Looks | None) -> Self:
         """The same under another prior, x seen at another price, with the same weights."""
-        other = copy.copy(self)
-        other.prior, other.unrolling = prior, self.unrolling._replace(looks=looks)
+        other = self.unrolling_as(looks=looks)
+        other.prior = prior
         return other
 
-    def told(self, total_steps: int) -> Self:
-        """The same, with a rule that is told how many steps there are, with the same weights."""
+    def unrolling_as(self, **changes: Any) -> Self:
+        """The same with another ``Unrolling``, and with the same weights."""
         other = copy.copy(self)
-        other.unrolling = self.unrolling._replace(total_steps=total_steps)
+        other.unrolling = self.unrolling._replace(**changes)
         return other
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether anything that it is made of depends on the losses on the way."""
+        return self.sees_path or bool(self.log_loss_weight) or self.unrolling.looks is not None
 
     def unroll(
         self, optimizee: Optimizee, generator: torch.Generator | None = None, rule: UpdateRule | None = None
