@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from probact.runs.sources import Candidate
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    if value is None:
+def _numbers(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[int, ...] | None:
+    if not given:
         return None
+    value = ",".join(given)
     try:
         steps = tuple(sorted({int(item) for item in value.split(",")}))
     except ValueError:
@@ -63,6 +64,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
 )
 @click.option(
     "--at",
+    multiple=True,
     callback=_numbers,
     help="Steps at which losses are compared.  [default: 1, 5, 10, 20, 50 and H, as far as H]",
 )

@@ -24,9 +24,10 @@ HEAD = "curves"
 """The shipped head, which is judged where no other is named."""
 
 
-def _prices(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
+def _prices(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[float, ...]:
+    value = ",".join(given)
     try:
-        found = [float(item) for item in value.split(",")] if value is not None else []
+        found = [float(item) for item in value.split(",")] if given else []
     except ValueError:
         found = [0.0]
     if any(not 0 < price < float("inf") for price in found):
@@ -42,9 +43,19 @@ _OPTIONS = (
         multiple=True,
         help="Judge ways to stop on these training curves in place of runs; repeat it for more.",
     ),
-    click.option("--price", metavar="PRICES", callback=_prices, help="Of a look at a curve, in units of its loss."),
     click.option(
-        "--relative-price", metavar="PRICES", callback=_prices, help="The same, as shares of the curve's first loss."
+        "--price",
+        metavar="PRICES",
+        multiple=True,
+        callback=_prices,
+        help="Of a look at a curve, in units of its loss: one or several with commas, or repeated.",
+    ),
+    click.option(
+        "--relative-price",
+        metavar="PRICES",
+        multiple=True,
+        callback=_prices,
+        help="The same, as shares of the curve's first loss.",
     ),
     click.option(
         "--tune-on",

@@ -25,7 +25,7 @@ def folder(elsewhere: Path) -> Path:
 
 
 def test_evaluate_curves(folder: Path, run: Any) -> None:
-    prices = ("--price", "1e-3,1e-2", "--relative-price", ".01")
+    prices = ("--price", "1e-3", "--price", "1e-2", "--relative-price", ".01")
     arguments = ("evaluate", "--curves", "curves", *prices, "--monitor", "head.pt", "--out", "verdict")
     code, out, err = run(*arguments)
     assert code == 0, err
