@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.drop_in.paced import Pace, paced
-from probact.drop_in.parameters import read
+from probact.drop_in.parameters import owned, read
 from probact.rules.base import UpdateRule
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import Guard
@@ -26,7 +26,7 @@ class Cohort(NamedTuple):
     @classmethod
     def begin(cls, rule: UpdateRule, params: Mapping[str, Tensor], names: Sequence[str], like: Tensor) -> Cohort:
         theta = {name: read(params[name], like) for name in names}
-        return cls(tuple(names), init(paced(rule, {}), theta)._replace(params={}))
+        return cls(tuple(names), owned(init(paced(rule, {}), theta)._replace(params={}), theta.values()))
 
     @classmethod
     def of_form(
@@ -80,7 +80,8 @@ def look(
             continue
         theta = {name: read(params[name], loss) for name in cohort.names}
         seen = {name: grads[name] if name in grads else torch.zeros_like(theta[name]) for name in cohort.names}
-        ahead[place], proposed = advance(paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan)
+        carry, proposed = advance(paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan)
+        ahead[place] = owned(carry, [*theta.values(), *seen.values()])
         proposals.append((sum(tensor.numel() for tensor in theta.values()), proposed))
         everywhere.update(seen)
     seen_there, ahead[0] = see(loss, everywhere, _joined(proposals), ahead.get(0, cohorts[0].carry))

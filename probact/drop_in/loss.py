@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from probact.support.trees import Params
+from probact.support.trees import Params, finite
 
 
 def read_loss(returned: Any, what: str) -> Tensor:
@@ -43,10 +43,9 @@ def not_finite(loss: Tensor, grads: Params) -> str | None:
     """What is infinite or no number: the loss, or the gradient of which parameter; None if nothing is."""
     if not bool(loss.isfinite()):
         return f"the loss ({loss.item()})"
-    finite = torch.stack([grad.isfinite().all() for grad in grads.values()])
-    if bool(finite.all()):
+    if bool(finite(grads.values())):
         return None
-    return next(f"the gradient of parameter {name}" for name, fine in zip(grads, finite, strict=True) if not fine)
+    return next(f"the gradient of parameter {name}" for name, grad in grads.items() if not bool(finite([grad])))
 
 
 def checked_patience(patience: Any) -> int | None:

@@ -28,10 +28,14 @@ class Pace(NamedTuple):
 
 
 class PacedState(NamedTuple):
-    """:ivar state: the wrapped rule's; :ivar reached: which coordinates have had a gradient other than 0."""
+    """
+    :ivar state: the wrapped rule's.
+    :ivar reached: which coordinates have had a gradient other than 0; :ivar all_reached: whether all have, ``(L,)``.
+    """
 
     state: State
     reached: Params
+    all_reached: Tensor
 
 
 class Paced(Wrapper):
@@ -49,23 +53,28 @@ class Paced(Wrapper):
         self.recovers = rule.recovers  # type: ignore[misc]
 
     def init(self, params: Params) -> State:
-        return PacedState(self.rule.init(params), map_params(lambda theta: torch.zeros_like(theta).bool(), params))
+        reached = map_params(lambda theta: torch.zeros_like(theta, dtype=torch.bool), params)
+        return PacedState(self.rule.init(params), reached, next(iter(reached.values())).flatten(1)[:, 0])
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        reached = map_params(lambda before, grad: before | (grad != 0), state.reached, grads)
+        everywhere = bool(state.all_reached.all())
+        if not everywhere:
+            reached = map_params(lambda before, grad: before | (grad != 0), state.reached, grads)
+            all_reached = torch.stack([part.flatten(1).all(1) for part in reached.values()]).all(0)
+            state, everywhere = PacedState(state.state, reached, all_reached), bool(all_reached.all())
         proposed = self.rule.step(grads, state.state, params, loss)
-        if self._is_own and bool(torch.stack([every.all() for every in reached.values()]).all()):
-            return proposed._replace(state=PacedState(proposed.state, reached))
+        if self._is_own and everywhere:
+            return proposed._replace(state=state._replace(state=proposed.state))
         update = {
-            name: self._made(name, torch.where(reached[name], u, 0.0), params[name])
+            name: self._made(name, u if everywhere else torch.where(state.reached[name], u, 0.0), params[name])
             for name, u in proposed.update.items()
         }
-        state = self.rule.after_foreign_step(proposed.state, update)
-        return proposed._replace(update=update, state=PacedState(state, reached))
+        rules = self.rule.after_foreign_step(proposed.state, update)
+        return proposed._replace(update=update, state=state._replace(state=rules))
 
     def restarted(self, state: State, lost: Tensor, params: Params) -> State:
         reached = map_params(lambda before: before & ~per_problem(lost, before), state.reached)
-        return PacedState(self.rule.restarted(state.state, lost, params), reached)
+        return PacedState(self.rule.restarted(state.state, lost, params), reached, state.all_reached & ~lost)
 
     @property
     def _is_own(self) -> bool:

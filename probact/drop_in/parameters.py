@@ -26,10 +26,19 @@ def working_zero(params: Iterable[Tensor]) -> Tensor:
 
 
 def read(tensor: Tensor, like: Tensor) -> Tensor:
-    """``(*shape)`` -> ``(1, *shape)`` of the type of ``like``; a number is ``(1, 1)``, complex has a last axis of 2."""
+    """``(*shape)`` -> ``(1, *shape)`` of the type of ``like``; a number is ``(1, 1)``, complex has a last axis of 2.
+
+    It may share memory with ``tensor``: see ``owned``.
+    """
     tensor = tensor.detach()
     real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-    return real.reshape(1, *(real.shape or (1,))).to(like, copy=True)
+    return real.reshape(1, *(real.shape or (1,))).to(like)
+
+
+def owned(state: State, lent: Iterable[Tensor]) -> State:
+    """``state`` without memory that it shares with tensors that are only ``lent``, as others change them."""
+    places = {tensor.untyped_storage().data_ptr() for tensor in lent}
+    return map_state(lambda part: part.clone() if part.untyped_storage().data_ptr() in places else part, state)
 
 
 def write(param: Tensor, values: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule, Wrapper
-from probact.support.trees import Params, State, map_params, per_problem
+from probact.support.trees import Params, State, chosen, finite as all_finite, map_params, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
 """Weight of the newest loss in its running mean, and of the newest turn in the noise."""
@@ -95,7 +95,7 @@ class Safeguarded(Wrapper):
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
-        finite = torch.stack([u.detach().isfinite().flatten(1).all(1) for u in proposed.update.values()]).all(0)
+        finite = all_finite(proposed.update.values())
         guard, is_lost = _watch(state, params, loss.detach(), finite)
         if not bool((guard.shortening == 1).all()):  # a shortening of 1 changes nothing
             proposed = proposed._replace(
@@ -145,9 +145,7 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     score = loss + torch.minimum(luck, noise)
     better = first | is_new | (score < guard.best)
     level = torch.where(better, loss + torch.minimum(luck, TOLERANCE * noise), guard.level)
-    best_params = map_params(
-        lambda now, before: torch.where(per_problem(better, now), now, before), params, guard.best_params
-    )
+    best_params = chosen(better, params, guard.best_params)
     calm = torch.where(better, noise, guard.calm)
     calm = torch.where(is_lost, CALM * calm, calm)
     taken_in = guard._replace(

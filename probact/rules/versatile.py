@@ -24,7 +24,9 @@ DOUBT, DOUBTS = 0.5, 3.0
 SHORT = 0.01
 """Of a step, in lengths of all parameters."""
 VISIBLE = 1e-5
-"""Changes below this share of the loss are rounding."""
+"""Changes below this share of the loss may be rounding; and of sqrt(loss first loss), as a loss that falls is made of
+squares of differences between numbers that do not.
+"""
 
 
 class VersatileState(NamedTuple):
@@ -32,7 +34,7 @@ class VersatileState(NamedTuple):
 
     :ivar num_seen: looks so far; ``agreed``: at how many loss and gradients agreed, until it decides.
     :ivar is_exact: whether gradients are taken for exact; ``doubts``: looks in a row that say otherwise.
-    :ivar loss: the last one; ``grad``, ``update``: the last ones, ``(L, d)``.
+    :ivar first, loss: the first and the last one; ``grad``, ``update``: the last ones, ``(L, d)``.
     :ivar left: steps left, inf where nobody knows.
     :ivar noisy, exact: the two rules'; () where no problem needs it.
     """
@@ -41,6 +43,7 @@ class VersatileState(NamedTuple):
     agreed: Tensor
     is_exact: Tensor
     doubts: Tensor
+    first: Tensor
     loss: Tensor
     grad: Tensor
     update: Tensor
@@ -76,7 +79,7 @@ class Versatile(UpdateRule):
         flat = flatten(params)
         zero, none = flat.new_zeros(len(flat)), torch.zeros_like(flat)
         return VersatileState(
-            zero, zero, zero > 0, zero, zero, none, none, zero + math.inf, self.noisy.init(params), ()
+            zero, zero, zero > 0, zero, zero, zero, none, none, zero + math.inf, self.noisy.init(params), ()
         )
 
     def forms(self, params: Params) -> Iterator[State]:
@@ -154,12 +157,11 @@ class Versatile(UpdateRule):
         agreed = state.agreed + ((off < AGREES) & moved)
         begins = (num_seen == LOOKS) & (agreed == LOOKS - 1)
         short = moved & (state.update.norm(dim=-1) < SHORT * flat.norm(dim=-1))
-        visible = foreseen.abs() > VISIBLE * torch.maximum(loss.abs(), state.loss.abs())
+        first = torch.where(num_seen == 1, loss, state.first).abs()
+        size = torch.maximum(loss.abs(), state.loss.abs())
+        visible = foreseen.abs() > VISIBLE * torch.maximum(size, (size * first).sqrt())
         doubts = torch.where(short & visible, torch.where(off > DOUBT, state.doubts + 1, 0.0), state.doubts)
         ends = state.is_exact & (doubts >= DOUBTS)
         is_exact = (state.is_exact | begins) & ~ends
-        return (
-            state._replace(num_seen=num_seen, agreed=agreed, is_exact=is_exact, doubts=doubts, loss=loss, grad=grad),
-            begins,
-            ends,
-        )
+        now = state._replace(num_seen=num_seen, agreed=agreed, is_exact=is_exact, doubts=doubts, first=first)
+        return now._replace(loss=loss, grad=grad), begins, ends

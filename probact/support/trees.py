@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -55,6 +55,29 @@ def leaves(state: State) -> list[Tensor]:
     found: list[Tensor] = []
     map_state(found.append, state)
     return found
+
+
+def finite(tensors: Iterable[Tensor]) -> Tensor:
+    """Whether all of a problem's ``tensors``, some at least, each ``(L, ...)``, is finite: ``(L,)``.
+
+    Where all is, one reading of each is enough: sums are not finite if a number in them is not.
+    """
+    flat = [tensor.detach().flatten(1) for tensor in tensors]
+    if not torch.compiler.is_compiling():
+        sums = torch.stack([part.sum(1) for part in flat]).isfinite()
+        if bool(sums.all()):
+            return sums.all(0)
+    return torch.stack([part.isfinite().all(1) for part in flat]).all(0)
+
+
+def chosen(problems: Tensor, then: Params, otherwise: Params) -> Params:
+    """Parameters of ``then`` for ``problems (L,)`` bool, ``otherwise`` for the others."""
+    if not torch.compiler.is_compiling():
+        if bool(problems.all()):
+            return then
+        if not bool(problems.any()):
+            return otherwise
+    return map_params(lambda a, b: torch.where(per_problem(problems, a), a, b), then, otherwise)
 
 
 def detach(params: Params) -> Params:

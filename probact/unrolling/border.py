@@ -11,7 +11,7 @@ from torch import Tensor
 from probact.problems.base import Optimizee, OptimizeeFamily, check_problems, value_and_grad
 from probact.rules.base import Step, UpdateRule
 from probact.support.refusals import naming, said
-from probact.support.trees import Params, map_params, map_state, per_problem
+from probact.support.trees import Params, finite, map_params, map_state, per_problem
 from probact.unrolling.walk import check_step
 
 NUM, MANY = 7, 32
@@ -91,8 +91,8 @@ def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
     update, state, features = step
     _check_state(f"{what}: step: state", state, num)
     _check_rows(what, step, rule, problems, grads, loss)
-    usable = torch.stack([loss.isfinite(), *(grad.isfinite().flatten(1).all(1) for grad in grads.values())]).all(0)
-    moved = torch.stack([part.isfinite().flatten(1).all(1) for part in (*update.values(), features)]).all(0)
+    usable = finite([loss.unsqueeze(-1), *grads.values()])
+    moved = finite([*update.values(), features])
     if bool(usable.any()) and not bool((usable & moved).any()):
         raise ValueError(
             f"{what}: step: expected a finite update and features from a finite loss and gradient, got NaN or inf"

@@ -21,6 +21,10 @@ def signed_log(values: Tensor) -> Tensor:
 
 
 def _dot(a: Params, b: Params) -> Tensor:
+    if (
+        all(len(tensor) == 1 for tensor in a.values()) and not torch.compiler.is_compiling()
+    ):  # without products in memory
+        return sum(torch.dot(a[name].flatten(), b[name].flatten()) for name in a).unsqueeze(0)  # type: ignore[union-attr]
     return sum(torch.linalg.vecdot(a[name].flatten(1), b[name].flatten(1)) for name in a)  # type: ignore[return-value]
 
 

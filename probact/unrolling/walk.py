@@ -14,7 +14,7 @@ from probact.problems.base import Optimizee, check_problems, value_and_grad
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule
 from probact.rules.plan import Plan
 from probact.support.refusals import said
-from probact.support.trees import Params, State, detach, map_params, map_state, per_problem
+from probact.support.trees import Params, State, detach, finite, map_params, map_state, per_problem
 from probact.unrolling import looks as looks_at_x, progress as progress_features
 
 
@@ -45,10 +45,7 @@ def _all(kept: Tensor) -> bool:
 
 def _finite(loss: Tensor, grads: Params) -> Tensor:
     """Whether a problem's loss and gradient are, ``(L,)``."""
-    finite = loss.isfinite()
-    for grad in grads.values():
-        finite = finite & grad.isfinite().flatten(1).all(1)
-    return finite
+    return finite([loss.unsqueeze(-1), *grads.values()])
 
 
 def check_step(rule: UpdateRule, step: Any, params: Params) -> None:

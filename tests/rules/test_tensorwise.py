@@ -5,8 +5,18 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import RULES
+from probact.rules.matrices import sides
 from probact.rules.plan import Plan
-from probact.rules.tensorwise import LEAST_SIZE, LONGEST, NUM_SIGNALS, Tensorwise, _orthogonal
+from probact.rules.tensorwise import (
+    LEAST_SIZE,
+    LONGEST,
+    NUM_SIGNALS,
+    SAMPLE,
+    STARTS,
+    Tensorwise,
+    _cosine_with_before,
+    _stride,
+)
 from probact.support.trees import Params, State, flatten
 
 SHAPES = {"weight": (6, 4), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
@@ -92,42 +102,32 @@ def test_it_keeps_three_numbers_a_coordinate() -> None:
     assert 3 * 10_000 <= sum(kept) < 3 * 10_000 + 20
 
 
-@pytest.mark.parametrize("shape", [(8, 5), (5, 8), (4, 2, 3, 3)])
-def test_singular_values_are_made_alike(shape: tuple[int, ...], double: None) -> None:
-    matrix = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    found = _orthogonal([matrix.flatten(1)], [torch.Size(shape)]).unflatten(-1, (shape[0], -1))
-    left, before, right = torch.linalg.svd(matrix.flatten(2), full_matrices=False)
-    after = torch.linalg.svdvals(found)
-    assert float((before.amax(-1) / before.amin(-1)).max()) > 1.9
-    assert float((after.amax(-1) / after.amin(-1)).max()) < 1.8
-    polar = left @ right
-    cosine = (found * polar).sum((-1, -2)) / (found.norm(dim=(-1, -2)) * polar.norm(dim=(-1, -2)))
-    assert float(cosine.min()) > 0.97
-    torch.testing.assert_close(found.square().mean((-1, -2)).sqrt(), torch.ones(3))
-
-
-def test_what_is_no_matrix_keeps_its_direction() -> None:
-    vectors = torch.randn(2, 7), torch.randn(2, 4)
-    found = _orthogonal(vectors, [torch.Size([7]), torch.Size([1, 4])])
-    for part, given in zip(found.split([7, 4], 1), vectors, strict=True):
-        torch.testing.assert_close(part, given / given.square().mean(-1, keepdim=True).sqrt())
-
-
-def test_tensors_of_one_shape_are_as_each_alone() -> None:
-    parts = [torch.randn(2, 12) for _ in range(3)]
-    shapes = [torch.Size([3, 4])] * 3
-    together = _orthogonal(parts, shapes)
-    alone = torch.cat([_orthogonal([part], [shape]) for part, shape in zip(parts, shapes, strict=True)], 1)
-    torch.testing.assert_close(together, alone)
-
-
 def test_before_training_the_rates_are_those_that_it_starts_with(double: None) -> None:
     """The first step is on m = n = g, with T = 200: sum of the starts, on a tensor whose coordinates are all alike."""
     rule = Tensorwise().requires_grad_(False)
     params, grads = {"theta": torch.full((1, 5), 2.0)}, {"theta": torch.full((1, 5), 0.3)}
     state = rule.told(rule.init(params), Plan.of(torch.tensor([200.0])))
     update = rule.step(grads, state, params, torch.ones(1)).update["theta"]
-    torch.testing.assert_close(update, torch.full((1, 5), -2.0 * (0.02 + 0.005 + 0.002 + 0.02)), rtol=0.02, atol=0)
+    expected = sum(rate for name, rate in STARTS.items() if name != "orthogonal")  # a vector has none
+    torch.testing.assert_close(update, torch.full((1, 5), -2.0 * expected), rtol=0.02, atol=0)
+
+
+def test_signals_of_the_momenta_before_are_those_of_their_definition(double: None) -> None:
+    """Made from products with the momenta after this gradient."""
+    before = torch.randn(3, 2, 30, generator=torch.Generator().manual_seed(1))
+    grad = torch.randn(3, 2, 30, generator=torch.Generator().manual_seed(2))
+    after = 0.98 * before + 0.02 * grad
+    found = _cosine_with_before(*((a * b).mean(-1) for a, b in ((grad, grad), (after, after), (grad, after))), 0.98)
+    torch.testing.assert_close(found, torch.cosine_similarity(grad, before, -1))
+
+
+@pytest.mark.parametrize("shape", [(300, 700), (4096, 64), (123_457,), (64, 32, 3, 3)])
+def test_a_sample_is_spread_over_all_rows_and_columns(shape: tuple[int, ...]) -> None:
+    rows, columns = sides(torch.Size(shape))
+    places = torch.arange(rows * columns)[:: _stride(torch.Size(shape))]
+    assert 0.5 * SAMPLE < len(places) < 2 * SAMPLE
+    assert bool((torch.bincount(places // columns, minlength=rows) <= len(places) / rows + 2).all())
+    assert bool((torch.bincount(places % columns, minlength=columns) <= len(places) / columns + 2).all())
 
 
 def test_a_wrong_size_is_refused() -> None:
