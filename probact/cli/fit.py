@@ -184,28 +184,35 @@ def _created(given: dict[str, Any], seeds: tuple[int, ...], chains: int | None, 
 def asked_for(given: dict[str, Any]) -> tuple[Experiment, TrainedOptimizer | None]:
     """The experiment that the options ask for, and what it begins with.
 
-    Rule and rule options are that one's, and so is the safeguard unless it is asked for or declined.
+    Rule and rule options are that one's, but for a rule of which that one is a part; and so is the safeguard unless it
+    is asked for or declined.
     """
     chosen = {name: value for name, value in given.items() if value not in (None, {})}
     if not chosen.get("begin_with"):
         return Experiment.create(**chosen), None
+    from probact.rules.base import RULES
     from probact.runs.sources import best_of
 
     source, text = best_of(chosen["begin_with"]), chosen["begin_with"]
-    if chosen.get("rule", source.rule.name) != source.rule.name:
-        raise click.UsageError(f"--rule {chosen['rule']}: expected {source.rule.name}, the rule of {text}")
+    chosen = {"safeguard": source.safeguard, **chosen}
+    if (rule := chosen.get("rule", source.rule.name)) != source.rule.name:
+        if source.rule.name not in RULES.build(rule, chosen.get("rule_options")).parts:
+            raise click.UsageError(f"--rule {rule}: expected {source.rule.name}, the rule of {text}")
+        return Experiment.create(**chosen), source
     if "rule_options" in chosen:
         raise click.UsageError(f"--rule-option: {text} has its own: drop {', '.join(chosen['rule_options'])}")
-    chosen = {"safeguard": source.safeguard, **chosen, "rule": source.rule.name, "rule_options": dict(source.options)}
-    return Experiment.create(**chosen), source
+    return Experiment.create(**{**chosen, "rule": rule, "rule_options": dict(source.options)}), source
 
 
 def command_line(experiment: Experiment) -> str:
     """The ``fit`` that makes ``experiment``, with the settings that neither a default nor the family says."""
+    from probact.rules.base import RULES
+
     options = {option.name: option for option in fit.params}
     given = experiment.given()
     if experiment.begin_with:
-        of_source = ("rule", "rule_options", "safeguard")
+        made_of_others = bool(RULES.build(experiment.rule, experiment.rule_options).parts)
+        of_source = ("safeguard",) if made_of_others else ("rule", "rule_options", "safeguard")
         given = {name: value for name, value in given.items() if name not in of_source}
         given["safeguard"] = experiment.safeguard
     words = ["python", "cli.py", "fit"]

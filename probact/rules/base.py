@@ -53,6 +53,11 @@ class UpdateRule(nn.Module, ABC):
         """For messages: ``rule 'adam'``."""
         return f"rule {getattr(self, 'name', type(self).__name__)!r}"
 
+    @property
+    def parts(self) -> dict[str, UpdateRule]:
+        """Rules that it is made of, each of another name, which can be trained apart."""
+        return {part.name: part for part in self.children() if isinstance(part, UpdateRule)}
+
     @abstractmethod
     def init(self, params: Params) -> State:
         """The memory before the first step."""

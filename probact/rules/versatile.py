@@ -63,7 +63,7 @@ class Versatile(UpdateRule):
     Exact gradients need no schedule, but a last step does: told that it is the last, it leads to the best iterate, as
     theta_t may be a trial of its line search.
 
-    Both parts are trained apart: here no weight is.
+    ``Tensorwise`` is trained apart, or here; ``Subspace`` is the rule as it begins.
 
     Features for halting: those of ``Tensorwise``, 0 where gradients are exact, and whether they are.
     """
@@ -73,7 +73,7 @@ class Versatile(UpdateRule):
         self.noisy = Tensorwise()
         self.exact = Subspace(first_share=10, backtrack=0.9)
         self.num_features = self.noisy.num_features + 1
-        self.requires_grad_(False)
+        self.exact.requires_grad_(False)
 
     def init(self, params: Params) -> State:
         flat = flatten(params)

@@ -66,11 +66,14 @@ def build_objective(experiment: Experiment) -> Objective:
 def start_from(objective: Objective, source: TrainedOptimizer, experiment: Experiment) -> None:
     """Let ``objective`` take over the rule's weights, and those of a halting posterior of the same kind and shape.
 
+    A rule that is made of others takes over those of one of its parts.
+
     :raises ValueError: if ``source`` holds another rule than ``experiment``, or the same with other options.
     """
     ours, theirs = objective.posterior, source.posterior
+    rule = bare(objective.rule)
     try:
-        bare(objective.rule).load_state_dict(source.rule.state_dict())
+        rule.parts.get(source.rule.name, rule).load_state_dict(source.rule.state_dict())
     except RuntimeError:
         raise ValueError(
             f"begin-with: expected the weights of rule {experiment.rule!r} with options "

@@ -12,6 +12,7 @@ from probact.inference.objectives.base import Objective
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.trajectory import loss_curve
 from probact.reports.run_report import report
+from probact.rules.base import RULES
 from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
 from probact.runs.run import Run
@@ -169,3 +170,20 @@ def test_on_the_command_line(elsewhere: Path, run: Any) -> None:
 def test_the_record_is_plain() -> None:
     experiment = tiny(begin_with="runs/first", freeze_rule=True)
     assert Experiment.from_json(experiment.to_json()) == experiment
+
+
+def test_a_rule_that_is_made_of_others_begins_with_one_of_them(run: Any, elsewhere: Path) -> None:
+    part = RULES.build("tensorwise")
+    with torch.no_grad():
+        part.output.bias.add_(1.0)
+    TrainedOptimizer(part, {}, None, 0.95, 10).save(Path("part.pt"))
+    asked = ("--family", "assorted", "--rule", "versatile", "--begin-with", "part.pt", "--meta-steps", "0")
+    few = ("--horizon", "2", "--batch", "2", "--validation-problems", "1", "--test-problems", "2", "--halting", "none")
+    code, _, err = run("fit", *asked, *few, "--out", "whole")
+    assert code == 0, err
+    code, _, err = run("export", "whole", "--out", "whole.pt", "--card")
+    assert code == 0, err
+    whole = TrainedOptimizer.load(Path("whole.pt")).rule
+    torch.testing.assert_close(whole.noisy.state_dict(), part.state_dict())
+    assert "--rule versatile --begin-with part.pt" in Path("whole.md").read_text()
+    refused(run("fit", *asked[:2], "--rule", "nag", *asked[4:], "--out", "x"), "--rule nag: expected tensorwise")
