@@ -34,7 +34,8 @@ class VersatileState(NamedTuple):
 
     :ivar num_seen: looks so far; ``agreed``: at how many loss and gradients agreed, until it decides.
     :ivar is_exact: whether gradients are taken for exact; ``doubts``: looks in a row that say otherwise.
-    :ivar first, loss: the first and the last one; ``grad``, ``update``: the last ones, ``(L, d)``.
+    :ivar first, loss: the first and the last one; ``grad``, ``update``: the last ones, ``(L, d)``, or () where all
+        problems are known to be noisy.
     :ivar left: steps left, inf where nobody knows.
     :ivar noisy, exact: the two rules'; () where no problem needs it.
     """
@@ -45,11 +46,16 @@ class VersatileState(NamedTuple):
     doubts: Tensor
     first: Tensor
     loss: Tensor
-    grad: Tensor
-    update: Tensor
+    grad: State
+    update: State
     left: Tensor
     noisy: State
     exact: State
+
+
+def _is_settled(state: VersatileState) -> bool:
+    """Whether all problems are known to be noisy, for good."""
+    return isinstance(state.grad, tuple)
 
 
 @RULES.register("versatile")
@@ -85,23 +91,27 @@ class Versatile(UpdateRule):
     def forms(self, params: Params) -> Iterator[State]:
         first = self.init(params)
         exact = self.exact.init(params)
-        yield from (first, first._replace(exact=exact), first._replace(noisy=(), exact=exact))
+        yield from (first, first._replace(grad=(), update=()))
+        yield from (first._replace(exact=exact), first._replace(noisy=(), exact=exact))
 
     def restarted(self, state: State, lost: Tensor, params: Params) -> State:
         noisy, exact = (
             part if part == () else rule.restarted(part, lost, params)
             for rule, part in ((self.noisy, state.noisy), (self.exact, state.exact))
         )
+        state = state._replace(noisy=noisy, exact=exact)
         # the way back is no step of its own: nothing is foreseen of it
-        update = torch.where(lost.unsqueeze(-1), 0.0, state.update)
-        return state._replace(noisy=noisy, exact=exact, update=update)
+        return (
+            state if _is_settled(state) else state._replace(update=torch.where(lost.unsqueeze(-1), 0.0, state.update))
+        )
 
     def after_foreign_step(self, state: State, update: Params) -> State:
         noisy, exact = (
             part if part == () else rule.after_foreign_step(part, update)
             for rule, part in ((self.noisy, state.noisy), (self.exact, state.exact))
         )
-        return state._replace(update=flatten(update).detach(), noisy=noisy, exact=exact)
+        state = state._replace(noisy=noisy, exact=exact)
+        return state if _is_settled(state) else state._replace(update=flatten(update).detach())
 
     @property
     def plans(self) -> bool:
@@ -112,6 +122,13 @@ class Versatile(UpdateRule):
         return state if state.noisy == () else state._replace(noisy=self.noisy.told(state.noisy, plan))
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        if _is_settled(state):
+            step = self.noisy.step(grads, state.noisy, params, loss)
+            features = torch.cat([step.features, loss.new_zeros(len(loss), 1)], -1)
+            return Step(step.update, state._replace(noisy=step.state), features)
+        return self._judge_and_step(grads, state, params, loss)
+
+    def _judge_and_step(self, grads: Params, state: VersatileState, params: Params, loss: Tensor) -> Step:
         with torch.no_grad():
             now, begins, ends = self._judged(state, flatten(grads), flatten(params), loss)
         undecided = now.num_seen < LOOKS
@@ -144,6 +161,8 @@ class Versatile(UpdateRule):
         if not bool(now.is_exact.any()):
             exact = ()
         now = now._replace(update=update.detach(), noisy=noisy, exact=exact)
+        if bool(((now.num_seen >= LOOKS) & ~now.is_exact).all()):
+            now = now._replace(grad=(), update=())
         return Step(unflatten(update, params), now, features)
 
     def _judged(

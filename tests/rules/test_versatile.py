@@ -14,6 +14,7 @@ from probact.problems.base import Optimizee
 from probact.rules.base import RULES
 from probact.rules.safeguarded import Safeguarded
 from probact.rules.versatile import LOOKS, Versatile, VersatileState
+from probact.support.trees import flatten, leaves
 from probact.unrolling.walk import Unrolling, Walk
 from tests.helpers.checks import problems
 
@@ -168,3 +169,35 @@ def test_in_the_safeguard_it_is_lost_and_found() -> None:
     assert float(restarted.exact.memory.basis[0].abs().max()) == float(fresh.memory.basis[0].abs().max()) == 0
     torch.testing.assert_close(restarted.exact.memory.basis[1], inner.exact.memory.basis[1])
     assert restarted.is_exact.tolist() == [True, True]
+
+
+def test_it_remembers_little_once_gradients_are_known_to_be_noisy() -> None:
+    """Three running means, and with the safeguard the best iterate: numbers a parameter, most of them."""
+    torch.manual_seed(0)
+    model = nn.Linear(100, 40)
+    optimizer = LearnedOptimizer(model.parameters(), RULES.build("versatile"), stop=None)
+    for _ in range(LOOKS + 1):
+        optimizer.zero_grad()
+        x = torch.randn(8, 100)
+        loss = (model(x) - x[:, :40].sin()).square().mean()
+        loss.backward()
+        optimizer.step(loss=loss)
+    assert state_of(optimizer).grad == ()
+    kept = [leaf for leaf in leaves(optimizer._standing.cohorts[0].carry) if leaf.is_floating_point()]
+    assert sum(leaf.numel() for leaf in kept) < 4 * 4040 + 200
+
+
+def test_settled_or_not_the_path_is_the_same() -> None:
+    """What it does until then is done in full."""
+    alone = Walk(RULES.build("versatile"), problems("digits", 2))
+    with torch.no_grad():
+        for _ in range(LOOKS):
+            alone.move()
+        settled = alone.carry
+        unsettled = settled._replace(
+            state=settled.state._replace(grad=flatten(settled.params), update=torch.zeros_like(flatten(settled.params)))
+        )
+        loss, grads = alone.nll(), {name: 0.1 * theta for name, theta in settled.params.items()}
+        steps = [alone.rule.step(grads, carry.state, carry.params, loss) for carry in (settled, unsettled)]
+    torch.testing.assert_close(steps[0].update, steps[1].update)
+    torch.testing.assert_close(steps[0].features, steps[1].features)
