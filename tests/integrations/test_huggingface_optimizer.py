@@ -115,7 +115,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"step: expected the loss, .* or add_loss\(loss\) before"):
         trainer(tmp_path, kind=Trainer).train()
     model = Small()
-    with pytest.raises(ValueError, match="optimizers: expected a LearnedOptimizer .*, got SGD"):
+    with pytest.raises(ValueError, match=r"optimizers: expected a LearnedOptimizer .*, got SGD"):
         LearnedTrainer(model, optimizers=(torch.optim.SGD(model.parameters()), None))
-    with pytest.raises(ValueError, match="optimizers: expected a LearnedOptimizer .*, got none"):
+    with pytest.raises(ValueError, match=r"optimizers: expected a LearnedOptimizer .*, got none"):
         LearnedTrainer(model)
