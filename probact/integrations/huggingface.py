@@ -152,7 +152,7 @@ class LearnedTrainer(Trainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Tell the loss of this part of a batch; the first one forgets those of a step that was left out."""
-        learned = getattr(self.optimizer, "optimizer", self.optimizer)
+        learned: Any = getattr(self.optimizer, "optimizer", self.optimizer)
         if all(param.grad is None for group in learned.param_groups for param in group["params"]):
             learned.zero_grad()
         loss: Tensor = super().training_step(*args, **kwargs)

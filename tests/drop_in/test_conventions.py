@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch.optim import lr_scheduler
 
 from probact import LearnedOptimizer
 from probact.rules.base import RULES
+from probact.support.trees import leaves
 from tests.helpers.loops import Regression, descend
 
 KINDS: dict[str, Any] = {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}
@@ -272,3 +275,41 @@ def test_a_compiled_model(backend: str) -> None:
     compiled = torch.compile(model, backend=backend)
     assert walked(compiled, compiled, 12) == pytest.approx(walked(plain, plain, 12), rel=1e-2)
     assert model[0].weight.grad is not None
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "drop-in.md").read_text()
+
+
+def test_the_loops_of_the_page() -> None:
+    X = torch.randn(64, 5, generator=torch.Generator().manual_seed(1))
+    given: dict[str, Any] = {
+        "model": network(),
+        "batches": iter(X.repeat(10, 1).split(4)),
+        "parts": X.split(32),
+        "loss_of": lambda model, rows: (model(rows) - rows.sum(1, keepdim=True)).square().mean(),
+    }
+    whole, in_parts = re.findall(r"```python\n(.*?)```", PAGE.partition("## Lightning")[0], re.DOTALL)
+    exec(compile(whole, "docs/drop-in.md", "exec"), given)
+    assert given["optimizer"].num_steps == 100
+    with pytest.warns(UserWarning, match="fired at step 100, and steps go on"):
+        exec(compile(in_parts, "docs/drop-in.md", "exec"), given)
+    assert given["optimizer"].num_steps == 101
+
+
+def test_the_numbers_a_coordinate_of_the_page() -> None:
+    """Of the table: counted on two sizes of a layer."""
+    rows = re.findall(r"\| `([\w-]+)` \| (\d+) \| (\d+) \|", PAGE)
+    assert len(rows) == 5
+    for name, *stated in rows:
+        counts = []
+        for size in (100, 200):
+            weight = nn.Parameter(torch.ones(size, 10))
+            optimizer = (
+                LearnedOptimizer([weight], RULES.build(name))
+                if name in RULES
+                else LearnedOptimizer.from_pretrained([weight], name)
+            )
+            descend(optimizer, lambda weight=weight: weight.square().sum(), 1)  # type: ignore[misc]
+            kept = leaves(optimizer._standing.cohorts[0].carry)
+            counts.append([sum(part.numel() for part in kept), sum(part.nbytes for part in kept)])
+        assert [(large - small) / 1000 for small, large in zip(*counts, strict=True)] == [int(each) for each in stated]

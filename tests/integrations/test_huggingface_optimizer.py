@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,11 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
         LearnedTrainer(model, optimizers=(torch.optim.SGD(model.parameters()), None))
     with pytest.raises(ValueError, match=r"optimizers: expected a LearnedOptimizer .*, got none"):
         LearnedTrainer(model)
+
+
+def test_the_snippet_of_the_page(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "drop-in.md").read_text()
+    made = trainer(tmp_path)
+    given = {"model": Small(), "arguments": made.args, "train": made.train_dataset}
+    exec(re.findall(r"## Hugging Face\n[^#]*?```python\n(.*?)```", page, re.DOTALL)[0], given)
+    assert given["optimizer"].num_steps == 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,18 @@ class Module(LightningModule):
     def __init__(self, stop: Any = None, skipped: int | None = None) -> None:
         super().__init__()
         self.layer, self.stop, self.skipped = layer(), stop, skipped
+        self.losses: list[float] = []
+        self.told: list[float] = []
 
     def training_step(self, batch: list[Tensor], place: int) -> Tensor | None:
-        return None if place == self.skipped else loss_of(self.layer, batch[0])
+        if place == self.skipped:
+            return None
+        loss = loss_of(self.layer, batch[0])
+        self.losses.append(loss.item())
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: LearnedOptimizer) -> None:
+        self.told.append(float(getattr(optimizer, "_added", None) or torch.nan))
 
     def configure_optimizers(self) -> Any:
         optimizer, schedule = optimizer_of(self.layer, self.stop)
@@ -102,6 +112,7 @@ def test_precisions(precision: str, tmp_path: Path) -> None:
     settings = {"plugins": [SCALED]} if precision == "scaled" else {"precision": precision}
     trainer = fitted(module, tmp_path, LearnedOptimizerCallback(), gradient_clip_val=1.0, **settings)
     assert trainer.optimizers[0].num_steps == 16
+    assert module.told == pytest.approx(module.losses)
     assert loss_of(module.layer, X) < 0.5 * loss_of(layer(), X)
 
 
@@ -142,3 +153,11 @@ def test_two_ranks(tmp_path: Path) -> None:
     found = [torch.load(tmp_path / f"rank{rank}") for rank in (0, 1)]
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], layer().weight)
+
+
+def test_the_snippet_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "drop-in.md").read_text()
+    given = {"module": Module("budget=6"), "train_loader": DataLoader(TensorDataset(X), batch_size=SIZE)}
+    monkeypatch.chdir(tmp_path)
+    exec(re.findall(r"## Lightning\n[^#]*?```python\n(.*?)```", page, re.DOTALL)[0], given)
+    assert given["module"].optimizers().num_steps == 6
