@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("lightning", reason="comes with the extra 'lightning'")
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import BackboneFinetuning, ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -161,3 +161,26 @@ def test_the_snippet_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     exec(re.findall(r"## Lightning\n[^#]*?```python\n(.*?)```", page, re.DOTALL)[0], given)
     assert given["module"].optimizers().num_steps == 6
+
+
+class Backbone(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(3, 3)
+        with torch.no_grad():
+            self.backbone.weight.copy_(torch.eye(3))
+            self.backbone.bias.fill_(0.1)
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        return loss_of(nn.Sequential(self.backbone, self.layer), batch[0])
+
+
+def test_a_layer_that_lightning_unfreezes_late(tmp_path: Path) -> None:
+    """As a group of its own, which begins then."""
+    module = Backbone()
+    start = module.backbone.weight.detach().clone()
+    trainer = fitted(module, tmp_path, BackboneFinetuning(1, backbone_initial_ratio_lr=0.5, train_bn=True))
+    assert not torch.equal(module.backbone.weight, start)
+    optimizer = trainer.optimizers[0]
+    assert [state["cohort"] for state in optimizer.state.values()] == [0, 0, 1, 1]
+    assert len(optimizer.param_groups) == 2
