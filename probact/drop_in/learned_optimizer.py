@@ -12,8 +12,9 @@ from torch import Tensor
 
 from probact.drop_in import groups, stop as stops
 from probact.drop_in.cohorts import Cohort, look
+from probact.drop_in.handed import TakesLoss
 from probact.drop_in.horizon import Horizon
-from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite, read_loss
+from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite
 from probact.drop_in.parameters import fitted, read_gradients, working_zero, write
 from probact.drop_in.saving import Resumable
 from probact.drop_in.state import Standing
@@ -27,7 +28,7 @@ from probact.stopping.online import OnlineBelief
 from probact.support.trees import Params
 
 
-class LearnedOptimizer(Resumable):
+class LearnedOptimizer(TakesLoss, Resumable):
     """A rule, learned or not, that optimizes ``params`` and knows when to stop.
 
     ::
@@ -54,6 +55,7 @@ class LearnedOptimizer(Resumable):
 
     Options of a parameter group: ``lr`` multiplies the steps of the rule, which has its own length of step, so that 1
     is its own; schedulers set it.  ``weight_decay`` takes ``lr * weight_decay`` of the parameters off at each step.
+    With ``maximize`` the loss goes up; the rule sees -loss then.  All groups have to agree on it, as they share a loss.
 
     With several processes (``torch.distributed``) all ranks have to step together, as replicas do: the loss is the
     mean over the ranks, and ``DistributedDataParallel`` synchronises the gradients.
@@ -73,6 +75,8 @@ class LearnedOptimizer(Resumable):
     :param safeguard: let the rule wear ``Safeguarded``.
     :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
     :param patience_for_nan: after so many not finite looks in a row ``step`` raises; None: never.
+    :param options: ``lr`` (1 unless given), ``weight_decay`` (0) and ``maximize`` (False) of groups that do not say.
+        ``foreach`` and ``fused`` may be None or False, as steps are worked out in one way.
     :raises ValueError: if ``rule``, ``stop`` or ``monitor`` is none, or what is given does not fit together.
     """
 
@@ -91,6 +95,7 @@ class LearnedOptimizer(Resumable):
         safeguard: bool = True,
         freeze_when_stopped: bool = False,
         patience_for_nan: int | None = 100,
+        **options: Unpack[groups.Options],
     ) -> None:
         if not isinstance(rule, UpdateRule):
             raise ValueError(
@@ -106,7 +111,7 @@ class LearnedOptimizer(Resumable):
         self._standing = Standing(OnlineBelief(posterior), horizon=Horizon.of(total_steps))
         self._zero: Tensor | None = None
         self._said: set[str] = set()
-        super().__init__(params, dict(groups.OPTIONS))
+        super().__init__(params, groups.defaults(options))
 
     @classmethod
     def from_pretrained(
@@ -142,9 +147,12 @@ class LearnedOptimizer(Resumable):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Before or between steps; a parameter given twice counts once.
 
-        :raises ValueError: on an option other than ``lr`` and ``weight_decay``, or one that is no number >= 0.
+        :raises ValueError: on an option that it has not, one that is no number >= 0, or a ``maximize`` of its own.
         """
-        super().add_param_group(groups.checked(param_group) if isinstance(param_group, dict) else param_group)
+        if isinstance(param_group, dict):
+            param_group = groups.checked(param_group)
+            groups.maximize([*self.param_groups, {**self.defaults, **param_group}])
+        super().add_param_group(param_group)
 
     def step(self, closure: Any = None, *, loss: Any = None) -> Any:
         """Look at the current parameters, and make the rule's step unless this is where to stop.
@@ -158,31 +166,28 @@ class LearnedOptimizer(Resumable):
         """
         if closure is not None and not callable(closure) and loss is None:
             closure, loss = None, closure
-        if (closure is None) == (loss is None):
-            if closure is None and self._is_dry():
+        if self._hands_nothing(closure, loss):
+            if self._is_dry():
                 return None
             raise ValueError(
-                "step: expected either a closure that returns the loss, or loss=, as the rule looks at the loss "
-                "(with a GradScaler: scaler.step(optimizer, loss=loss))"
+                "step: expected the loss, as the rule looks at it, got none: step(closure), step(loss=loss), "
+                "scaler.step(optimizer, loss=loss), or add_loss(loss) before"
             )
         self._watch.look(self.num_steps, self._params())
-        if closure is not None:
-            with torch.enable_grad():
-                returned = closure()
-        else:
-            returned = loss
-        value = read_loss(returned, "step(loss=...)" if closure is None else "the closure's loss")
-        if not (self.should_stop() and self.freeze_when_stopped):
+        returned, value = self._handed(closure, loss)
+        if value is None:
+            self._say_once("the closure returned no loss and left no gradient, so nothing was done")
+        elif not (self.should_stop() and self.freeze_when_stopped):
             zero = self._fit()
             with torch.no_grad(), torch.autocast(zero.device.type, enabled=False):
-                self._look(mean_over_ranks(value.to(zero)))
+                self._look(mean_over_ranks(groups.downhill(self.param_groups, value.to(zero))))
             self._watch.look(self.num_steps, self._params())
         return returned
 
     def _look(self, loss: Tensor) -> None:
         standing, params = self._standing, self._params()
         self._watch.notice(params)
-        grads = read_gradients(params, loss)
+        grads = {name: groups.downhill(self.param_groups, grad) for name, grad in read_gradients(params, loss).items()}
         if not grads:
             if not standing.cohorts:
                 raise ValueError("step: expected a gradient, got none: call backward before, or in the closure")

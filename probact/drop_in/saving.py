@@ -59,6 +59,8 @@ class Resumable(torch.optim.Optimizer):
             packed = [dict(group) for group in state_dict["param_groups"]]
             if (expected := groups.sizes(self.param_groups)) != (got := groups.sizes(packed)):
                 raise ValueError(f"expected groups of {expected} parameters, got {got}")
+            if "standing" not in packed[0]:
+                raise ValueError("expected 'standing' in it, which flatten_optimizer_state_dict=True loses")
             saved, watch = packed[0].pop("standing"), packed[0].pop("watch", None)
             own = self._standing.horizon
             horizon = horizons.of_state(saved.get("horizon", horizons.to_state(None)), own)

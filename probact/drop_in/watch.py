@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 
+from probact.drop_in import groups
 from probact.drop_in.loss import mean_over_ranks, read_loss
 from probact.monitoring.monitor import HaltingMonitor
 from probact.support.refusals import naming
@@ -22,7 +23,7 @@ MONITORS = "monitor"
 """What a refusal of its state begins with."""
 
 
-class Options(TypedDict, total=False):
+class Options(groups.Options, total=False):
     """What ``LearnedOptimizer.from_pretrained`` hands on as it is."""
 
     total_steps: int | None

@@ -1,4 +1,7 @@
-"""Stop a Hugging Face ``Trainer`` where another evaluation is not worth its price.  Needs ``probact[huggingface]``."""
+"""Stop a Hugging Face ``Trainer`` where another evaluation is not worth its price, or where its optimizer says.
+
+Needs ``probact[huggingface]``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from probact.monitoring.monitor import HaltingMonitor
 from probact.support.extras import needed
 
 with needed():
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
     from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 FILE = "probact_halting.pt"
@@ -128,6 +131,43 @@ class HaltingCallback(TrainerCallback):
         :raises ValueError: if there are none.
         """
         model.load_state_dict(self.watcher.to_put_back())
+
+
+class LearnedTrainer(Trainer):
+    """A ``Trainer`` with ``optimizers=(LearnedOptimizer(...), scheduler)``, which wants to see the loss of its steps.
+
+    The library's own hands over none.  Of accumulated batches it is told the sum of what is descended, and the training
+    ends where the optimizer stops.  For another subclass of ``Trainer``: ``class Mine(LearnedTrainer, SFTTrainer)``.
+    Gradients are clipped at 1 unless the training arguments say ``max_grad_norm=0``: the rule then sees short ones.
+
+    :raises ValueError: if ``optimizers`` has no such optimizer.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not hasattr(self.optimizer, "add_loss"):
+            got = "none" if self.optimizer is None else type(self.optimizer).__name__
+            raise ValueError(f"optimizers: expected a LearnedOptimizer and its scheduler or None, got {got}")
+        self.add_callback(_StopsWith(self.optimizer))
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Tell the loss of this part of a batch; the first one forgets those of a step that was left out."""
+        learned: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        if all(param.grad is None for group in learned.param_groups for param in group["params"]):
+            learned.zero_grad()
+        loss: Tensor = super().training_step(*args, **kwargs)
+        learned.add_loss(loss)
+        return loss
+
+
+class _StopsWith(TrainerCallback):
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        control.should_training_stop = control.should_training_stop or self.optimizer.should_stop()
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:

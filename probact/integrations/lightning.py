@@ -1,4 +1,7 @@
-"""Stop a Lightning ``Trainer`` where another look at a metric is not worth its price.  Needs ``probact[lightning]``."""
+"""Stop a Lightning ``Trainer`` where another look at a metric is not worth its price, or where its optimizer says.
+
+Needs ``probact[lightning]``.
+"""
 
 from __future__ import annotations
 
@@ -110,3 +113,28 @@ class HaltingCallback(Callback):
         :raises ValueError: if it is of other settings.
         """
         self.watcher.load_state_dict(state_dict)
+
+
+class LearnedOptimizerCallback(Callback):
+    """Ends the training where a ``LearnedOptimizer`` says, and tells it the loss where Lightning hands over less.
+
+    Without it such an optimizer, given back by ``configure_optimizers``, works as any other; but with
+    ``accumulate_grad_batches`` it is shown the last part of each batch alone, and with a ``GradScaler`` no loss at all.
+    It is for automatic optimization: where that is off it does nothing, and ``optimizer.step(loss=loss)`` is yours.
+    """
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Tell the loss, in its own units."""
+        if pl_module.automatic_optimization:
+            scaler = getattr(trainer.precision_plugin, "scaler", None)
+            scale = 1.0 if scaler is None else scaler.get_scale()
+            for optimizer in _learned(trainer):
+                optimizer.add_loss(loss.detach() / scale)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """End the training if an optimizer has stopped."""
+        trainer.should_stop = trainer.should_stop or any(each.should_stop() for each in _learned(trainer))
+
+
+def _learned(trainer: Trainer) -> list[Any]:
+    return [optimizer for optimizer in trainer.optimizers if hasattr(optimizer, "add_loss")]

@@ -15,7 +15,8 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 from probact import Budget, LearnedOptimizer, Patience
 from probact.rules.base import RULES
@@ -174,3 +175,54 @@ def test_distributed_checkpoints(stop: str | None, tmp_path: Path) -> None:
     )
     assert other.optimizer.num_steps == 2
     assert other.run(3) == loop.run(3)
+
+
+class Late(Regression):
+    """A second layer is unfrozen after three steps, at half the pace."""
+
+    def __init__(self, unfrozen: bool) -> None:
+        super().__init__()
+        late = nn.Linear(5, 1).requires_grad_(unfrozen)
+        for param in late.parameters():
+            nn.init.constant_(param, 0.1)
+        self.model = nn.Sequential(self.model, late)
+        groups = [{"params": [*self.model[0].parameters()]}, {"params": [*late.parameters()], "lr": 0.5}]
+        self.optimizer = LearnedOptimizer.from_pretrained(groups, "subspace-mlp", stop=None)
+
+    def loss(self) -> torch.Tensor:
+        outputs = self.model[0](self.inputs) + self.model[1](self.inputs)
+        return (outputs - self.inputs.sum(1, keepdim=True)).square().mean()
+
+    def unfreeze(self) -> None:
+        self.model[1].requires_grad_(True)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled", "ignore:.*TypedStorage is deprecated")
+def test_a_distributed_checkpoint_of_layers_that_came_late(tmp_path: Path) -> None:
+    """A fresh optimizer cannot know which these were, so that it loads the checkpoint as one of ``torch.save``."""
+    loop, other = Late(unfrozen=False), Late(unfrozen=True)
+    loop.run(3)
+    loop.unfreeze()
+    loop.run(2)
+    loop.optimizer.zero_grad()
+    weights, state = get_state_dict(loop.model, loop.optimizer)
+    dcp.save({"model": weights, "optimizer": state}, checkpoint_id=tmp_path / "saved", no_dist=True)
+    dcp_to_torch_save(tmp_path / "saved", tmp_path / "whole.pt")
+    content = torch.load(tmp_path / "whole.pt", weights_only=True)
+    set_state_dict(
+        other.model, other.optimizer, model_state_dict=content["model"], optim_state_dict=content["optimizer"]
+    )
+    assert other.optimizer.num_steps == 5
+    assert other.run(3) == loop.run(3)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_flattened_state_is_refused() -> None:
+    """It has what belongs to single parameters only."""
+    loop, flat = Regression(), StateDictOptions(flatten_optimizer_state_dict=True)
+    loop.run(2)
+    loop.optimizer.zero_grad()
+    weights, state = get_state_dict(loop.model, loop.optimizer, options=flat)
+    with pytest.raises(ValueError, match="expected 'standing' in it, which flatten_optimizer_state_dict=True loses"):
+        set_state_dict(loop.model, loop.optimizer, model_state_dict=weights, optim_state_dict=state, options=flat)
+    assert loop.optimizer.num_steps == 2
