@@ -46,6 +46,10 @@ class Cohort(NamedTuple):
                 return begun._replace(carry=carry)
         return begun
 
+    def widened(self, rule: UpdateRule) -> Carry:
+        """The carry in the form in which it began, where it can have it."""
+        return self.carry._replace(state=paced(rule, {}).widened(self.carry.state))
+
     def back(self, rule: UpdateRule, loss: Tensor) -> Carry:
         """The carry at its best parameters, where the rule starts afresh, if ``loss (1,)`` is above that there."""
         guard = self.carry.state

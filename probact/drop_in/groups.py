@@ -14,6 +14,8 @@ from probact.drop_in.paced import Pace
 
 OPTIONS: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.0, "maximize": False}
 """Options of a group, and what they are unless given."""
+LEAST_USUAL = 0.02
+"""A factor ``lr`` for all groups below this is likely to be meant as a learning rate."""
 IMPLEMENTATIONS = ("foreach", "fused")
 """Ways in which ``torch.optim`` works a step out; there is one here, so that to ask for none of them is all right."""
 OF_OTHERS = ("params", "param_names", "initial_lr")

@@ -112,6 +112,10 @@ class LearnedOptimizer(TakesLoss, Resumable):
         self._zero: Tensor | None = None
         self._said: set[str] = set()
         super().__init__(params, groups.defaults(options))
+        if 0 < (lr := float(self.defaults["lr"])) < groups.LEAST_USUAL:
+            self._say_once(
+                f"lr={lr:g} makes steps {1 / lr:.0f} times shorter than the rule's own: it is a factor on them"
+            )
 
     @classmethod
     def from_pretrained(

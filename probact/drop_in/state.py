@@ -93,7 +93,9 @@ class Standing:
             "stopped_at": self.stopped_at,
             "horizon": horizons.to_state(self.horizon),
             "num_lost": self.num_lost,
-            "cohorts": [{"names": list(cohort.names), "carry": _copied(cohort.carry)} for cohort in self.cohorts],
+            "cohorts": [
+                {"names": list(cohort.names), "carry": _copied(cohort.widened(rule))} for cohort in self.cohorts
+            ],
             "stop": None if stop is None else stop.to_json(),
             "has_looked": self.stop_memory is not None,
             "stop_memory": _copied(_memory(stop, like) if self.stop_memory is None else self.stop_memory),

@@ -80,6 +80,10 @@ class UpdateRule(nn.Module, ABC):
         """Memories of every form that ``init`` and ``step`` return, for a rule that makes room as it goes."""
         yield self.init(params)
 
+    def widened(self, state: State) -> State:
+        """``state`` in the form of ``init``, where it has only given up what it needs no more: to load it in place."""
+        return state
+
     def restarted(self, state: State, lost: Tensor, params: Params) -> State:
         """``state`` after ``step``, with a fresh memory for the problems that are ``lost (L,)``."""
         parts = iter(leaves(self.init(params)))
@@ -104,6 +108,9 @@ class Wrapper(UpdateRule):
 
     def told(self, state: State, plan: Plan) -> State:
         return state._replace(state=self.rule.told(state.state, plan))
+
+    def widened(self, state: State) -> State:
+        return state._replace(state=self.rule.widened(state.state))
 
     def forms(self, params: Params) -> Iterator[State]:
         own = self.init(params)

@@ -40,11 +40,11 @@ class Plan(NamedTuple):
         """
         return torch.where(self.total.isfinite(), self.left.clamp_min(1.0) / self.total, 1.0)
 
-    def signals(self, made: Tensor) -> Tensor:
-        """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all.
+    def expected(self, made: Tensor) -> Tensor:
+        """Steps in all, ``(L,)``; where nobody knows, twice the steps ``made (L,)`` so far, and ``GUESS`` at first."""
+        return torch.where(self.total.isfinite(), self.total.clamp_min(LEAST), (2 * made).clamp_min(GUESS))
 
-        Where nobody knows, those are taken for twice the steps ``made (L,)`` so far, and for ``GUESS`` at first.
-        """
-        told = self.total.isfinite()
-        size = torch.where(told, self.total.clamp_min(LEAST), (2 * made).clamp_min(GUESS)).log() / math.log(1000)
-        return torch.stack([told.to(self.left.dtype), self.factor, size], -1)
+    def signals(self, made: Tensor) -> Tensor:
+        """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all."""
+        told = self.total.isfinite().to(self.left.dtype)
+        return torch.stack([told, self.factor, self.expected(made).log() / math.log(1000)], -1)

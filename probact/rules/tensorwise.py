@@ -23,8 +23,8 @@ LEAST_SIZE = 0.1
 """The least root mean square that a tensor counts with, as a share of that of all: biases begin at 0."""
 LONGEST = 0.3
 """The longest step of a tensor, in its lengths."""
-LOG_RANGE, DRIFT = 5.0, 0.2
-"""How far, in nats, a rate gets from ``STARTS``; and how far the rates of a tensor drift in a step."""
+LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
+"""How far, in nats, a rate gets from ``STARTS``; and how far those of a tensor drift in a step, and in all steps."""
 SAMPLE = 4096
 """Mean products of a tensor with more coordinates are those of about so many, evenly spread over it."""
 NUM_SIGNALS = 24
@@ -130,7 +130,8 @@ class Tensorwise(UpdateRule):
             means = _mean_products(gradients, memory, thetas, roots, shaped, shapes)
             memory, signals = _taken_in(memory, means, loss, shapes)
         said = self.output(torch.cat([signals, torch.tanh(self.hidden(signals))], -1))
-        drift = (state.drift + DRIFT * torch.tanh(said[..., -1])).clamp(-LOG_RANGE, LOG_RANGE)
+        furthest = (DRIFT[1] / state.plan.expected(memory.num_seen)).clamp_max(DRIFT[0]).unsqueeze(-1)
+        drift = (state.drift + furthest * torch.tanh(said[..., -1])).clamp(-LOG_RANGE, LOG_RANGE)
         said = LOG_RANGE * torch.tanh((said[..., :-1] + drift.unsqueeze(-1)) / LOG_RANGE)
         rate = state.plan.factor[:, None, None] * said.exp() * said.new_tensor([*STARTS.values()])  # (L, M, 5)
         with torch.no_grad():

@@ -94,6 +94,12 @@ class Versatile(UpdateRule):
         yield from (first, first._replace(grad=(), update=()))
         yield from (first._replace(exact=exact), first._replace(noisy=(), exact=exact))
 
+    def widened(self, state: State) -> State:
+        if not _is_settled(state):
+            return state
+        zero = torch.cat([torch.zeros_like(part) for part in state.noisy.fast], 1)
+        return state._replace(grad=zero, update=zero)
+
     def restarted(self, state: State, lost: Tensor, params: Params) -> State:
         noisy, exact = (
             part if part == () else rule.restarted(part, lost, params)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,12 @@ def test_the_numbers_a_coordinate_of_the_page() -> None:
             kept = leaves(optimizer._standing.cohorts[0].carry)
             counts.append([sum(part.numel() for part in kept), sum(part.nbytes for part in kept)])
         assert [(large - small) / 1000 for small, large in zip(*counts, strict=True)] == [int(each) for each in stated]
+
+
+@pytest.mark.parametrize(("lr", "warned"), [(1e-3, True), (0.1, False), (1.0, False), (0.0, False)])
+def test_a_factor_that_looks_like_a_learning_rate_is_warned_of(lr: float, warned: bool) -> None:
+    model = nn.Linear(2, 1)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        LearnedOptimizer.from_pretrained(model.parameters(), "subspace-mlp", lr=lr)
+    assert ["1000 times shorter" in str(each.message) for each in said] == ([True] if warned else [])

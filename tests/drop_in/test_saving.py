@@ -177,6 +177,38 @@ def test_distributed_checkpoints(stop: str | None, tmp_path: Path) -> None:
     assert other.run(3) == loop.run(3)
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled", "ignore:.*TypedStorage is deprecated")
+def test_a_distributed_checkpoint_of_a_rule_that_has_given_up_room(tmp_path: Path) -> None:
+    """``versatile`` keeps no last gradient once it knows that they are noisy; the fresh one does not know yet."""
+
+    def begun() -> tuple[nn.Module, LearnedOptimizer]:
+        torch.manual_seed(0)
+        model = nn.Linear(8, 3)
+        return model, LearnedOptimizer(model.parameters(), RULES.build("versatile"), stop=None)
+
+    def walked(model: nn.Module, optimizer: LearnedOptimizer, seeds: range) -> list[torch.Tensor]:
+        for seed in seeds:
+            x = torch.randn(4, 8, generator=torch.Generator().manual_seed(seed))
+            optimizer.zero_grad()
+            loss = (model(x) - x[:, :3].sin()).square().mean()
+            loss.backward()
+            optimizer.step(loss)
+        return [param.detach().clone() for param in model.parameters()]
+
+    model, optimizer = begun()
+    walked(model, optimizer, range(6))
+    optimizer.zero_grad()
+    weights, state = get_state_dict(model, optimizer)
+    dcp.save({"model": weights, "optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
+    other, resumed = begun()
+    weights, state = get_state_dict(other, resumed)
+    content = {"model": weights, "optimizer": state}
+    dcp.load(content, checkpoint_id=tmp_path, no_dist=True)
+    set_state_dict(other, resumed, model_state_dict=content["model"], optim_state_dict=content["optimizer"])
+    for one, two in zip(walked(model, optimizer, range(6, 10)), walked(other, resumed, range(6, 10)), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
 class Late(Regression):
     """A second layer is unfrozen after three steps, at half the pace."""
 
