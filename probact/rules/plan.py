@@ -40,6 +40,13 @@ class Plan(NamedTuple):
         """
         return torch.where(self.total.isfinite(), self.left.clamp_min(1.0) / self.total, 1.0)
 
+    @property
+    def cosine(self) -> Tensor:
+        """``factor`` on half a cosine in place of the line, ``(L,)``: (1 + cos(pi share)) / 2, with the share of the
+        steps that is done (Loshchilov and Hutter 2017, equation 5, one period down to 0).
+        """
+        return (1 - torch.cos(math.pi * self.factor)) / 2
+
     def signals(self, made: Tensor) -> Tensor:
         """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Step, UpdateRule
+from probact.rules.orthogonal import matrix_shape, orthogonalised
 from probact.rules.plan import Plan
 from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
@@ -25,7 +26,6 @@ LONGEST = 0.3
 LOG_RANGE = 5.0
 """How far, in nats, a rate gets from ``STARTS``."""
 NUM_SIGNALS = 23
-_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class TensorwiseMemory(NamedTuple):
@@ -205,22 +205,15 @@ def _of_tensors(
 def _orthogonal(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> Tensor:
     """Each tensor, ``(L, d_m)``, with its singular values made about equal and a root mean square of 1: ``(L, d)``.
 
-    Tensors of one shape are done at once.  The quintic iteration of Jordan et al. 2024 (Muon), five times.
+    Tensors of one shape are done at once.
     """
     places: dict[tuple[int, int], list[int]] = {}
     out = list(parts)
     for k, shape in enumerate(shapes):
-        if len(shape) > 1 and min(rows := shape[0], columns := shape.numel() // max(shape[0], 1)) > 1:
-            places.setdefault((rows, columns), []).append(k)
-    a, b, c = _NEWTON_SCHULZ
-    for (rows, columns), group in places.items():
-        x = torch.stack([parts[k] for k in group], 1).unflatten(-1, (rows, columns))  # (L, group, rows, columns)
-        x = x if rows <= columns else x.mT
-        x = x / x.square().sum((-1, -2), keepdim=True).sqrt().clamp_min(SMALL**0.5)
-        for _ in range(5):
-            product = x @ x.mT
-            x = a * x + (b * product + c * product @ product) @ x
-        x = x if rows <= columns else x.mT
+        if matrix := matrix_shape(shape):
+            places.setdefault(matrix, []).append(k)
+    for matrix, group in places.items():
+        x = orthogonalised(torch.stack([parts[k] for k in group], 1).unflatten(-1, matrix))  # (L, group, rows, columns)
         for place, k in enumerate(group):
             out[k] = x[:, place].flatten(1)
     return torch.cat([part / part.square().mean(-1, keepdim=True).sqrt().clamp_min(SMALL**0.5) for part in out], 1)
