@@ -37,7 +37,9 @@ class ProdigyMemory(NamedTuple):
 
 @RULES.register("prodigy")
 class Prodigy(HandDesigned):
-    """Adam with a rate that grows with how far it has come (Mishchenko and Defazio 2023, algorithm 4)::
+    """Adam with a rate that grows with how far it has come (Mishchenko and Defazio 2023, Adam version).
+
+    With theta_0 where it began::
 
         r <- sqrt(beta2) r + (1 - sqrt(beta2)) rate d^2 <g, theta_0 - theta>
         s <- sqrt(beta2) s + (1 - sqrt(beta2)) rate d^2 g

@@ -35,8 +35,9 @@ class ScheduleFreeMemory(NamedTuple):
 
 @RULES.register("schedule-free")
 class ScheduleFree(HandDesigned):
-    """AdamW whose steps go by z, whose gradients are taken at y, and whose result is x, the mean of the z (Defazio et
-    al. 2024, algorithm 1)::
+    """AdamW with an average of its path in place of a schedule (Defazio et al. 2024, algorithm 1).
+
+    Its steps go by z, its gradients are taken at y, and its result is x, the mean of the z::
 
         y = (1 - beta1) z + beta1 x
         v <- beta2 v + (1 - beta2) g(y)^2

@@ -265,7 +265,7 @@ def test_schedule_free_is_its_authors(family: str, double: None) -> None:
 
 
 def plain_prodigy(alone: Optimizee, lr: float, decay: float, growth: float, total: int) -> Tensor:
-    """Algorithm 4 of Mishchenko and Defazio 2023 with Adam's correction of the bias, of a problem with one vector."""
+    """The Adam version of Mishchenko and Defazio 2023 with Adam's correction of the bias; theta is one vector."""
     theta = alone.theta0["theta"].clone()
     start, beta3, r, d = theta.clone(), math.sqrt(0.999), 0.0, 1e-6
     first, second, summed = (torch.zeros_like(theta) for _ in range(3))
