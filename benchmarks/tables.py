@@ -9,6 +9,7 @@ from learned_tables import section as shipped
 from looks_tables import section as looks
 from network_tables import sections
 from pages import FOLDER, number, read, read_evaluation, table, with_error
+from unseen_tables import sections as unseen
 
 from probact.judging.evaluation import best_stops
 from probact.judging.results import StopRow
@@ -262,6 +263,16 @@ Adam on 10 parameters is overhead alone, and nothing is saved there.
 {sections(stopping("mnist", "mnist"))}
 
 {shipped()}
+
+## Tasks that no shipped optimizer saw
+
+`python benchmarks/unseen.py run`: small modules and loops. Recipes know the number of steps and are tuned for each
+task; shipped optimizers, and Celo by its published weights (`benchmarks/celo.py`), have nothing to tune. Losses are of
+the last iterate on rows held out, at most ten times that at the start. A ratio is to the loss of a tuned reference, the
+geometric mean over tasks with its standard error; below 1 is better.
+
+{unseen()}
+
 ## The prior code's faults, one at a time
 
 `python benchmarks/ablations.py`.

@@ -3,6 +3,9 @@
     python benchmarks/unseen.py run --group development --steps 50 --steps 200 --recipe adamw --recipe subspace-mlp
     python benchmarks/unseen.py table --group development        # of what has been run
     python benchmarks/unseen.py tasks --group development --steps 200    # loss of each task
+    python benchmarks/unseen.py cost --group development         # the grids, and what tuning cost
+    python benchmarks/unseen.py saved --group development        # steps of the best tuned recipe that each saves
+    python benchmarks/tables.py                                  # writes all of it to benchmarks/README.md
 
 Tasks are in ``unseen_tasks.py``, recipes in ``unseen_recipes.py``; any other name is a learned optimizer, which has
 nothing to tune.  A recipe is tuned for each task and number of steps, on seeds 100 and 101: over six rates, and further
@@ -17,6 +20,7 @@ import argparse
 import json
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -37,17 +41,32 @@ Losses = tuple[float, float]
 
 
 class Cache:
+    """
+    :ivar found: of each training; :ivar seconds: likewise, its time.
+    :ivar rates: task, number of steps, recipe -> rates tried.
+    :ivar starts: task -> seed -> loss at the start.
+    """
+
     def __init__(self, group: str) -> None:
         self.path = RESULTS / f"unseen-{group}.jsonl"
         self.found: dict[Key, Losses] = {}
+        self.seconds: dict[Key, float] = {}
+        self.rates: defaultdict[tuple[str, int, str], set[float]] = defaultdict(set)
+        self.starts: defaultdict[str, dict[int, float]] = defaultdict(dict)
         for line in self.path.read_text().splitlines() if self.path.exists() else ():
             with suppress(json.JSONDecodeError):  # half a line of a run that was killed
                 row = json.loads(line)
                 loss = math.inf if row["loss"] is None else row["loss"]
-                self.found[row["task"], row["steps"], row["recipe"], row["rate"], row["seed"]] = loss, row["start"]
+                key = row["task"], row["steps"], row["recipe"], row["rate"], row["seed"]
+                self.remember(key, (loss, row["start"]), row["seconds"])
+
+    def remember(self, key: Key, losses: Losses, seconds: float) -> None:
+        self.found[key], self.seconds[key] = losses, seconds
+        self.rates[key[:3]].add(key[3])
+        self.starts[key[0]][key[4]] = losses[1]
 
     def add(self, key: Key, losses: Losses, seconds: float) -> None:
-        self.found[key] = losses
+        self.remember(key, losses, seconds)
         task, steps, name, rate, seed = key
         row = {"task": task, "steps": steps, "recipe": name, "rate": rate, "seed": seed}
         loss = losses[0] if math.isfinite(losses[0]) else None
@@ -69,8 +88,8 @@ class Cache:
         """Rate -> loss on the seeds for tuning; rate 0 of what has none."""
         if name not in RECIPES or not RECIPES[name].halves:
             return {0.0: math.nan}
-        rates = {key[3] for key in self.found if key[:3] == (task, steps, name)}
-        losses = {rate: self.counted(task, steps, name, rate, TUNED_ON) for rate in sorted(rates)}
+        rates = sorted(self.rates.get((task, steps, name), ()))
+        losses = {rate: self.counted(task, steps, name, rate, TUNED_ON) for rate in rates}
         return {rate: loss for rate, loss in losses.items() if loss is not None}
 
     def judged(self, task: str, steps: int, name: str) -> float | None:
@@ -78,8 +97,8 @@ class Cache:
         return self.counted(task, steps, name, min(tuning, key=tuning.__getitem__), JUDGED_ON) if tuning else None
 
     def start(self, task: str) -> float:
-        found = {key[4]: losses[1] for key, losses in self.found.items() if key[0] == task and key[4] in JUDGED_ON}
-        return sum(found.values()) / len(found)
+        found = [loss for seed, loss in self.starts[task].items() if seed in JUDGED_ON]
+        return sum(found) / len(found)
 
 
 def train(task: Task, steps: int, chosen: Recipe, rate: float, seed: int) -> Losses:
@@ -123,8 +142,8 @@ def run(group: str, steps: Iterable[int], names: Iterable[str]) -> None:
     cache = Cache(group)
     for num in steps:
         for name in names:
-            if recipe(name).missing():
-                print(f"{name}: passed over, as {recipe(name).needs} is not installed", flush=True)
+            if lack := recipe(name).lacks():
+                print(f"{name}: passed over, as {lack}", flush=True)
                 continue
             begun = time.perf_counter()
             for task in GROUPS[group]:
@@ -135,7 +154,7 @@ def run(group: str, steps: Iterable[int], names: Iterable[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table", "tasks"])
+    parser.add_argument("what", choices=["run", "table", "tasks", "cost", "saved"])
     parser.add_argument("--group", choices=list(GROUPS), default="development")
     parser.add_argument("--steps", type=int, action="append", help=f"may be repeated; else {STEPS}")
     parser.add_argument("--recipe", action="append", help="may be repeated; else all recipes, or all that was run")
@@ -144,10 +163,10 @@ def main() -> None:
     if given.what == "run":
         run(given.group, steps, given.recipe or list(RECIPES))
         return
-    from unseen_tables import each_task, summary
+    import unseen_tables as tables
 
-    show = summary if given.what == "table" else each_task
-    print(show(Cache(given.group), GROUPS[given.group], steps, given.recipe))
+    shows = {"table": tables.summary, "tasks": tables.each_task, "cost": tables.cost, "saved": tables.saved}
+    print(shows[given.what](Cache(given.group), GROUPS[given.group], steps, given.recipe))
 
 
 if __name__ == "__main__":

@@ -5,15 +5,19 @@ All know the number of steps.  A step is one gradient of the training loss.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import inspect
+import io
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import celo as celo_optimizer
 import torch
 from torch import Tensor, nn
 from unseen_tasks import Task
@@ -52,21 +56,26 @@ class Recipe:
     """
     :ivar train: trains with a rate; raises ``FloatingPointError`` where the loss is lost.
     :ivar halves: the rates that it is tuned over at first, in half powers of ten; none: it has no rate.
-    :ivar needs: the package it is from, if not torch.
+    :ivar lacks: says what it cannot run without, if that is not here.
     """
 
     train: Train
     halves: range = range(0)
     full_batch_only: bool = False
-    needs: str = ""
+    lacks: Callable[[], str] = str
 
-    def missing(self) -> bool:
-        if self.needs:
-            try:
-                importlib.import_module(self.needs)
-            except ImportError:
-                return True
-        return False
+
+def package(name: str) -> Callable[[], str]:
+    """Says of a package that it is not installed, where it is not."""
+
+    def lacks() -> str:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            return f"{name} is not installed"
+        return ""
+
+    return lacks
 
 
 def rate_of(half: int) -> float:
@@ -154,7 +163,9 @@ def schedule_free(job: Job, rate: float) -> None:
 
 def prodigy(job: Job, rate: float) -> None:
     kind = importlib.import_module("prodigyopt").Prodigy
-    follow(job, [kind(job.model.parameters(), d_coef=rate, weight_decay=job.decay, use_bias_correction=True)])
+    with contextlib.redirect_stdout(io.StringIO()):  # it says that weight decay is decoupled, each time
+        optimizer = kind(job.model.parameters(), d_coef=rate, weight_decay=job.decay, use_bias_correction=True)
+    follow(job, [optimizer])
 
 
 class SpentError(Exception):
@@ -199,14 +210,26 @@ def learned(source: str, job: Job, _: float) -> None:
         optimizer.step(job.closure)
 
 
+def celo(job: Job, _: float) -> None:
+    """Another learned optimizer, as published; it is told the number of steps."""
+    weights = celo_optimizer.read_weights(os.environ[celo_optimizer.WEIGHTS])
+    optimizer = celo_optimizer.Celo(list(job.model.parameters()), job.steps, weights)
+    for _step in range(job.steps):
+        loss = job.closure()
+        if not math.isfinite(float(loss)):
+            raise FloatingPointError
+        optimizer.step(loss)
+
+
 RECIPES = {
     "adamw": Recipe(adamw, range(-6, 0)),
     "muon": Recipe(muon, range(-6, 0)),
     "sgd": Recipe(sgd, range(-5, 1)),
-    "schedule-free": Recipe(schedule_free, range(-6, 0), needs="schedulefree"),
-    "prodigy": Recipe(prodigy, range(-3, 3), needs="prodigyopt"),
+    "schedule-free": Recipe(schedule_free, range(-6, 0), lacks=package("schedulefree")),
+    "prodigy": Recipe(prodigy, range(-3, 3), lacks=package("prodigyopt")),
     "lbfgs": Recipe(lbfgs, range(-4, 2), full_batch_only=True),
     "adamw-untuned": Recipe(adamw_untuned),
+    "celo": Recipe(celo, lacks=celo_optimizer.lacks_weights),
 }
 
 

@@ -23,6 +23,7 @@ from probact.cli.options import (
 from probact.cli.progress import telling
 from probact.problems.base import FAMILIES
 from probact.reports import text
+from probact.rules.hand_designed import hand_designed
 from probact.runs.assembly import family_judged, num_coordinates
 from probact.runs.experiment import SETTINGS, Experiment
 from probact.runs.settings import Setting
@@ -58,9 +59,10 @@ def _numbers(context: click.Context, parameter: click.Parameter, given: tuple[st
 @key_values("family-option", "Option of that family: a wider network, another dimension.")
 @click.option(
     "--baselines",
-    default="all",
+    default="usual",
     show_default=True,
-    help="Hand-designed rules, comma separated; cg for the limit; all or none.",
+    help="Hand-designed rules, comma separated; cg for the limit; usual, all or none.  Usual are those whose rates for "
+    "each family come with the package, and cg; the others are tuned first.",
 )
 @click.option(
     "--at",
@@ -190,8 +192,14 @@ def _judged_on(sources: Sequence[Candidate], family: str | None, family_options:
 
 
 def _chosen(names: str, known: Mapping[str, Entry]) -> list[Entry]:
-    chosen = {"all": list(known), "none": []}.get(names, names.split(","))
+    rules = hand_designed()
+    groups: dict[str, list[str]] = {
+        "usual": [name for name in known if name not in rules or rules[name].usual],
+        "all": list(known),
+        "none": [],
+    }
+    chosen = dict.fromkeys(name for given in names.split(",") for name in groups.get(given, [given]))
     for name in chosen:
         if name not in known:
-            raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, all or none")
+            raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, usual, all or none")
     return [known[name] for name in chosen]

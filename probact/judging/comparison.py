@@ -94,7 +94,8 @@ def compare(
     optimizee: Optimizee,
     tell: Callable[[str], None] = lambda line: None,
 ) -> xr.Dataset:
-    """Losses of all on the same problems; a baseline is tuned for each step of ``at`` by itself.
+    """Losses of all on the same problems; a baseline is tuned for each step of ``at`` by itself, and told it if it
+    plans.
 
     :param tell: is given a line about what is under way.
     :returns: ``loss (entry, at, optimizee)`` in nats, inf where diverged; ``test_loss`` and ``accuracy (entry, at,
@@ -136,9 +137,10 @@ def _paths(
     rates = tuned_rates(entry.label, experiment, at)
     paths: dict[int, Trajectory] = {}
     for lr in set(rates.values()):
-        steps = [step for step in at if rates[step] == lr]
-        path = record(RULES.build(entry.label, {"lr": lr}), optimizee, max(steps), score_at=steps)
-        paths.update(dict.fromkeys(steps, path))
+        rule, steps = RULES.build(entry.label, {"lr": lr}), [step for step in at if rates[step] == lr]
+        for together in [[step] for step in steps] if rule.plans else [steps]:
+            path = record(rule, optimizee, max(together), score_at=together, told=True)
+            paths.update(dict.fromkeys(together, path))
     return paths, rates
 
 

@@ -19,6 +19,7 @@ from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation,
 from probact.judging.stops import HINDSIGHT, own_verdict, shares, stopped_baselines, verdicts
 from probact.judging.trajectory import Trajectory, record
 from probact.problems.base import Optimizee
+from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
@@ -58,7 +59,8 @@ def evaluate(
         _ways_to_stop(entry, experiment.horizon, test, tuning, cost)
         for entry in announced(trained, "ways to stop", tell)
     ]
-    stoppable = [entry for entry in references if entry.kind == "baseline"]
+    # what plans is left out: it is told how many steps there are, which nobody knows who stops
+    stoppable = [entry for entry in references if entry.kind == "baseline" and not RULES.build(entry.label).plans]
     baselines = [
         row
         for entry in announced(stoppable, "ways to stop", tell)

@@ -44,11 +44,16 @@ def record(
     num_steps: int,
     posterior: HaltingPosterior | None = None,
     score_at: Sequence[int] = (),
+    told: bool = False,
 ) -> Trajectory:
-    """Run ``rule`` for ``num_steps`` on all problems, ``CHUNK`` at a time, and keep what stop rules may know."""
+    """Run ``rule`` for ``num_steps`` on all problems, ``CHUNK`` at a time, and keep what stop rules may know.
+
+    :param told: tell a rule that plans how many steps there are.
+    """
     device = next(iter(optimizee.theta0.values())).device
     chunks = torch.arange(optimizee.num, device=device).split(CHUNK)
-    parts = [_record(rule, optimizee.select(some), num_steps, posterior, score_at) for some in chunks]
+    unrolling = Unrolling(looks=None if posterior is None else posterior.looks, total_steps=num_steps if told else None)
+    parts = [_record(rule, optimizee.select(some), num_steps, posterior, score_at, unrolling) for some in chunks]
     if len(parts) == 1:
         return parts[0]
 
@@ -71,11 +76,11 @@ def _record(
     num_steps: int,
     posterior: HaltingPosterior | None,
     score_at: Sequence[int],
+    unrolling: Unrolling,
 ) -> Trajectory:
     scores: dict[int, Score] = {}
     with torch.no_grad():
-        looks = None if posterior is None else posterior.looks
-        walk, belief = Walk(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)
+        walk, belief = Walk(rule, optimizee, unrolling=unrolling), OnlineBelief(posterior)
         losses, known = [walk.nll()], []
         for step in range(1, num_steps + 1):
             walk.move()
@@ -84,13 +89,23 @@ def _record(
             known.append(at.map(lambda value: value.cpu().double()))
             if step in score_at and (score := optimizee.test_score(walk.params)) is not None:
                 scores[step] = Score(*(values.cpu().double() for values in score))
-        return Trajectory(returned(torch.stack(losses), rule, optimizee, looks).cpu().double(), known, scores)
+        return Trajectory(returned(torch.stack(losses), rule, optimizee, unrolling.looks).cpu().double(), known, scores)
 
 
-def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int]) -> Tensor:
-    """nll of what ``rule`` returns after each of ``steps`` (ascending), ``(len(steps), L)``; inf where it diverged."""
+def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int], told: bool = False) -> Tensor:
+    """nll of what ``rule`` returns after each of ``steps`` (ascending), ``(len(steps), L)``; inf where it diverged.
+
+    :param told: tell a rule that plans how many steps there are: it then makes those of each of ``steps`` anew.
+    """
+    if told and rule.plans:
+        return torch.cat([_losses_after(rule, optimizee, [step], step) for step in steps])
+    return _losses_after(rule, optimizee, steps)
+
+
+def _losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int], total: int | None = None) -> Tensor:
     with torch.no_grad():
-        walk, from_best = Walk(rule, optimizee), returns_best(rule, optimizee)
+        walk = Walk(rule, optimizee, unrolling=Unrolling(total_steps=total))
+        from_best = returns_best(rule, optimizee)
         best, losses = walk.nll(), []
         for step in steps:
             while walk.step < step:

@@ -48,7 +48,7 @@ def sweep(
 
     The second time on 40 times the problems, as a rate that is a little too large blows up one problem in
     ten thousand; not for stochastic optimizees, networks, which do not: a quarter of the tuning problems, once, is
-    enough for them.  A rate at which fewer problems diverge wins.
+    enough for them.  A rate at which fewer problems diverge wins.  A rule that plans is told each of the steps.
 
     :param steps: the target steps, ascending.
     """
@@ -59,7 +59,7 @@ def sweep(
         """The rates for each step, best first."""
         scores: dict[int, list[tuple[int, float, float]]] = {step: [] for step in steps}
         for lr in rates:
-            losses = losses_after(RULES.build(name, {**(options or {}), "lr": lr}), problems, steps)
+            losses = losses_after(RULES.build(name, {**(options or {}), "lr": lr}), problems, steps, told=True)
             for step, loss in zip(steps, losses, strict=True):
                 survived = loss.isfinite()
                 mean = float(loss[survived].double().mean())

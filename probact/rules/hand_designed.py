@@ -24,6 +24,8 @@ class HandDesigned(UpdateRule):
         float(f"{m}e{e}") for e in (-3, -2, -1, 0) for m in (1, 1.5, 2, 3, 4, 5, 7)
     )
     """Where tuning looks for ``lr``."""
+    usual: ClassVar[bool] = True
+    """Whether ``evaluate`` takes it unasked, as its rates for all families come with the package."""
 
     def __init__(self, lr: float) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +14,12 @@ WIDEST = 64
 """The shorter side of a matrix that ``orthogonal`` takes: it costs 9 multiplications a coordinate for each unit."""
 LEAST_ROW = 0.1
 """The least root mean square that a row or column counts with, as a share of the matrix's: some have hardly any."""
-_POLYNOMIALS = ((7.7534, -22.6091, 16.6947), (3.3563, -2.7251, 0.5841), (2.9592, -2.7609, 0.7997))
-"""Odd quintics a s + b s^3 + c s^5; one after the other they bring .01 <= s <= 1 to within .29 of 1, the best possible.
-"""
+Polynomials = Sequence[tuple[float, float, float]]
+"""Odd quintics a s + b s^3 + c s^5, one after the other."""
+THREE: Polynomials = ((7.7534, -22.6091, 16.6947), (3.3563, -2.7251, 0.5841), (2.9592, -2.7609, 0.7997))
+"""They bring .01 <= s <= 1 to within .29 of 1, the best that three can (found by minimising that)."""
+NEWTON_SCHULZ: Polynomials = ((3.4445, -4.7750, 2.0315),) * 5
+"""Those of Muon (Jordan et al. 2024): to between about .7 and 1.2."""
 
 
 def sides(shape: torch.Size) -> tuple[int, int]:
@@ -52,10 +56,13 @@ def orthogonal(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> dict[in
     """Place of each matrix with a side of ``WIDEST`` at most -> it, ``(L, d_m)``, with its singular values made about
     equal and a root mean square of 1.
 
-    As in Muon (Jordan et al. 2024), by polynomials of the matrix, here three that are best together (as each is for
-    itself in Amsel et al. 2025, arXiv 2505.16932).
+    As in Muon, by polynomials of the matrix, here three that are best together (as each is for itself in Amsel et al.
+    2025, arXiv 2505.16932).
     """
-    return {k: normalised(part) for k, part in _by_size(parts, shapes, has_orthogonal, _orthogonal).items()}
+    return {
+        k: normalised(part)
+        for k, part in _by_size(parts, shapes, has_orthogonal, partial(orthogonalised, polynomials=THREE)).items()
+    }
 
 
 def _by_size(
@@ -85,11 +92,14 @@ def _balanced(x: Tensor) -> Tensor:
     return x
 
 
-def _orthogonal(x: Tensor) -> Tensor:
+def orthogonalised(x: Tensor, polynomials: Polynomials) -> Tensor:
+    """``x (..., rows, columns)`` with its singular values, over the root of their sum of squares, put into
+    ``polynomials``: near 1, but for those far below a hundredth; 0 stays 0.
+    """
     rows, columns = x.shape[-2:]
     x = x if rows <= columns else x.mT
     x = x / x.square().sum((-1, -2), keepdim=True).sqrt().clamp_min(SMALL**0.5)
-    for a, b, c in _POLYNOMIALS:
+    for a, b, c in polynomials:
         product = x @ x.mT
         x = a * x + (b * product + c * product @ product) @ x
     return x if rows <= columns else x.mT

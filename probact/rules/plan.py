@@ -40,6 +40,13 @@ class Plan(NamedTuple):
         """
         return torch.where(self.total.isfinite(), self.left.clamp_min(1.0) / self.total, 1.0)
 
+    @property
+    def cosine(self) -> Tensor:
+        """``factor`` on half a cosine in place of the line, ``(L,)``: (1 + cos(pi share)) / 2, with the share of the
+        steps that is done (Loshchilov and Hutter 2017, equation 5, one period down to 0).
+        """
+        return (1 - torch.cos(math.pi * self.factor)) / 2
+
     def expected(self, made: Tensor) -> Tensor:
         """Steps in all, ``(L,)``; where nobody knows, twice the steps ``made (L,)`` so far, and ``GUESS`` at first."""
         return torch.where(self.total.isfinite(), self.total.clamp_min(LEAST), (2 * made).clamp_min(GUESS))

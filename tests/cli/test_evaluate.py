@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import xarray as xr
 
+from probact.cli.evaluate import _chosen
+from probact.judging.comparison import references
+from probact.problems.base import FAMILIES
 from tests.helpers.commands import ARGUMENTS, refused
 from tests.helpers.trainings import TINY
 
@@ -59,6 +63,24 @@ def test_evaluate_on_another_family(elsewhere: Path, run: Any) -> None:
     )
     assert code == 0, err
     assert "price of 1 nats" in out
+
+
+@pytest.mark.parametrize(
+    ("names", "there", "not_there"),
+    [
+        ("usual", {"sgd", "adamw", "lbfgs", "cg"}, {"muon", "adamw-cosine", "prodigy"}),
+        ("usual,muon,sgd", {"sgd", "muon", "cg"}, {"prodigy"}),
+        ("all", {"sgd", "muon", "adamw-cosine", "schedule-free", "cg"}, set()),
+        ("none", set(), {"sgd", "cg"}),
+    ],
+)
+def test_which_baselines(names: str, there: set[str], not_there: set[str]) -> None:
+    known = references(FAMILIES["quadratic"])
+    chosen = _chosen(names, known)
+    found = {name for name, entry in known.items() if entry in chosen}
+    assert there <= found
+    assert not found & not_there
+    assert len(chosen) == len(found)
 
 
 def test_bad_evaluations(elsewhere: Path, run: Any) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from probact.judging import comparison, tuning
 from probact.judging.comparison import LIMIT, Entry, compare, references
+from probact.judging.evaluation import evaluate
 from probact.judging.limit import conjugate_gradient
 from probact.judging.problem_sets import held_out_problems, reported_steps, retarget, tuning_problems
 from probact.judging.trajectory import loss_curve, losses_at, record
@@ -72,11 +73,12 @@ def test_tuned_rates_are_read_where_they_are_known(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_committed_rates_cover_every_rule_of_a_family() -> None:
-    """Of a family that is not there, and of mixtures, rates are tuned when they are asked for."""
+    """Of a family or rule that is not there, and of mixtures, rates are tuned when they are asked for."""
     rates = json.loads(tuning.TUNED_RATES.read_text())
+    usual = {name for name in HAND_DESIGNED if RULES[name].usual}
     assert set(rates) <= set(FAMILIES)
     for family, by_rule in rates.items():
-        assert set(by_rule) == set(HAND_DESIGNED), family
+        assert usual <= set(by_rule) <= set(HAND_DESIGNED), family
         for name, by_step in by_rule.items():
             assert {"1", "10", "50", "100"} <= set(by_step), (family, name)
 
@@ -209,6 +211,21 @@ def test_compare(data: xr.Dataset) -> None:
     np.testing.assert_allclose(data.curve_mean[1], expected.mean(1), rtol=1e-6)
     np.testing.assert_allclose(data.curve_sem[1], expected.std(1, ddof=1) / 40**0.5, rtol=1e-5)
     assert_baselines_are_tuned(small(), data)
+
+
+def test_a_baseline_that_plans_is_told_each_step_and_has_no_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stop would have to be known beforehand."""
+    monkeypatch.setattr(RULES["momentum-cosine"], "learning_rates", (0.01, 0.03))
+    experiment, known = small(), references(FAMILIES["quadratic"])
+    given = [known["momentum-cosine"], known["sgd"]]
+    result, data = evaluate(experiment, [], given, [3, 8], num=12)
+    optimizee = held_out_problems(experiment, 12)
+    for place, step in enumerate((3, 8)):
+        rule = RULES["momentum-cosine"](lr=float(data.learning_rate[0, place]))
+        told = record(rule, optimizee, step, told=True).nll[step]
+        np.testing.assert_allclose(data.loss[0, place], told)
+        assert not np.allclose(told, record(rule, optimizee, step).nll[step])
+    assert {row.optimizer for row in result.stopping} == {"sgd"}
 
 
 def test_tables_of_losses(data: xr.Dataset) -> None:

@@ -22,6 +22,15 @@ def test_the_factor_falls_on_a_line_and_stays_above_0() -> None:
         assert factors[total:, problem].tolist() == pytest.approx([1 / total] * (12 - total))
 
 
+def test_the_cosine_falls_from_1_and_stays_above_0() -> None:
+    cosines = torch.stack([Plan.of(TOTAL, made).cosine for made in range(12)])
+    for problem, total in enumerate(TOTAL.int().tolist()):
+        curve = [(1 + math.cos(math.pi * made / total)) / 2 for made in range(total)]
+        assert cosines[:total, problem].tolist() == pytest.approx(curve)
+        assert cosines[total:, problem].tolist() == pytest.approx([curve[-1]] * (12 - total))
+    assert Plan.unknown(TOTAL).cosine.tolist() == pytest.approx([1, 1])
+
+
 def test_nobody_knows() -> None:
     plan = Plan.unknown(torch.zeros(3, 5))
     assert plan.factor.tolist() == [1, 1, 1]
