@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-import inspect
 import io
 import math
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from unseen_tasks import Task
 
 from probact import LearnedOptimizer
 
+HIDDEN = "hidden"
 Optimizers = Sequence[torch.optim.Optimizer]
 
 
@@ -201,13 +202,14 @@ def lbfgs(job: Job, rate: float) -> None:
         job.model.load_state_dict(best)
 
 
-def learned(source: str, job: Job, _: float) -> None:
-    """As shipped; it is told the number of steps if it can be."""
-    knows = "total_steps" in inspect.signature(LearnedOptimizer.__init__).parameters
-    told: dict[str, Any] = {"total_steps": job.steps} if knows else {}
-    optimizer = LearnedOptimizer.from_pretrained(job.model.parameters(), source, stop=None, **told)
-    for _ in range(job.steps):
-        optimizer.step(job.closure)
+def learned(source: str, told: str, job: Job, _: float) -> None:
+    """As shipped; it is told the number of steps, or ``told`` times as many, or nothing."""
+    total = None if told == HIDDEN else round(float(told or 1) * job.steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where there are more steps than it was told
+        optimizer = LearnedOptimizer.from_pretrained(job.model.parameters(), source, stop=None, total_steps=total)
+        for _ in range(job.steps):
+            optimizer.step(job.closure)
 
 
 def celo(job: Job, _: float) -> None:
@@ -234,5 +236,12 @@ RECIPES = {
 
 
 def recipe(name: str) -> Recipe:
-    """One of ``RECIPES``; else a learned optimizer by its name, by its file, or as ``LABEL=FILE``."""
-    return RECIPES.get(name) or Recipe(partial(learned, name.split("=", 1)[-1]))
+    """One of ``RECIPES``; else a learned optimizer by its name, by its file, or as ``LABEL=FILE``, told how many steps
+    there are.
+
+    ``NAME@hidden`` is not told, ``NAME@2`` is told twice as many.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    source, _, told = name.split("=", 1)[-1].partition("@")
+    return Recipe(partial(learned, source, told))

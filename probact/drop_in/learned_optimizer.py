@@ -121,7 +121,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
     def from_pretrained(
         cls,
         params: Iterable[Any],
-        source: str | Path,
+        source: str | Path = "general",
         *,
         stop: stops.Asked = stops.OWN,
         safeguard: bool = True,
