@@ -66,17 +66,11 @@ RULE = {
 """How the rule is trained; where it halts already, its halting too."""
 SEEDS = {"lstm-regression": 1, "lstm-mlp": 1, "lstm-general": 1}
 """Where it is not three."""
-LONGER = {
-    "general": "--family assorted --halting none --objective final-loss --horizon 400 --horizon-from 30 --tell-horizon "
-    "--through-path --meta-steps 300 --batch 8 --lr 2e-3 --clip 0.3 --validate-every 150 --validation-problems 4 "
-    "--test-problems 1",
-}
-"""How the best seed is trained on, on longer unrolls."""
 WHOLE = {
     "general": "--family assorted --rule versatile --halting none --objective final-loss --horizon 200 --tell-horizon "
     "--meta-steps 0 --batch 8 --validation-problems 1 --test-problems 4",
 }
-"""The rule that it is then a part of; these are judged by ``unseen.py``."""
+"""The rule that the best seed is then a part of; these are judged by ``unseen.py``."""
 HALTING = {
     "subspace-mlp": "--family mnist --family-option held_out=false --horizon 200 --batch 4 --meta-steps 200 --lr 1e-2 "
     "--validate-every 40 --validation-problems 16 --test-problems 16",
@@ -141,8 +135,7 @@ def train(name: str) -> None:
     if name in HALTING:
         fit(RUNS / f"{name}-halting", f"--begin-with runs/{name} --freeze-rule {HALTING[name]}")
     if name in WHOLE:
-        fit(RUNS / f"{name}-longer", f"--begin-with runs/{name} {LONGER[name]}")
-        fit(RUNS / f"{name}-whole", f"--begin-with runs/{name}-longer {WHOLE[name]}")
+        fit(RUNS / f"{name}-whole", f"--begin-with runs/{name} {WHOLE[name]}")
 
 
 def export(name: str) -> None:
