@@ -1,6 +1,6 @@
 """The tables of the project's README: the first run's, from ``results/main-*.json``, and the shipped optimizers'.
 
-python benchmarks/learned_tables.py    # writes what is between the `main` marks, and between the `learned` marks
+python benchmarks/learned_tables.py    # writes what is between the `main`, `unseen` and `learned` marks
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from pages import RESULTS, number, read, table
+from unseen_tables import readme as unseen
 
 from probact.support.files import write_atomically
 
@@ -180,7 +181,7 @@ def first_run() -> str:
 
 def main() -> None:
     text = README.read_text()
-    for mark, made in (("main", first_run()), ("learned", readme())):
+    for mark, made in (("main", first_run()), ("unseen", unseen()), ("learned", readme())):
         before, begin, rest = text.partition(f"<!-- {mark} -->\n")
         _, end, after = rest.partition(f"<!-- /{mark} -->\n")
         if not begin or not end:

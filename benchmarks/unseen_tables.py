@@ -264,6 +264,22 @@ def section(group: str) -> str:
     return "\n\n".join(parts)
 
 
+def readme(name: str = "general", group: str = "verdict") -> str:
+    """``name`` against three references, for the project's page."""
+    cache, tasks = Cache(group), GROUPS[group]
+    by_minibatch = [task for task in tasks if not task.full_batch]
+    rows = []
+    for reference, what in (("muon", "Muon + cosine, tuned"), ("adamw", "AdamW + cosine, tuned"), (UNTUNED, "AdamW 1e-3")):
+        for num in STEPS:
+            if found := ratios(cache, tasks, num, name, reference):
+                of_minibatches = ratios(cache, by_minibatch, num, name, reference)
+                wins = f"{sum(ratio < 1 for ratio in found.values())} of {len(found)}"
+                means = geometric_mean(found), geometric_mean(of_minibatches)
+                rows.append([what, str(num), *means, number(median(found.values()), 3), wins, worst(found)])
+    head = ["against", "steps", "all tasks", "minibatch tasks", "median", "better on", "worst task"]
+    return table(head, rows)
+
+
 def sections() -> str:
     """All groups that were run."""
     return "\n\n".join(filter(None, map(section, GROUPS)))
