@@ -269,7 +269,11 @@ def readme(name: str = "general", group: str = "verdict") -> str:
     cache, tasks = Cache(group), GROUPS[group]
     by_minibatch = [task for task in tasks if not task.full_batch]
     rows = []
-    for reference, what in (("muon", "Muon + cosine, tuned"), ("adamw", "AdamW + cosine, tuned"), (UNTUNED, "AdamW 1e-3")):
+    for reference, what in (
+        ("muon", "Muon + cosine, tuned"),
+        ("adamw", "AdamW + cosine, tuned"),
+        (UNTUNED, "AdamW 1e-3"),
+    ):
         for num in STEPS:
             if found := ratios(cache, tasks, num, name, reference):
                 of_minibatches = ratios(cache, by_minibatch, num, name, reference)

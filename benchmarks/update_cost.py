@@ -1,0 +1,129 @@
+"""What a step of the drop-in costs beside fused AdamW: the update alone, and a whole training step.
+
+    python benchmarks/update_cost.py     # results/update-cost.json
+
+The update alone: perceptrons of about 10^5, 10^6 and 10^7 parameters with gradients at hand.  A whole training step: of
+the CNN and the transformer of ``unseen_tasks.py``.  One thread; all optimizers take turns, a step each, in every round,
+and the least time of all rounds counts, as other work on the machine only adds to it.  Numbers a parameter: what the
+optimizer keeps from step to step.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from unseen_recipes import Job
+from unseen_tasks import VERDICT
+
+from probact import LearnedOptimizer
+from probact.support.files import write_atomically
+from probact.support.trees import leaves
+
+RESULT = Path(__file__).resolve().parent / "results" / "update-cost.json"
+WIDTHS = {"1e5": (784, 110, 100, 10), "1e6": (784, 600, 600, 300, 10), "1e7": (1000, 2000, 2000, 2000, 100)}
+ROUNDS = {"1e5": 60, "1e6": 40, "1e7": 12}
+LEARNED = ("general", "subspace-mlp")
+STEPS_OF_A_TASK = 40
+Step = Callable[[], object]
+
+
+def optimizers(make: Callable[[], nn.Module]) -> dict[str, tuple[nn.Module, torch.optim.Optimizer]]:
+    """Each with a model of its own."""
+    found: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {}
+    for name in ("adamw fused", "adamw foreach", *LEARNED):
+        torch.manual_seed(0)
+        model = make()
+        if name in LEARNED:
+            found[name] = (
+                model,
+                LearnedOptimizer.from_pretrained(model.parameters(), name, stop=None, total_steps=100_000),
+            )
+        else:
+            found[name] = model, torch.optim.AdamW(model.parameters(), 1e-4, **{name.split()[1]: True})
+    return found
+
+
+def numbers_kept(optimizer: torch.optim.Optimizer, parameters: int) -> float:
+    if isinstance(optimizer, LearnedOptimizer):
+        kept = [leaf for cohort in optimizer._standing.cohorts for leaf in leaves(cohort.carry)]
+    else:
+        kept = [part for state in optimizer.state.values() for part in state.values()]
+    return sum(part.numel() * part.element_size() for part in kept) / 4 / parameters
+
+
+def least(steps: dict[str, Step], rounds: int) -> dict[str, float]:
+    """Milliseconds."""
+    times = {name: float("inf") for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            begun = time.perf_counter()
+            step()
+            times[name] = min(times[name], 1e3 * (time.perf_counter() - begun))
+    return times
+
+
+def row(times: dict[str, float]) -> dict[str, dict[str, float]]:
+    return {
+        name: {"ms": round(ms, 4), "times fused AdamW": round(ms / times["adamw fused"], 2)}
+        for name, ms in times.items()
+    }
+
+
+def perceptron(widths: tuple[int, ...]) -> nn.Module:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def update_alone(size: str) -> dict[str, object]:
+    having = optimizers(lambda: perceptron(WIDTHS[size]))
+    generator = torch.Generator().manual_seed(1)
+
+    def step_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Step:
+        for param in model.parameters():
+            param.grad = torch.randn(param.shape, generator=generator)
+        loss = torch.tensor(1.0)
+        return (lambda: optimizer.step(loss)) if isinstance(optimizer, LearnedOptimizer) else optimizer.step  # type: ignore[arg-type]
+
+    steps = {name: step_of(*each) for name, each in having.items()}
+    found: dict[str, object] = dict(row(least(steps, ROUNDS[size])))
+    parameters = sum(param.numel() for param in having["general"][0].parameters())
+    kept = {name: round(numbers_kept(optimizer, parameters), 2) for name, (_, optimizer) in having.items()}
+    return {"parameters": parameters, "update": found, "numbers a parameter": kept}
+
+
+def training_step(name: str) -> dict[str, object]:
+    (task,) = [task for task in VERDICT if task.name == name]
+    having = optimizers(lambda: task.begin(0))
+
+    def step_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Step:
+        job = Job(task, model, STEPS_OF_A_TASK, torch.Generator().manual_seed(0))
+
+        def step() -> Tensor:
+            loss = job.closure()
+            optimizer.step(loss) if isinstance(optimizer, LearnedOptimizer) else optimizer.step()  # type: ignore[arg-type]
+            return loss
+
+        return step
+
+    times = least({name: step_of(*each) for name, each in having.items()}, STEPS_OF_A_TASK)
+    return {"parameters": sum(param.numel() for param in having["general"][0].parameters()), "step": row(times)}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    result = {"update alone": {size: update_alone(size) for size in WIDTHS}}
+    result["training step"] = {name: training_step(name) for name in ("fashion-cnn", "markov-transformer")}
+    write_atomically(RESULT, json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
