@@ -28,7 +28,7 @@ from probact.support.trees import leaves
 RESULT = Path(__file__).resolve().parent / "results" / "update-cost.json"
 WIDTHS = {"1e5": (784, 110, 100, 10), "1e6": (784, 600, 600, 300, 10), "1e7": (1000, 2000, 2000, 2000, 100)}
 ROUNDS = {"1e5": 60, "1e6": 40, "1e7": 12}
-LEARNED = ("general", "subspace-mlp")
+LEARNED = ("general", "general compiled", "subspace-mlp")
 STEPS_OF_A_TASK = 40
 Step = Callable[[], object]
 
@@ -40,9 +40,12 @@ def optimizers(make: Callable[[], nn.Module]) -> dict[str, tuple[nn.Module, torc
         torch.manual_seed(0)
         model = make()
         if name in LEARNED:
+            source, _, compiled = name.partition(" ")
             found[name] = (
                 model,
-                LearnedOptimizer.from_pretrained(model.parameters(), name, stop=None, total_steps=100_000),
+                LearnedOptimizer.from_pretrained(
+                    model.parameters(), source, stop=None, total_steps=100_000, compile=bool(compiled)
+                ),
             )
         else:
             found[name] = model, torch.optim.AdamW(model.parameters(), 1e-4, **{name.split()[1]: True})

@@ -22,6 +22,7 @@ from probact.drop_in.watch import Options, Watch, monitor_of
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.monitoring.monitor import HaltingMonitor
 from probact.rules.base import UpdateRule
+from probact.rules.fused import fused
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import OnlineBelief
@@ -75,6 +76,8 @@ class LearnedOptimizer(TakesLoss, Resumable):
     :param safeguard: let the rule wear ``Safeguarded``.
     :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
     :param patience_for_nan: after so many not finite looks in a row ``step`` raises; None: never.
+    :param compile: fuse the rule's steps by ``torch.compile``, if they are one graph (of ``general`` those for
+        minibatches): the first one takes a minute or two, the others a small part of their time.
     :param options: ``lr`` (1 unless given), ``weight_decay`` (0) and ``maximize`` (False) of groups that do not say.
         ``foreach`` and ``fused`` may be None or False, as steps are worked out in one way.
     :raises ValueError: if ``rule``, ``stop`` or ``monitor`` is none, or what is given does not fit together.
@@ -95,6 +98,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
         safeguard: bool = True,
         freeze_when_stopped: bool = False,
         patience_for_nan: int | None = 100,
+        compile: bool = False,
         **options: Unpack[groups.Options],
     ) -> None:
         if not isinstance(rule, UpdateRule):
@@ -105,6 +109,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
             raise ValueError("posterior: expected one that sees what the rule descends, got one that looks at x")
         self._watch = Watch(monitor_of(validation, price, monitor), validation, look_every)
         self.stop = stops.asked_for(None if self.monitor and stop == stops.OWN else stop, posterior)
+        rule = fused(rule) if compile else rule
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         self.freeze_when_stopped = freeze_when_stopped
         self.patience_for_nan = checked_patience(patience_for_nan)

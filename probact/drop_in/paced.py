@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import Step, UpdateRule, Wrapper
+from probact.rules.fused import stepped
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.support.trees import Params, State, map_params, per_problem
 
@@ -62,7 +63,7 @@ class Paced(Wrapper):
             reached = map_params(lambda before, grad: before | (grad != 0), state.reached, grads)
             all_reached = torch.stack([part.flatten(1).all(1) for part in reached.values()]).all(0)
             state, everywhere = PacedState(state.state, reached, all_reached), bool(all_reached.all())
-        proposed = self.rule.step(grads, state.state, params, loss)
+        proposed = stepped(self.rule, grads, state.state, params, loss)
         if self._is_own and everywhere:
             return proposed._replace(state=state._replace(state=proposed.state))
         update = {

@@ -33,6 +33,7 @@ class Options(groups.Options, total=False):
     look_every: int | None
     freeze_when_stopped: bool
     patience_for_nan: int | None
+    compile: bool
 
 
 def monitor_of(validation: Any, price: float | None, monitor: Any) -> HaltingMonitor | None:

@@ -40,6 +40,10 @@ class UpdateRule(nn.Module, ABC):
     """F: what the rule itself tells the halting posterior about each problem."""
     backtracks: bool = False
     """Whether it goes back towards its best iterate from a loss that has risen: see ``rollout.returns_best``."""
+    is_one_graph: ClassVar[bool] = False
+    """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
+    is_compiled: bool = False
+    """Whether it is compiled: see ``rules.fused``."""
     recovers: ClassVar[bool] = False
     """Whether the rule finds its own way back from where loss or gradient are not finite: see ``walk.advance``."""
 

@@ -79,6 +79,7 @@ class Tensorwise(UpdateRule):
     """
 
     num_features = NUM_SIGNALS
+    is_one_graph = True
 
     def __init__(self, hidden_size: int = 16) -> None:
         super().__init__()

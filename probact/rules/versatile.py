@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import RULES, SMALL, Step, UpdateRule
+from probact.rules.fused import stepped
 from probact.rules.plan import Plan
 from probact.rules.subspace.rule import Subspace
 from probact.rules.tensorwise import Tensorwise
@@ -129,7 +130,7 @@ class Versatile(UpdateRule):
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         if _is_settled(state):
-            step = self.noisy.step(grads, state.noisy, params, loss)
+            step = stepped(self.noisy, grads, state.noisy, params, loss)
             features = torch.cat([step.features, loss.new_zeros(len(loss), 1)], -1)
             return Step(step.update, state._replace(noisy=step.state), features)
         return self._judge_and_step(grads, state, params, loss)
@@ -143,7 +144,7 @@ class Versatile(UpdateRule):
         if noisy == () and bool(ends.any()):
             noisy = self.noisy.init(params)
         if noisy != ():
-            step = self.noisy.step(grads, noisy, params, loss)
+            step = stepped(self.noisy, grads, noisy, params, loss)
             shorter = torch.where(undecided, PROBE, 1.0).unsqueeze(-1)
             update, noisy = shorter * flatten(step.update), step.state
             if bool(undecided.any()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
+from probact.support import compiling
 from probact.support.trees import Params, map_state
 from probact.unrolling.walk import Carry, Unrolling, Walk
 
 SEGMENT = 4
 """Steps of one compiled graph: with more, each is a little faster and the first call takes longer."""
-BACKEND = "inductor"
 
 Row = tuple[Tensor, Tensor, Tensor]
 
@@ -32,7 +31,7 @@ def compiled_rows(start: Callable[..., Walk], num: int) -> tuple[list[Row], Para
     truncate, uncut = walk.unrolling.truncate, walk.unrolling._replace(truncate=None)
     losses: list[Tensor] = [walk.nll()]
     passed: list[tuple[Tensor, Tensor]] = []
-    while num - len(losses) >= SEGMENT and not _failures:
+    while num - len(losses) >= SEGMENT and not compiling.failures:
         step = len(passed)
         begins = step == 0 or (truncate and step % truncate == 0)
         carry = map_state(_leaf, walk.carry) if begins else walk.carry
@@ -40,8 +39,8 @@ def compiled_rows(start: Callable[..., Walk], num: int) -> tuple[list[Row], Para
             carry, known, (nll, features, signals) = _compile()(
                 walk.rule, walk.optimizee, carry, torch.tensor(step), walk.known, uncut
             )
-        except Exception as error:  # whatever is missing: a compiler, a header, an operator that it can fuse
-            _give_up(error)
+        except Exception as error:
+            compiling.give_up(error)
             break
         losses += nll.unbind(0)
         passed += zip(features.unbind(0), signals.unbind(0), strict=True)
@@ -80,16 +79,6 @@ def _leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_() if tensor.is_floating_point() else tensor
 
 
-_failures: list[Exception] = []
-"""Not empty once it has failed in this process."""
-
-
 @cache
 def _compile() -> Any:
-    return torch.compile(_segment, fullgraph=True, dynamic=False, backend=BACKEND)
-
-
-def _give_up(error: Exception) -> None:
-    _failures.append(error)
-    reason = " ".join(str(error).split())[:100]
-    logging.getLogger("probact").warning("torch.compile does not work here (%s): going on without it", reason)
+    return torch.compile(_segment, fullgraph=True, dynamic=False, backend=compiling.BACKEND)

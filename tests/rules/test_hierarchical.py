@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from probact.rules.base import RULES
 from probact.rules.hierarchical import FedBackGRU
 from probact.runs.experiment import Experiment
+from probact.support import compiling
 from probact.support.trees import Params, map_params
 from probact.training.meta_training import MetaTraining
 from probact.unrolling import compilation
@@ -219,9 +220,9 @@ def test_no_gradient_is_too_small_or_too_large(size: float) -> None:
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
+    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
     monkeypatch.setattr(compilation, "SEGMENT", 1)
-    monkeypatch.setattr(compilation, "_failures", [])
+    monkeypatch.setattr(compiling, "failures", [])
     compilation._compile.cache_clear()
     torch._dynamo.reset()
     yield unroll
@@ -234,7 +235,7 @@ def test_compiled_steps_are_the_same(traced: Callable[..., Any]) -> None:
     for compiled in (True, False):
         rollout = traced(rule, optimizee, 2, Unrolling(truncate=1, compiled=compiled))
         found.append((rollout.nll.detach(), gradients(rollout.nll.sum() + rollout.features.sum(), rule)))
-    assert not compilation._failures
+    assert not compiling.failures
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
+from probact.support import compiling
 from probact.unrolling import compilation
 from probact.unrolling.rollout import unroll
 from probact.unrolling.walk import Unrolling
@@ -18,8 +19,8 @@ from tests.helpers.checks import gradients, problems
 
 @pytest.fixture(autouse=True)
 def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
-    monkeypatch.setattr(compilation, "_failures", [])
+    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
+    monkeypatch.setattr(compiling, "failures", [])
     compilation._compile.cache_clear()
     torch._dynamo.reset()
     yield
@@ -37,14 +38,14 @@ def test_equals_the_plain_unroll(family: str, through_path: bool) -> None:
         rollout = unroll(rule, optimizee, 10, Unrolling(truncate=4, through_path=through_path, compiled=compiled))
         meta_gradient = gradients(rollout.nll.sum() + rollout.features.sum(), rule)
         found.append((rollout.nll.detach(), rollout.features.detach(), rollout.params, meta_gradient))
-    assert not compilation._failures
+    assert not compiling.failures
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_compiler_one_line_and_the_steps_one_by_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(compilation, "BACKEND", "no such backend")
+    monkeypatch.setattr(compiling, "BACKEND", "no such backend")
     rule, optimizee = RULES["lstm"](hidden_size=4), problems("quadratic", 3)
     with caplog.at_level(logging.WARNING, "probact"):
         losses = [unroll(rule, optimizee, 9, Unrolling(truncate=4, compiled=True)).nll for _ in range(2)]

@@ -1,0 +1,49 @@
+"""A rule whose steps are compiled: for optimizations of so many steps that a minute at the first one is nothing."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probact.rules.base import Step, UpdateRule
+from probact.support import compiling
+from probact.support.trees import Params, State
+
+
+def fused(rule: UpdateRule) -> UpdateRule:
+    """A copy of ``rule`` whose step, or that of its parts, is compiled where no gradient is wanted.
+
+    :raises ValueError: if none of them is one graph.
+    """
+    rule = copy.deepcopy(rule)
+    parts = [part for part in rule.modules() if isinstance(part, UpdateRule) and part.is_one_graph]
+    if not parts:
+        raise ValueError(f"compile: expected a rule whose step is one graph, without branches, got {rule.label}")
+    for part in parts:
+        part.is_compiled = True
+    return rule
+
+
+def stepped(rule: UpdateRule, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+    """``rule.step``, compiled if it is ``fused``, no gradient is wanted, and the compiler works."""
+    if rule.is_compiled and not torch.is_grad_enabled() and not compiling.failures:
+        try:
+            step: Step = _compiled()(rule, grads, state, params, loss)
+        except Exception as error:
+            compiling.give_up(error)
+        else:
+            return step
+    return rule.step(grads, state, params, loss)
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(_step, fullgraph=True, dynamic=False, backend=compiling.BACKEND)
+
+
+def _step(rule: UpdateRule, *seen: Any) -> Step:
+    return rule.step(*seen)
