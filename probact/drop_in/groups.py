@@ -60,7 +60,10 @@ def _known(options: Mapping[str, Any]) -> dict[str, Any]:
             if value is not None and value is not False:
                 raise ValueError(f"option {name!r}: expected None or False, as there is one way to step, got {value!r}")
         elif name not in OPTIONS:
-            raise ValueError(f"a parameter group has no option {name!r} here: choose from {', '.join(OPTIONS)}")
+            raise ValueError(
+                f"a parameter group has no option {name!r} here: choose from {', '.join(OPTIONS)}; "
+                "the optimizer has total_steps, stop, validation, price and others beside"
+            )
         elif name == "maximize":
             if not isinstance(value, bool):
                 raise ValueError(f"option {name!r} of a parameter group: expected True or False, got {value!r}")

@@ -172,7 +172,10 @@ def _filled(like: State, saved: list[Tensor]) -> State:
     :raises ValueError: if number or shapes differ.
     """
     expected = [tuple(tensor.shape) for tensor in leaves(like)]
-    if expected != (got := [tuple(tensor.shape) for tensor in saved]):
+    got = [tuple(tensor.shape) for tensor in saved]
+    if len(expected) != len(got):
         raise ValueError(f"expected {len(expected)} tensors of the shapes of this rule and problem, got {len(got)}")
+    if wrong := [pair for pair in zip(expected, got, strict=True) if pair[0] != pair[1]]:
+        raise ValueError(f"expected a tensor of shape {wrong[0][0]} for this rule and problem, got {wrong[0][1]}")
     parts = iter(saved)
     return map_state(lambda tensor: next(parts).to(tensor), like)

@@ -8,6 +8,7 @@ from probact.rules.base import RULES
 from probact.rules.hand_designed import AdamW, HandDesigned, Momentum
 from probact.rules.muon import Muon
 from probact.rules.plan import Plan
+from probact.support.refusals import check_range
 from probact.support.trees import Params, State, map_params, per_problem
 
 
@@ -57,6 +58,7 @@ class MomentumCosine(Cosine):
     kind = Momentum
 
     def __init__(self, lr: float = 0.05, momentum: float = 0.9) -> None:
+        check_range(self.label, at_least=0, below=1, momentum=momentum)
         super().__init__(lr, momentum=momentum)
 
 
@@ -67,6 +69,7 @@ class AdamWCosine(Cosine):
     kind = AdamW
 
     def __init__(self, lr: float = 0.1, weight_decay: float = 0.01) -> None:
+        check_range(self.label, at_least=0, weight_decay=weight_decay)
         super().__init__(lr, weight_decay=weight_decay)
 
 
@@ -77,4 +80,6 @@ class MuonCosine(Cosine):
     kind = Muon
 
     def __init__(self, lr: float = 0.05, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
+        check_range(self.label, at_least=0, below=1, momentum=momentum)
+        check_range(self.label, at_least=0, weight_decay=weight_decay)
         super().__init__(lr, momentum=momentum, weight_decay=weight_decay)

@@ -98,6 +98,8 @@ class Hierarchical(UpdateRule):
     alone.  All rates start at one learned value, not at random ones.  Running means are without bias, as Adam's.
     """
 
+    is_one_graph = True
+
     def __init__(
         self, parameter_size: int = 10, tensor_size: int = 20, global_size: int = 20, rate: float = 0.01
     ) -> None:

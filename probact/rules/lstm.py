@@ -147,6 +147,8 @@ class CoordinatewiseLSTM(UpdateRule):
     F' = 2 ``hidden_size``.  Andrychowicz et al. 2016, section 2.1 and appendix A.
     """
 
+    is_one_graph = True
+
     def __init__(self, hidden_size: int = 20, num_layers: int = 2, scale: float = 1.0) -> None:
         super().__init__()
         check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, num_layers=num_layers)

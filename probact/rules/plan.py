@@ -8,8 +8,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-GUESS, LEAST = 100.0, 20.0
-"""Steps in all, where nobody knows; and what fewer ones count as."""
+GUESS, LEAST, MOST = 100.0, 20.0, 3000.0
+"""Steps in all, where nobody knows; and what fewer ones and more count as."""
 
 
 class Plan(NamedTuple):
@@ -49,7 +49,9 @@ class Plan(NamedTuple):
 
     def expected(self, made: Tensor) -> Tensor:
         """Steps in all, ``(L,)``; where nobody knows, twice the steps ``made (L,)`` so far, and ``GUESS`` at first."""
-        return torch.where(self.total.isfinite(), self.total.clamp_min(LEAST), (2 * made).clamp_min(GUESS))
+        return torch.where(self.total.isfinite(), self.total.clamp_min(LEAST), (2 * made).clamp_min(GUESS)).clamp_max(
+            MOST
+        )
 
     def signals(self, made: Tensor) -> Tensor:
         """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all."""

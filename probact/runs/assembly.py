@@ -110,6 +110,11 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
         raise ValueError(f"tell-horizon: expected a rule that plans ({planning}), got {experiment.rule!r}")
     if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
         raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
+    if experiment.gradient == "pes" and not bare(objective.rule).is_one_graph:
+        whole = [name for name in RULES if RULES[name].is_one_graph]
+        raise ValueError(
+            f"gradient pes: expected a rule without branches ({', '.join(whole)}), got {experiment.rule!r}"
+        )
     if experiment.imitate:
         check_imitation(experiment)
 

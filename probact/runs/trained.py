@@ -139,7 +139,14 @@ class TrainedOptimizer:
 
     @classmethod
     def find(cls, source: str | Path) -> Self:
-        """By the name of a shipped one, or else from a file."""
+        """By the name of a shipped one, or else from a file.
+
+        :raises ValueError: if it is neither.
+        """
+        if not isinstance(source, str | Path):
+            raise ValueError(
+                f"expected the name of a shipped optimizer ({', '.join(shipped())}) or a file, got {source!r:.60}"
+            )
         if str(source) in shipped() or not expanded(source).exists():
             return cls.load_named(str(source))
         return cls.load(expanded(source))

@@ -20,6 +20,7 @@ from probact.problems.data.sets import VARIABLE
 from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.runs.run import Run
+from probact.runs.trained import shipped
 from probact.stopping.base import STOP_RULES
 from probact.training.loop import train
 from tests.helpers.commands import ARGUMENTS, parsed, refused
@@ -241,6 +242,8 @@ def test_priors_by_name(elsewhere: Path, run: Any) -> None:
 def test_list_names_everything(run: Any) -> None:
     code, out, _ = run("list")
     assert code == 0
+    out, _, of_files = out.partition("shipped optimizers")
+    assert all(name in of_files for name in shipped())
     for registry in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES):
         for name in registry:
             (line,) = [line for line in out.splitlines() if line.split()[:1] == [name]]

@@ -258,3 +258,20 @@ def test_a_flattened_state_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 'standing' in it, which flatten_optimizer_state_dict=True loses"):
         set_state_dict(loop.model, loop.optimizer, model_state_dict=weights, optim_state_dict=state, options=flat)
     assert loop.optimizer.num_steps == 2
+
+
+def test_what_does_not_fit_is_named() -> None:
+    """The state of a layer of another size."""
+    states = []
+    for size in (3, 4):
+        model = nn.Linear(size, 2)
+        optimizer = LearnedOptimizer(model.parameters(), RULES.build("adam"))
+        descend(optimizer, lambda model=model: sum(param.square().sum() for param in model.parameters()), 1)  # type: ignore[misc]
+        states.append((optimizer, optimizer.state_dict()))
+    with pytest.raises(ValueError, match=r"expected a tensor of shape \(1, 2, 3\).*, got \(1, 2, 4\)"):
+        states[0][0].load_state_dict(states[1][1])
+
+
+def test_a_source_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected the name of a shipped optimizer \(general, .*got 100"):
+        LearnedOptimizer.from_pretrained(nn.Linear(2, 1).parameters(), 100)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import torch
 
 from probact.problems.base import FAMILIES
 from probact.rules.base import RULES
-from probact.rules.plan import GUESS, LEAST, Plan
+from probact.rules.plan import GUESS, LEAST, MOST, Plan
 from probact.rules.safeguarded import Safeguarded
 from probact.unrolling.walk import Unrolling, Walk
 
@@ -37,7 +37,14 @@ def test_nobody_knows() -> None:
     told, left, size = plan.signals(torch.tensor([1.0, 500.0, 5000.0])).unbind(-1)
     assert told.tolist() == [0, 0, 0]
     assert left.tolist() == [1, 1, 1]
-    assert (size * math.log(1000)).exp().tolist() == pytest.approx([GUESS, 1000, 10000], rel=1e-4)
+    assert (size * math.log(1000)).exp().tolist() == pytest.approx([GUESS, 1000, MOST], rel=1e-4)
+
+
+def test_far_more_steps_than_it_was_trained_for_count_as_the_most() -> None:
+    """But for the share that is left, which is of all of them."""
+    plan = Plan.of(torch.tensor([1e6]), 5e5)
+    assert plan.expected(torch.zeros(1)).tolist() == [MOST]
+    assert plan.factor.tolist() == [0.5]
 
 
 def test_what_a_rule_is_told() -> None:

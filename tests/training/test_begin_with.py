@@ -187,3 +187,9 @@ def test_a_rule_that_is_made_of_others_begins_with_one_of_them(run: Any, elsewhe
     torch.testing.assert_close(whole.noisy.state_dict(), part.state_dict())
     assert "--rule versatile --begin-with part.pt" in Path("whole.md").read_text()
     refused(run("fit", *asked[:2], "--rule", "nag", *asked[4:], "--out", "x"), "--rule nag: expected tensorwise")
+
+
+def test_a_rule_with_branches_has_no_evolution(run: Any, elsewhere: Path) -> None:
+    given = ("--rule", "versatile", "--halting", "none", "--objective", "final-loss", "--gradient", "pes")
+    said = run("fit", "--family", "assorted", *given, "--out", "x")
+    refused(said, "gradient pes: expected a rule without branches", "tensorwise", "got 'versatile'")

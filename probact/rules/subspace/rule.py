@@ -62,6 +62,8 @@ class Subspace(UpdateRule):
     :param backtrack: how much of the way to the best iterate it goes where the loss has risen; 0: it goes on.
     """
 
+    is_one_graph = True
+
     def __init__(
         self,
         hidden_size: int = 32,
