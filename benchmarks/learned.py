@@ -84,7 +84,7 @@ HALTING = {
 LIMITS = {
     "general": "for losses of minibatches, and for exact ones, which it tells apart: say total_steps, else nothing "
     "anneals. Trained on networks of up to 96 units a layer; wider matrices than 64 go without their singular values "
-    "made equal. Exact gradients: 38 numbers a parameter; noisy ones: 5. What it reaches on tasks that no training saw "
+    "made equal. Exact gradients: 40 numbers a parameter; noisy ones: 5. What it reaches on tasks that no training saw "
     "is in benchmarks/README.md.",
     "subspace-mlp": "trained on sigmoid networks 784-20-10 and 784-20-20-10 on MNIST, minibatches of 128; other data, "
     "widths, depths and activations are in the table of benchmarks/README.md. For minibatch gradients: on exact ones "
