@@ -94,7 +94,7 @@ def test_options_for_all_groups() -> None:
         ({"foreach": True}, "option 'foreach': expected None or False, as there is one way to step, got True"),
         ({"fused": True}, "option 'fused': expected None or False"),
         ({"maximize": 1}, "option 'maximize' of a parameter group: expected True or False, got 1"),
-        ({"betas": (0.9, 0.99)}, "no option 'betas' here: choose from lr, weight_decay, maximize$"),
+        ({"betas": (0.9, 0.99)}, "no option 'betas' here: choose from lr, weight_decay, maximize; the opt"),
         ({"lr": -1.0}, "option 'lr' of a parameter group: expected a number >= 0, got -1.0"),
     ],
 )

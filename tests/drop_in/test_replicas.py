@@ -82,7 +82,7 @@ def rank(rank, folder):
     for check in (accumulates, resumes, refuses_shards):
         try:
             check(batches, f"{folder}/saved")
-            print(f"{check.__name__} on rank {rank}\n", end="", flush=True)  # as one piece, as both ranks write
+            print(f"{check.__name__} on rank {rank}" + chr(10), end="", flush=True)  # in one piece: both write
         except Exception:
             traceback.print_exc()
     distributed.destroy_process_group()
