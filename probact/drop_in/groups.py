@@ -41,7 +41,7 @@ def checked(group: Mapping[str, Any]) -> dict[str, Any]:
     params = group["params"]
     if isinstance(params, list | tuple):
         params = list({id(param): param for param in params}.values())
-    return {**_known(group), "params": params}
+    return {**_known(group, "a parameter group"), "params": params}
 
 
 def defaults(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,10 +49,10 @@ def defaults(options: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises ValueError: as ``checked``.
     """
-    return {**OPTIONS, **_known(options)}
+    return {**OPTIONS, **_known(options, "beside total_steps, stop, validation, price and so on the optimizer")}
 
 
-def _known(options: Mapping[str, Any]) -> dict[str, Any]:
+def _known(options: Mapping[str, Any], what: str) -> dict[str, Any]:
     for name, value in options.items():
         if name in OF_OTHERS:
             continue
@@ -60,10 +60,7 @@ def _known(options: Mapping[str, Any]) -> dict[str, Any]:
             if value is not None and value is not False:
                 raise ValueError(f"option {name!r}: expected None or False, as there is one way to step, got {value!r}")
         elif name not in OPTIONS:
-            raise ValueError(
-                f"a parameter group has no option {name!r} here: choose from {', '.join(OPTIONS)}; "
-                "the optimizer has total_steps, stop, validation, price and others beside"
-            )
+            raise ValueError(f"{what} has no option {name!r} here: choose from {', '.join(OPTIONS)}")
         elif name == "maximize":
             if not isinstance(value, bool):
                 raise ValueError(f"option {name!r} of a parameter group: expected True or False, got {value!r}")

@@ -98,6 +98,17 @@ class UpdateRule(nn.Module, ABC):
         return state
 
 
+class Planned(UpdateRule):
+    """A rule that plans: the field ``plan`` of its memory is what it has been told."""
+
+    @property
+    def plans(self) -> bool:
+        return True
+
+    def told(self, state: State, plan: Plan) -> State:
+        return state._replace(plan=plan)
+
+
 class Wrapper(UpdateRule):
     """A rule around another, ``rule``, whose memory is the field ``state`` of its own."""
 

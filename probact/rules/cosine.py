@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
-from probact.rules.base import RULES
+from probact.rules.base import RULES, Planned
 from probact.rules.hand_designed import AdamW, HandDesigned, Momentum
 from probact.rules.muon import Muon
 from probact.rules.plan import Plan
-from probact.support.refusals import check_range
 from probact.support.trees import Params, State, map_params, per_problem
 
 
@@ -19,67 +18,33 @@ class Scheduled(NamedTuple):
     plan: Plan
 
 
-class Cosine(HandDesigned):
-    """The steps of a rule of ``kind``, weight decay and all, times ``Plan.cosine``, where it is told how many they are.
+class Cosine(Planned, HandDesigned):
+    """The steps of the rule beside it, with weight decay, times ``Plan.cosine``, where it is told how many they are.
 
     As torch's rule with ``CosineAnnealingLR`` down to 0, without warm-up.  Told nothing, it is the rule itself.
     """
 
     usual = False
-    kind: ClassVar[type[HandDesigned]]
-
-    def __init__(self, lr: float, **options: float) -> None:
-        super().__init__(lr)
-        self.rule = self.kind(lr, **options)
-
-    @property
-    def plans(self) -> bool:
-        return True
-
-    def told(self, state: State, plan: Plan) -> State:
-        return state._replace(plan=plan)
 
     def init(self, params: Params) -> State:
-        return Scheduled(self.rule.init(params), Plan.unknown(next(iter(params.values()))))
+        return Scheduled(super().init(params), Plan.unknown(next(iter(params.values()))))
 
     def update(self, grads: Params, state: State, params: Params) -> tuple[Params, State]:
-        step, inner = self.rule.update(grads, state.state, params)
+        step, inner = super().update(grads, state.state, params)  # type: ignore[safe-super] # that of the rule beside it
         factor = state.plan.cosine
         return map_params(lambda s: per_problem(factor, s) * s, step), state._replace(state=inner)
 
-    def after_foreign_step(self, state: State, update: Params) -> State:
-        return state._replace(state=self.rule.after_foreign_step(state.state, update))
-
 
 @RULES.register("momentum-cosine")
-class MomentumCosine(Cosine):
+class MomentumCosine(Cosine, Momentum):
     """``momentum`` on a cosine, where it is told how many steps there are (Loshchilov and Hutter 2017, equation 5)."""
-
-    kind = Momentum
-
-    def __init__(self, lr: float = 0.05, momentum: float = 0.9) -> None:
-        check_range(self.label, at_least=0, below=1, momentum=momentum)
-        super().__init__(lr, momentum=momentum)
 
 
 @RULES.register("adamw-cosine")
-class AdamWCosine(Cosine):
+class AdamWCosine(Cosine, AdamW):
     """``adamw`` on a cosine, where it is told how many steps there are (Loshchilov and Hutter 2019, algorithm 2)."""
-
-    kind = AdamW
-
-    def __init__(self, lr: float = 0.1, weight_decay: float = 0.01) -> None:
-        check_range(self.label, at_least=0, weight_decay=weight_decay)
-        super().__init__(lr, weight_decay=weight_decay)
 
 
 @RULES.register("muon-cosine")
-class MuonCosine(Cosine):
+class MuonCosine(Cosine, Muon):
     """``muon`` on a cosine, where it is told how many steps there are."""
-
-    kind = Muon
-
-    def __init__(self, lr: float = 0.05, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
-        check_range(self.label, at_least=0, below=1, momentum=momentum)
-        check_range(self.label, at_least=0, weight_decay=weight_decay)
-        super().__init__(lr, momentum=momentum, weight_decay=weight_decay)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.rules.base import RULES
+from probact.rules.base import RULES, Planned
 from probact.rules.hand_designed import HandDesigned
 from probact.rules.plan import Plan
 from probact.support.refusals import check_range
@@ -36,7 +36,7 @@ class ProdigyMemory(NamedTuple):
 
 
 @RULES.register("prodigy")
-class Prodigy(HandDesigned):
+class Prodigy(Planned, HandDesigned):
     """Adam with a rate that grows with how far it has come (Mishchenko and Defazio 2023, Adam version).
 
     With theta_0 where it began::
@@ -71,13 +71,6 @@ class Prodigy(HandDesigned):
         check_range(self.label, at_least=0, weight_decay=weight_decay)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.weight_decay, self.d0, self.growth = weight_decay, d0, growth
-
-    @property
-    def plans(self) -> bool:
-        return True
-
-    def told(self, state: State, plan: Plan) -> State:
-        return state._replace(plan=plan)
 
     def init(self, params: Params) -> State:
         flat = flatten(params)

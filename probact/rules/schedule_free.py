@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.rules.base import RULES
+from probact.rules.base import RULES, Planned
 from probact.rules.hand_designed import HandDesigned
 from probact.rules.plan import Plan
 from probact.support.refusals import check_range
@@ -34,7 +34,7 @@ class ScheduleFreeMemory(NamedTuple):
 
 
 @RULES.register("schedule-free")
-class ScheduleFree(HandDesigned):
+class ScheduleFree(Planned, HandDesigned):
     """AdamW with an average of its path in place of a schedule (Defazio et al. 2024, algorithm 1).
 
     Its steps go by z, its gradients are taken at y, and its result is x, the mean of the z::
@@ -67,13 +67,6 @@ class ScheduleFree(HandDesigned):
         check_range(self.label, at_least=0, weight_decay=weight_decay, warmup=warmup)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.weight_decay, self.warmup = weight_decay, warmup
-
-    @property
-    def plans(self) -> bool:
-        return True
-
-    def told(self, state: State, plan: Plan) -> State:
-        return state._replace(plan=plan)
 
     def init(self, params: Params) -> State:
         first = next(iter(params.values()))

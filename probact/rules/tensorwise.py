@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from probact.rules.base import RULES, SMALL, Step, UpdateRule
+from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.matrices import balanced, has_orthogonal, is_matrix, orthogonal, sides
 from probact.rules.plan import Plan
 from probact.support.refusals import check_range
@@ -59,7 +59,7 @@ class TensorwiseMemory(NamedTuple):
 
 
 @RULES.register("tensorwise")
-class Tensorwise(UpdateRule):
+class Tensorwise(Planned):
     """Learned steps along momenta: a network a tensor, told how many steps there are.
 
     With m, n the running means of g with decays .9 and .98, v that of g^2 with .99, each without bias, and r the root
@@ -109,13 +109,6 @@ class Tensorwise(UpdateRule):
             num_seen=zero[0].new_zeros(len(zero[0])),
             plan=Plan.unknown(zero[0]),
         )
-
-    @property
-    def plans(self) -> bool:
-        return True
-
-    def told(self, state: State, plan: Plan) -> State:
-        return state._replace(plan=plan)
 
     def after_foreign_step(self, state: State, update: Params) -> State:
         made = [part.detach().flatten(1).square().mean(-1).sqrt() for part in update.values()]

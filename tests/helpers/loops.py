@@ -106,3 +106,14 @@ class Regression:
 
     def run(self, num_steps: int) -> list[float]:
         return descend(self.optimizer, self.loss, num_steps)
+
+    def run_scaled(self, step: Callable[[torch.amp.GradScaler, Tensor], Any]) -> torch.amp.GradScaler:
+        """Five batches under a scaler, of which the gradient of the third overflows."""
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+        for factor in (1, 1, float("inf"), 1, 1):
+            self.optimizer.zero_grad()
+            loss = self.loss()
+            scaler.scale(loss * factor).backward()
+            step(scaler, loss)
+            scaler.update()
+        return scaler
