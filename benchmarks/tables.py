@@ -202,6 +202,37 @@ def mutants() -> str:
     return f"{counts}\n\n" + table(["mutant", "now", "judged"], rows)
 
 
+def directions() -> str:
+    """Geometric means over the tasks of each."""
+    found = read("directions")
+    numbers = sorted(found, key=int)
+    rows = [
+        [f"`{name}`", *(number(math.exp(sum(map(math.log, of.values())) / len(of)), 3) for of in each)]
+        for name, *each in ((name, *(found[steps][name] for steps in numbers)) for name in found[numbers[0]])
+    ]
+    return table(["direction, tuned", *(f"{steps} steps" for steps in numbers)], rows)
+
+
+def update_cost() -> str:
+    """Each row an optimizer, each column what it steps on."""
+    found = read("update-cost")
+    alone, whole = found["update alone"], found["training step"]
+    columns = [
+        *((f"{of['parameters']:,}, update alone", of["update"]) for of in alone.values()),
+        *((f"{name}, whole step", of["step"]) for name, of in whole.items()),
+    ]
+    kept = next(iter(alone.values()))["numbers a parameter"]
+    rows = [
+        [
+            name,
+            number(kept[name], 3),
+            *(f"{of[name]['ms']:.3g} ms, {of[name]['times fused AdamW']:.3g}" for _, of in columns),
+        ]
+        for name in kept
+    ]
+    return table(["optimizer", "numbers a parameter", *(name for name, _ in columns)], rows)
+
+
 def main() -> None:
     text = f"""# Benchmarks
 
@@ -272,6 +303,16 @@ the last iterate on rows held out, at most ten times that at the start. A ratio 
 geometric mean over tasks with its standard error; below 1 is better.
 
 {unseen()}
+
+**The directions of `tensorwise`, each alone.** `python benchmarks/directions.py`: tuned as recipes are, with nothing
+learned, on the minibatch tasks of *development*. Final held-out loss over that of tuned AdamW with a cosine.
+
+{directions()}
+
+**What a step costs.** `python benchmarks/update_cost.py`: milliseconds, and times fused AdamW's, one thread, least of
+many rounds in which all take turns.
+
+{update_cost()}
 
 ## The prior code's faults, one at a time
 
