@@ -26,6 +26,7 @@ from probact.rules.fused import fused
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import OnlineBelief
+from probact.support.sight import Sight
 from probact.support.trees import Params
 
 
@@ -105,6 +106,8 @@ class LearnedOptimizer(TakesLoss, Resumable):
             raise ValueError(
                 f"expected a rule such as RULES.build('adam'), a probact.UpdateRule, got {type(rule).__name__}"
             )
+        if rule.sees is not Sight.GRADIENT:
+            raise ValueError(f"expected a rule that sees {Sight.GRADIENT.value}, got {rule.label}: no torch optimizer")
         if posterior is not None and posterior.looks is not None:
             raise ValueError("posterior: expected one that sees what the rule descends, got one that looks at x")
         self._watch = Watch(monitor_of(validation, price, monitor), validation, look_every)

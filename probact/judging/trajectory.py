@@ -13,8 +13,9 @@ from probact.problems.base import Optimizee, Score
 from probact.rules.base import UpdateRule
 from probact.stopping.base import Known
 from probact.stopping.online import OnlineBelief
+from probact.unrolling.begin import begin
 from probact.unrolling.rollout import returned, returns_best
-from probact.unrolling.walk import Unrolling, Walk
+from probact.unrolling.walk import Unrolling
 
 CHUNK = 1024
 """Problems that run side by side."""
@@ -80,7 +81,7 @@ def _record(
 ) -> Trajectory:
     scores: dict[int, Score] = {}
     with torch.no_grad():
-        walk, belief = Walk(rule, optimizee, unrolling=unrolling), OnlineBelief(posterior)
+        walk, belief = begin(rule, optimizee, unrolling=unrolling), OnlineBelief(posterior)
         losses, known = [walk.nll()], []
         for step in range(1, num_steps + 1):
             walk.move()
@@ -104,7 +105,7 @@ def losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int], t
 
 def _losses_after(rule: UpdateRule, optimizee: Optimizee, steps: Sequence[int], total: int | None = None) -> Tensor:
     with torch.no_grad():
-        walk = Walk(rule, optimizee, unrolling=Unrolling(total_steps=total))
+        walk = begin(rule, optimizee, unrolling=Unrolling(total_steps=total))
         from_best = returns_best(rule, optimizee)
         best, losses = walk.nll(), []
         for step in steps:

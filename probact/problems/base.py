@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 
 from probact.support.refusals import naming, said
 from probact.support.registry import Registry
+from probact.support.sight import Sight
 from probact.support.trees import Params, map_params
 
 HELD_OUT_ROWS = 1000
@@ -52,6 +53,13 @@ class Optimizee(ABC):
     """
 
     theta0: Params
+
+    shows: ClassVar[tuple[Sight, ...]] = (Sight.GRADIENT,)
+    """What a rule may be shown of it."""
+
+    def given(self) -> Params | None:
+        """What it gives before the first step, name -> ``(L, ...)``: the input of a computation; None for none."""
+        return None
 
     @property
     def stochastic(self) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from probact.rules.plan import Plan
 from probact.support.registry import Registry
+from probact.support.sight import Sight
 from probact.support.trees import Params, State, leaves, map_state, per_problem
 
 SMALL = 1e-30
@@ -36,6 +37,8 @@ class UpdateRule(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    sees: Sight = Sight.GRADIENT
+    """What it has to be shown of a problem; see ``step`` for what it is not."""
     num_features: int = 0
     """F: what the rule itself tells the halting posterior about each problem."""
     backtracks: bool = False
@@ -70,11 +73,16 @@ class UpdateRule(nn.Module, ABC):
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         """One step.
 
-        :param grads: gradient of the loss at ``params``, without graph.
+        :param grads: gradient of the loss at ``params``, without graph; 0 for a rule that does not see it.
         :param state: what ``init`` or the last step returned.
         :param params: theta_t, name -> ``(L, *shape)``.
-        :param loss: loss at ``params``, ``(L,)``, without graph.
+        :param loss: loss at ``params``, ``(L,)``, without graph; 0 for a rule that sees the input alone.  One that sees
+            the loss alone gets it with its graph, and 0 at theta_0, which is never asked for.
         """
+
+    def shown(self, state: State, given: Params) -> State:
+        """``state`` of ``init``, for a rule that makes use of what the problems give (``Optimizee.given``)."""
+        return state
 
     def told(self, state: State, plan: Plan) -> State:
         """``state`` before ``step``, for a rule that ``plans``, which learns how many steps are left."""
@@ -115,7 +123,11 @@ class Wrapper(UpdateRule):
     def __init__(self, rule: UpdateRule) -> None:
         super().__init__()
         self.rule = rule
+        self.sees = rule.sees
         self.num_features = rule.num_features
+
+    def shown(self, state: State, given: Params) -> State:
+        return state._replace(state=self.rule.shown(state.state, given))
 
     @property
     def plans(self) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule, Wrapper
+from probact.support.sight import Sight
 from probact.support.trees import Params, State, chosen, finite as all_finite, map_params, per_problem
 
 MEAN_WEIGHT, NOISE_WEIGHT = 0.1, 0.02
@@ -80,6 +81,8 @@ class Safeguarded(Wrapper):
 
     def __init__(self, rule: UpdateRule) -> None:
         super().__init__(rule)
+        if rule.sees is not Sight.GRADIENT:
+            raise ValueError(f"safeguard: expected a rule that sees {Sight.GRADIENT.value}, got {rule.label}")
         self.backtracks = rule.backtracks
 
     @property

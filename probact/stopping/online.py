@@ -13,8 +13,9 @@ from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.stopping.base import Known, StopRule
 from probact.support.trees import Params, map_state
+from probact.unrolling.begin import begin
 from probact.unrolling.rollout import returns_best
-from probact.unrolling.walk import Seen, Unrolling, Walk
+from probact.unrolling.walk import Seen, Unrolling
 
 
 class OnlineBelief:
@@ -83,7 +84,7 @@ def run_until_stopped(
     """
     with torch.no_grad():
         looks = None if posterior is None else posterior.looks
-        walk, belief = Walk(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)
+        walk, belief = begin(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)
         num = optimizee.num
         device = next(iter(optimizee.theta0.values())).device
         step = torch.zeros(num, dtype=torch.long, device=device)

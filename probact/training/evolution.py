@@ -13,6 +13,7 @@ from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.training.copies import Weights, copies_of, trainable
 from probact.training.soundness import unsound
+from probact.unrolling.begin import begin
 from probact.unrolling.rollout import Rollout, rollout_of
 from probact.unrolling.walk import Walk
 
@@ -125,7 +126,7 @@ def _unroll(objective: Objective, optimizee: Optimizee, noise: list[Weights], si
             for name, weight in trainable(rule).items()
         }
         copies = copies_of(rule, weights)
-        walk = Walk(copies, optimizee, walk.carry if walk else None, start, unrolling=unrolling)
+        walk = begin(copies, optimizee, walk.carry if walk else None, start, unrolling=unrolling)
         walk.teaches = True
         for step in range(start, min(start + starts.step, horizon)):
             nll = walk.nll() if unrolling.whole or step == start else table[-1][0]

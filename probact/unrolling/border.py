@@ -11,8 +11,10 @@ from torch import Tensor
 from probact.problems.base import Optimizee, OptimizeeFamily, check_problems, value_and_grad
 from probact.rules.base import Step, UpdateRule
 from probact.support.refusals import naming, said
+from probact.support.sight import Sight
 from probact.support.trees import Params, finite, map_params, map_state, per_problem
-from probact.unrolling.walk import check_step
+from probact.unrolling.begin import check_sight
+from probact.unrolling.walk import check_step, init
 
 NUM, MANY = 7, 32
 """Problems that are drawn to look at, and to find one with a loss where those have none."""
@@ -74,6 +76,7 @@ def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
     :raises ValueError: that names rule and method, what was expected and what it did.
     """
     what, theta, num = rule.label, problems.theta0, problems.num
+    check_sight(rule, problems)
     for weight in rule.parameters():
         if wrong := [name for name, tensor in theta.items() if tensor.dtype != weight.dtype]:
             raise ValueError(
@@ -81,9 +84,9 @@ def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
                 f"{theta[wrong[0]].dtype}"
             )
     with torch.no_grad():
-        loss, grads = value_and_grad(problems.nll, theta)
+        loss, grads = shown_at_start(rule, problems)
         with naming(f"{what}: init"):
-            state = rule.init(theta)
+            state = init(rule, theta, problems.given()).state
         _check_state(f"{what}: init", state, num)
         with naming(f"{what}: step"):
             step = rule.step(grads, state, theta, loss)
@@ -99,10 +102,18 @@ def try_rule(rule: UpdateRule, problems: Optimizee) -> None:
         )
 
 
+def shown_at_start(rule: UpdateRule, problems: Optimizee) -> tuple[Tensor, Params]:
+    """Loss and gradient at theta_0, 0 for a rule that sees no gradient there."""
+    if rule.sees is Sight.GRADIENT:
+        return value_and_grad(problems.nll, problems.theta0)
+    return next(iter(problems.theta0.values())).new_zeros(problems.num), map_params(torch.zeros_like, problems.theta0)
+
+
 def _check_rows(what: str, step: Step, rule: UpdateRule, problems: Optimizee, grads: Params, loss: Tensor) -> None:
     theta, grad, alone = map_state(lambda tensor: tensor[1:2], (problems.theta0, grads, loss))
     with torch.no_grad():
-        one = rule.step(grad, rule.init(theta), theta, alone)
+        given = problems.select(torch.arange(1, 2)).given()
+        one = rule.step(grad, init(rule, theta, given).state, theta, alone)
     for name, update in one.update.items():
         if not torch.allclose(step.update[name][1:2], update, rtol=1e-2, atol=1e-3, equal_nan=True):
             raise ValueError(

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
+from probact.support.sight import Sight
 from probact.support.trees import Params, detach, map_params, map_state, per_problem
 from probact.unrolling import looks as looks_at_x
+from probact.unrolling.begin import begin
 from probact.unrolling.compilation import compiled_rows
 from probact.unrolling.looks import Looks
 from probact.unrolling.progress import in_prices, of_unroll
 from probact.unrolling.recomputation import Recomputed
-from probact.unrolling.walk import DEFAULT_UNROLLING, Carry, Unrolling, Walk, rows
+from probact.unrolling.search import Asked, Search
+from probact.unrolling.walk import DEFAULT_UNROLLING, Carry, Unrolling, rows
 
 
 class Rollout(NamedTuple):
@@ -31,6 +34,7 @@ class Rollout(NamedTuple):
     :ivar horizon: ``(L,)`` int64, the T of each problem drawn before the unroll, or None.
     :ivar optimum: ``(L,)``, the smallest nll of each problem, or None where it is not known.
     :ivar optimizee: the problems, or None where the losses alone are known.
+    :ivar asked: of a search its queries; None of any other unroll, and of one by segment or without a graph.
     :ivar path: theta_1..theta_K, name -> ``(K, L, *shape)``, or None: ``with_path`` adds it.
     """
 
@@ -41,6 +45,7 @@ class Rollout(NamedTuple):
     optimum: Tensor | None = None
     optimizee: Optimizee | None = None
     path: Params | None = None
+    asked: Asked | None = None
 
     @property
     def observed(self) -> Tensor:
@@ -70,7 +75,8 @@ class Rollout(NamedTuple):
         params = map_params(lambda tensor: tensor[kept], self.params)
         optimizee = None if self.optimizee is None else self.optimizee.select(kept)
         path = None if self.path is None else map_params(lambda tensor: tensor[:, kept], self.path)
-        return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum, optimizee, path)
+        asked = None if self.asked is None else map_state(lambda tensor: tensor[:, kept], self.asked)
+        return Rollout(self.nll[:, kept], self.features[:, kept], params, horizon, optimum, optimizee, path, asked)
 
     def with_path(self, rule: UpdateRule, looks: Looks | None = None) -> Rollout:
         """The same with the path that ``rule``, whose unroll it is, takes again.
@@ -102,7 +108,7 @@ def returned(nll: Tensor, rule: UpdateRule, optimizee: Optimizee, looks: Looks |
 
 def returned_params(rule: UpdateRule, optimizee: Optimizee, num_steps: int, best: bool) -> Iterator[Params]:
     """What stopping after each of ``num_steps`` returns; ``best`` as ``returns_best`` says."""
-    walk = Walk(rule, optimizee)
+    walk = begin(rule, optimizee)
     kept, lowest = walk.params, walk.nll() if best else None
     for _ in range(num_steps):
         walk.move()
@@ -128,23 +134,27 @@ def unroll(
 ) -> Rollout:
     """Run ``rule`` on ``optimizee`` for K steps: a whole ``Walk``.
 
+    Steps of a rule that does not see the gradient are never compiled.
+
     :param horizon: the number of steps K, or ``(L,)`` int64 with each problem's T: then K = max T.
     """
     num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon
     drawn = horizon if isinstance(horizon, Tensor) else None
-    start = partial(Walk, rule, optimizee, unrolling=unrolling)
+    start = partial(begin, rule, optimizee, unrolling=unrolling)
     weights = [weight for weight in rule.parameters() if weight.requires_grad] if torch.is_grad_enabled() else []
     if unrolling.recompute and weights:
         nll, of_rule, signals, *tensors = Recomputed.apply(start, num_steps, *weights)
         params = dict(zip(optimizee.theta0, tensors, strict=True))
         return rollout_of(nll, of_rule, signals, params, optimizee, drawn, unrolling.looks)
-    if unrolling.compiled and weights:
+    asked: Asked | None = None
+    if unrolling.compiled and weights and rule.sees is Sight.GRADIENT:
         table, params = compiled_rows(start, num_steps + 1)
     else:
         walk = start()
         table, params = list(rows(walk, num_steps + 1)), walk.params
+        asked = walk.asked if isinstance(walk, Search) else None
     nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
-    return rollout_of(nll, of_rule, signals, params, optimizee, drawn, unrolling.looks)
+    return rollout_of(nll, of_rule, signals, params, optimizee, drawn, unrolling.looks)._replace(asked=asked)
 
 
 def segments(rule: UpdateRule, optimizee: Optimizee, num_steps: int, unrolling: Unrolling) -> Iterator[Rollout]:
@@ -155,7 +165,7 @@ def segments(rule: UpdateRule, optimizee: Optimizee, num_steps: int, unrolling: 
     length, uncut = unrolling.truncate or num_steps, unrolling._replace(truncate=None)
     carry: Carry | None = None
     for step in range(0, num_steps, length):
-        walk = Walk(rule, optimizee, carry, step, unrolling=uncut)
+        walk = begin(rule, optimizee, carry, step, unrolling=uncut)
         table = list(rows(walk, min(length, num_steps - step) + 1))
         nll, of_rule, signals = map(torch.stack, zip(*table, strict=True))
         yield rollout_of(nll, of_rule, signals, walk.params, optimizee, looks=unrolling.looks)

@@ -27,11 +27,13 @@ class Carry(NamedTuple):
     alive: Tensor
 
 
-def init(rule: UpdateRule, params: Params) -> Carry:
-    """The carry before step 1 at ``params`` = theta_0."""
+def init(rule: UpdateRule, params: Params, given: Params | None = None) -> Carry:
+    """The carry before step 1 at ``params`` = theta_0 of problems that give the rule ``given``."""
     like = next(iter(params.values()))
     zero = like.new_zeros(len(like))
-    return Carry(params, rule.init(params), progress_features.init(zero), zero == 0)
+    state = rule.init(params)
+    state = state if given is None else rule.shown(state, given)
+    return Carry(params, state, progress_features.init(zero), zero == 0)
 
 
 def _zero_unless(kept: Tensor, params: Params) -> Params:
@@ -191,7 +193,7 @@ class Walk:
         self.step = step
         if carry is None:
             check_problems(optimizee)
-        self.carry = carry or init(rule, optimizee.theta0)
+        self.carry = carry or self._init()
         self._learning = torch.is_grad_enabled() and any(weight.requires_grad for weight in rule.parameters())
         self.teaches = self._learning
         self.known = known
@@ -199,9 +201,12 @@ class Walk:
         self._nll: Tensor | None = None
         self._looked: looks_at_x.LookMemory | None = None
 
+    def _init(self) -> Carry:
+        return init(self.rule, self.optimizee.theta0, self.optimizee.given())
+
     @property
     def params(self) -> Params:
-        """theta_t."""
+        """theta_t, or what else stopping at t returns."""
         return self.carry.params
 
     def nll(self) -> Tensor:
@@ -239,20 +244,26 @@ class Walk:
         return self._propose()[-1]
 
     def _propose(self) -> tuple[Tensor, Params, Proposed]:
-        carry = self.carry
-        if self.optimizee.stochastic:
-            loss, grads = value_and_grad(partial(self.optimizee.loss, step=self.step), carry.params)
-        else:
-            loss, grads = self.known or value_and_grad(self.optimizee.nll, carry.params)
-        truncate = self.unrolling.truncate
-        if self._learning and truncate and self.step and self.step % truncate == 0:
-            carry = carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
-        elif not self.unrolling.through_path:
-            carry = carry._replace(params=detach(carry.params))
+        loss, grads = self._shown()
         total = self.unrolling.total_steps
         plan = None if total is None else Plan.of(torch.full_like(loss, total), self.step)
-        self._next, proposed = advance(self.rule, carry, loss, grads, plan)
+        self._next, proposed = self._advance(self._cut(self.carry), loss, grads, plan)
         return loss, grads, proposed
+
+    def _shown(self) -> tuple[Tensor, Params]:
+        """Loss and gradient at theta_t as the rule sees them."""
+        if self.optimizee.stochastic:
+            return value_and_grad(partial(self.optimizee.loss, step=self.step), self.carry.params)
+        return self.known or value_and_grad(self.optimizee.nll, self.carry.params)
+
+    def _cut(self, carry: Carry) -> Carry:
+        truncate = self.unrolling.truncate
+        if self._learning and truncate and self.step and self.step % truncate == 0:
+            return carry._replace(state=map_state(Tensor.detach, carry.state), params=detach(carry.params))
+        return carry if self.unrolling.through_path else carry._replace(params=detach(carry.params))
+
+    def _advance(self, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None) -> tuple[Carry, Proposed]:
+        return advance(self.rule, carry, loss, grads, plan)
 
     def move(self) -> None:
         """Make the step that the last ``look`` worked out (looks now if there was none)."""

@@ -64,7 +64,7 @@ def test_a_stop_that_sees_the_step_after(built: Objective, stop: Cumulative, mon
             return Walk.look(ahead)
 
     assert_stops_where_the_replay_says(built, problems("regression", NUM), stop)
-    monkeypatch.setattr(online, "Walk", Peeking)
+    monkeypatch.setattr(online, "begin", Peeking)
     with pytest.raises(AssertionError):
         assert_stops_where_the_replay_says(built, problems("regression", NUM), stop)
 

@@ -97,7 +97,7 @@ class Counting(Walk):
 
 def test_steps_without_a_gradient_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truncated: the second walk ends at the last step that any gradient reaches, a Graves posterior's N say."""
-    monkeypatch.setattr("probact.unrolling.rollout.Walk", Counting)
+    monkeypatch.setattr("probact.unrolling.rollout.begin", Counting)
     unrolling = Unrolling(truncate=4, through_path=True, recompute=True)
     rollout = unroll(RULES["lstm"](hidden_size=4), problems("quadratic", 2), 30, unrolling)
     assert Counting.furthest == 30
