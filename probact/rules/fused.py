@@ -42,7 +42,7 @@ def stepped(rule: UpdateRule, grads: Params, state: State, params: Params, loss:
 
 @cache
 def _compiled() -> Any:
-    return torch.compile(_step, fullgraph=True, dynamic=False, backend=compiling.BACKEND)
+    return compiling.compiled(_step)
 
 
 def _step(rule: UpdateRule, *seen: Any) -> Step:

@@ -15,6 +15,7 @@ from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
 from probact.support.randomness import random_stream
 from probact.support.refusals import said
+from probact.support.sight import Sight
 from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import Rollout
 from probact.unrolling.walk import Unrolling
@@ -108,6 +109,11 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
     if experiment.tell_horizon and not objective.rule.plans:
         planning = ", ".join(name for name in RULES if RULES.build(name).plans)
         raise ValueError(f"tell-horizon: expected a rule that plans ({planning}), got {experiment.rule!r}")
+    if experiment.gradient == "pes" and objective.rule.sees is not Sight.GRADIENT:
+        raise ValueError(
+            f"gradient pes: expected a rule that sees {Sight.GRADIENT.value}, got {experiment.rule!r}, which sees "
+            f"{objective.rule.sees.value}"
+        )
     if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
         raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
     if experiment.gradient == "pes" and not bare(objective.rule).is_one_graph:

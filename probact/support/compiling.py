@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+from typing import Any
+
+import torch
 
 BACKEND = "inductor"
+MANY = 64
+"""Forms in which a function may be compiled: one for each set of shapes, of every model of a process."""
 failures: list[Exception] = []
 """Not empty once it has failed in this process."""
 
@@ -14,3 +20,10 @@ def give_up(error: Exception) -> None:
     failures.append(error)
     reason = " ".join(str(error).split())[:100]
     logging.getLogger("probact").warning("torch.compile does not work here (%s): going on without it", reason)
+
+
+def compiled(function: Any) -> Any:
+    """``function`` by ``torch.compile``, as one graph for each set of shapes."""
+    known = inspect.signature(torch.compile).parameters
+    limit: dict[str, Any] = {"recompile_limit": MANY} if "recompile_limit" in known else {}
+    return torch.compile(function, fullgraph=True, dynamic=False, backend=BACKEND, **limit)

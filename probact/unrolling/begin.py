@@ -27,10 +27,12 @@ def check_sight(rule: UpdateRule, optimizee: Optimizee) -> None:
 def begin(rule: UpdateRule, optimizee: Optimizee, *args: Any, **kwargs: Any) -> Walk:
     """A ``Walk`` of ``rule``; the arguments are those of ``Walk``.
 
-    :raises ValueError: unless the problems show what the rule sees, and if halting is to see x where the rule does not.
+    :raises ValueError: unless the problems show what the rule sees, and if halting is to see x where the rule does not,
+        or steps other than an optimizer's are to be compiled.
     """
     check_sight(rule, optimizee)
     walk = WALKS[rule.sees](rule, optimizee, *args, **kwargs)
-    if walk.unrolling.looks is not None and rule.sees is not Sight.GRADIENT:
-        raise ValueError(f"looks: expected a rule that sees its gradient, got {rule.label}: it sees {rule.sees.value}")
+    asked = {"looks": walk.unrolling.looks is not None, "compile": walk.unrolling.compiled}
+    for name in (name for name, is_asked in asked.items() if is_asked and rule.sees is not Sight.GRADIENT):
+        raise ValueError(f"{name}: expected a rule that sees its gradient, got {rule.label}: it sees {rule.sees.value}")
     return walk

@@ -81,4 +81,4 @@ def _leaf(tensor: Tensor) -> Tensor:
 
 @cache
 def _compile() -> Any:
-    return torch.compile(_segment, fullgraph=True, dynamic=False, backend=compiling.BACKEND)
+    return compiling.compiled(_segment)

@@ -2,20 +2,63 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from probact.support.trees import Params, map_params
-from probact.unrolling.walk import Walk
+from probact.rules.plan import Plan
+from probact.support.trees import Params, State, map_params
+from probact.unrolling.walk import Carry, Proposed, Walk, check_step
+
+
+class Thought(NamedTuple):
+    """The rule's memory, and what it told of the answer at hand.
+
+    :ivar of_rule: the rule's own.
+    :ivar features: of the step that led to theta_t, ``(L, F')``; 0 at theta_0.
+    """
+
+    of_rule: State
+    features: Tensor
 
 
 class Looped(Walk):
     """The walk of a rule that sees the input alone: theta_t is its answer after t steps.
 
-    Its loss is known while it learns only; neither the rule nor the halting posterior ever sees it.
+    Its loss is known while it learns only; neither the rule nor the halting posterior ever sees it.  What the rule
+    tells of a step is seen at the theta that the step led to: to halt at t, t steps are worked out and no more.
     """
+
+    def _init(self) -> Carry:
+        carry = super()._init()
+        like = next(iter(carry.params.values()))
+        return carry._replace(state=Thought(carry.state, like.new_zeros(len(like), self.rule.num_features)))
 
     def _shown(self) -> tuple[Tensor, Params]:
         answer = self.carry.params
         like = next(iter(answer.values()))
         return like.new_zeros(len(like)), map_params(torch.zeros_like, answer)
+
+    def _propose(self) -> tuple[Tensor, Params, Proposed]:
+        loss, grads = self._shown()
+        self._next = self._cut(self.carry)
+        return loss, grads, Proposed(self._next.state.features, loss.new_zeros(4, len(loss)))
+
+    def move(self) -> None:
+        """Make the next step; what a ``look`` here took in goes along."""
+        if self._next is None:
+            self.look()
+        assert self._next is not None
+        loss, grads = self._shown()
+        self._next, _ = self._advance(self._next, loss, grads, self._plan(loss))
+        super().move()
+
+    def _advance(self, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None) -> tuple[Carry, Proposed]:
+        """One step; an answer that is not finite is found by its loss."""
+        state = carry.state.of_rule if plan is None else self.rule.told(carry.state.of_rule, plan)
+        step = self.rule.step(grads, state, carry.params, loss)
+        check_step(self.rule, step, carry.params)
+        answer = map_params(torch.add, carry.params, step.update)
+        ahead = Carry(answer, Thought(step.state, step.features), carry.progress, carry.alive)
+        return ahead, Proposed(step.features, loss.new_zeros(4, len(loss)))

@@ -82,7 +82,8 @@ def _from_marks(
     for first, carry in reversed(marks):
         leaves: list[Tensor] = []
         reached: list[Tensor] = []
-        walk = start(map_state(partial(_leaf, leaves), carry), first)
+        # what the rule makes of the problems' input before step 1 can depend on its weights
+        walk = start(map_state(partial(_leaf, leaves), carry), first) if first else start()
         outputs: list[tuple[Tensor, Tensor]] = []
         for step, (nll, features, _) in enumerate(rows(walk, end - first), first):
             outputs += [(nll, d_nll[step]), (features, d_features[step])]

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
-from probact.support.sight import Sight
 from probact.support.trees import Params, detach, map_params, map_state, per_problem
 from probact.unrolling import looks as looks_at_x
 from probact.unrolling.begin import begin
@@ -134,8 +133,6 @@ def unroll(
 ) -> Rollout:
     """Run ``rule`` on ``optimizee`` for K steps: a whole ``Walk``.
 
-    Steps of a rule that does not see the gradient are never compiled.
-
     :param horizon: the number of steps K, or ``(L,)`` int64 with each problem's T: then K = max T.
     """
     num_steps = int(horizon.max()) if isinstance(horizon, Tensor) else horizon
@@ -147,7 +144,7 @@ def unroll(
         params = dict(zip(optimizee.theta0, tensors, strict=True))
         return rollout_of(nll, of_rule, signals, params, optimizee, drawn, unrolling.looks)
     asked: Asked | None = None
-    if unrolling.compiled and weights and rule.sees is Sight.GRADIENT:
+    if unrolling.compiled and weights:
         table, params = compiled_rows(start, num_steps + 1)
     else:
         walk = start()

@@ -245,10 +245,12 @@ class Walk:
 
     def _propose(self) -> tuple[Tensor, Params, Proposed]:
         loss, grads = self._shown()
-        total = self.unrolling.total_steps
-        plan = None if total is None else Plan.of(torch.full_like(loss, total), self.step)
-        self._next, proposed = self._advance(self._cut(self.carry), loss, grads, plan)
+        self._next, proposed = self._advance(self._cut(self.carry), loss, grads, self._plan(loss))
         return loss, grads, proposed
+
+    def _plan(self, loss: Tensor) -> Plan | None:
+        total = self.unrolling.total_steps
+        return None if total is None else Plan.of(torch.full_like(loss, total), self.step)
 
     def _shown(self) -> tuple[Tensor, Params]:
         """Loss and gradient at theta_t as the rule sees them."""

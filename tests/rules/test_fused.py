@@ -49,6 +49,20 @@ def test_the_path_is_the_same(backend: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_many_models_of_one_process_are_compiled(backend: pytest.MonkeyPatch) -> None:
+    """More than torch has as its limit of forms."""
+    torch._dynamo.reset()
+    for width in range(1, 13):
+        model = nn.Linear(width, 2)
+        optimizer = LearnedOptimizer.from_pretrained(model.parameters(), "general", total_steps=20, compile=True)
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = (model(torch.randn(8, width)) - 1).square().mean()
+            loss.backward()
+            optimizer.step(loss)
+    assert not compiling.failures
+
+
 @pytest.mark.slow
 def test_the_path_is_the_same_by_the_compiler_itself(backend: pytest.MonkeyPatch) -> None:
     backend.setattr(compiling, "BACKEND", "inductor")

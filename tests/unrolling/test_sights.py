@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from probact.problems.base import FAMILIES, Optimizee
 from probact.problems.black_box import BlackBox
 from probact.rules.base import RULES, Step, UpdateRule
+from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded
 from probact.stopping.online import run_until_stopped
-from probact.stopping.rules import Patience
+from probact.stopping.rules import Budget, Patience
 from probact.support.sight import Sight
 from probact.support.trees import Params, State
 from probact.unrolling.begin import begin
@@ -221,10 +222,78 @@ def test_rules_and_problems_have_to_agree() -> None:
         begin(RULES.build("adam", {"lr": 0.1}), sums())
     with pytest.raises(ValueError, match="which shows its loss and gradient"):
         try_rule(Stepping(), FAMILIES.build("quadratic").sample(3, torch.Generator().manual_seed(0)))
-    with pytest.raises(ValueError, match="looks: expected a rule that sees its gradient"):
-        begin(Stepping(), bowls(), unrolling=Unrolling(looks=Looks(0.05)))
     with pytest.raises(ValueError, match="safeguard: expected a rule that sees its loss and gradient"):
         Safeguarded(Stepping())
+
+
+@pytest.mark.parametrize("name", ["looks", "compile"])
+@pytest.mark.parametrize(("rule", "problems"), [(Stepping(), bowls()), (Loop(), sums())])
+def test_what_is_for_optimizers_alone_is_refused(name: str, rule: UpdateRule, problems: Optimizee) -> None:
+    unrolling = Unrolling(looks=Looks(0.05)) if name == "looks" else Unrolling(compiled=True)
+    with pytest.raises(ValueError, match=f"{name}: expected a rule that sees its gradient, got rule '{rule.name}'"):
+        unroll(rule, problems, K, unrolling)
+
+
+class Encoding(Loop):
+    """Reads its input once, by weights of its own; counts its steps and what it is told."""
+
+    name = "encoding"
+    steps = 0
+    left: ClassVar[list[float]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode = nn.Linear(3, 3)
+
+    def shown(self, state: State, given: Params) -> State:
+        return {**state, "entries": self.encode(given["entries"])}
+
+    @property
+    def plans(self) -> bool:
+        return True
+
+    def told(self, state: State, plan: Plan) -> State:
+        Encoding.left.append(float(plan.left[0]))
+        return state
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        Encoding.steps += 1
+        return super().step(grads, state, params, loss)
+
+
+@pytest.mark.parametrize("truncate", [None, 2])
+def test_a_recomputed_gradient_reaches_what_was_made_of_the_input(truncate: int | None) -> None:
+    torch.manual_seed(0)
+    rule, problems = Encoding(), sums()
+    whole, again = (
+        torch.autograd.grad(
+            unroll(rule, problems, K, Unrolling(truncate, recompute=recompute)).nll.sum(), list(rule.parameters())
+        )
+        for recompute in (False, True)
+    )
+    torch.testing.assert_close(again, whole)
+    assert bool(whole[-2].any())
+
+
+def test_halting_at_t_costs_t_steps_and_sees_the_answer_at_hand() -> None:
+    torch.manual_seed(0)
+    rule, problems = Encoding(), sums()
+    Encoding.steps = 0
+    rollout = unroll(rule, problems, K)
+    assert Encoding.steps == K
+    hidden = torch.zeros(5, 4)
+    for t in range(K):
+        hidden = rule.cell(rule.encode(problems.entries), hidden)
+        torch.testing.assert_close(rollout.features[t, :, :4], hidden)
+    with torch.no_grad():
+        run_until_stopped(rule, problems, K, Budget(3))
+    assert Encoding.steps == K + 3
+
+
+def test_a_computation_is_told_how_many_steps_there_are() -> None:
+    Encoding.left = []
+    unroll(Encoding(), sums(), K, Unrolling(total_steps=K))
+    assert Encoding.left == [float(K - t) for t in range(K)]
 
 
 def test_the_border_tries_all_kinds() -> None:
