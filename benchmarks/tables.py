@@ -9,7 +9,7 @@ from learned_tables import section as shipped
 from looks_tables import section as looks
 from network_tables import sections
 from pages import FOLDER, number, read, read_evaluation, table, with_error
-from unseen_tables import sections as unseen
+from unseen_tables import geometric_mean, sections as unseen
 
 from probact.judging.evaluation import best_stops
 from probact.judging.results import StopRow
@@ -207,10 +207,17 @@ def directions() -> str:
     found = read("directions")
     numbers = sorted(found, key=int)
     rows = [
-        [f"`{name}`", *(number(math.exp(sum(map(math.log, of.values())) / len(of)), 3) for of in each)]
+        [f"`{name}`", *map(geometric_mean, each)]
         for name, *each in ((name, *(found[steps][name] for steps in numbers)) for name in found[numbers[0]])
     ]
-    return table(["direction, tuned", *(f"{steps} steps" for steps in numbers)], rows)
+    tasks = (len(next(iter(found[steps].values()))) for steps in numbers)
+    of = zip(numbers, tasks, strict=True)
+    return table(["direction", *(f"{steps} steps, {num} tasks" for steps, num in of)], rows)
+
+
+def plain(value: float) -> str:
+    """Three digits, without a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def update_cost() -> str:
@@ -226,7 +233,7 @@ def update_cost() -> str:
         [
             name,
             number(kept[name], 3),
-            *(f"{of[name]['ms']:.3g} ms, {of[name]['times fused AdamW']:.3g}" for _, of in columns),
+            *(f"{plain(of[name]['ms'])} ms, {plain(of[name]['times fused AdamW'])}" for _, of in columns),
         ]
         for name in kept
     ]
@@ -304,13 +311,16 @@ geometric mean over tasks with its standard error; below 1 is better.
 
 {unseen()}
 
-**The directions of `tensorwise`, each alone.** `python benchmarks/directions.py`: tuned as recipes are, with nothing
-learned, on the minibatch tasks of *development*. Final held-out loss over that of tuned AdamW with a cosine.
+**The directions of `tensorwise`, each alone.** `python benchmarks/directions.py`: m and n are the running means of the
+gradient g with decays .9 and .98, v that of its square, `balanced` makes rows and columns about equally long, and
+`orthogonal` all singular values. Each alone is followed with steps that fall on a line to 0, at a rate tuned as that
+of recipes, on the minibatch tasks of *development*, three seeds. Final held-out loss over that of tuned AdamW with a
+cosine, geometric mean over tasks with its standard error.
 
 {directions()}
 
-**What a step costs.** `python benchmarks/update_cost.py`: milliseconds, and times fused AdamW's, one thread, least of
-many rounds in which all take turns.
+**What a step of the drop-in costs.** `python benchmarks/update_cost.py`: milliseconds, and times fused AdamW's, one
+thread, least of many rounds in which all take turns.
 
 {update_cost()}
 

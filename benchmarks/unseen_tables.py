@@ -258,7 +258,8 @@ def section(group: str) -> str:
         "geometric mean over tasks. *At least*: on how many tasks it does not get there in the most steps that it was "
         f"tuned for, {max(steps):,}, which then stand for what it needs. The tuning, below, is saved besides.",
         saved(cache, tasks, steps, None),
-        "*What tuning cost*, over all tasks, on one thread. *Gradients*: steps of all trainings together.",
+        "*What tuning cost*, over all tasks, on one thread. *Gradients*: steps of all trainings together. "
+        "Seconds were taken at different times beside other work: compare gradients.",
         cost(cache, tasks, steps, None),
     ]
     return "\n\n".join(parts)

@@ -201,5 +201,9 @@ def _chosen(names: str, known: Mapping[str, Entry]) -> list[Entry]:
     chosen = dict.fromkeys(name for given in names.split(",") for name in groups.get(given, [given]))
     for name in chosen:
         if name not in known:
-            raise click.UsageError(f"unknown baseline {name!r}: choose from {', '.join(known)}, usual, all or none")
+            if not known and name in rules:
+                raise click.UsageError(f"baseline {name!r}: expected none, as these problems show no gradient")
+            raise click.UsageError(
+                f"unknown baseline {name!r}: choose from {', '.join([*known, 'usual, all or none'])}"
+            )
     return [known[name] for name in chosen]

@@ -83,9 +83,11 @@ def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> 
     """The rule that ``--stop`` names, at the threshold given or else tuned."""
     from probact.judging.stops import own_kinds, stop_rules, tuned_stop
     from probact.runs.assembly import family_judged
+    from probact.support.sight import Sight
 
     followed = trained.online_posterior is not None
-    fitting = {kind.name: kind for kind in stop_rules(followed)}
+    sees_gradient = trained.rule.sees is Sight.GRADIENT
+    fitting = {kind.name: kind for kind in stop_rules(followed, sees_gradient)}
     name = re.split("[=,]", stop)[0]
     if name in ALONE and name != stop:
         raise click.UsageError(f"--stop: {name} has neither threshold nor option: expected it alone, got {stop!r}")
@@ -97,5 +99,5 @@ def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> 
             return StopRule.read(stop)
         except ValueError as error:
             raise click.UsageError(f"--stop: {error}") from None
-    kinds = {"own": own_kinds(followed), "tuned": [*fitting.values()]}.get(name) or [fitting[name]]
+    kinds = {"own": own_kinds(followed, sees_gradient), "tuned": [*fitting.values()]}.get(name) or [fitting[name]]
     return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), kinds)

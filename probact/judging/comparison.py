@@ -57,8 +57,12 @@ LIMIT = Entry("cg (limit)", "limit")
 
 
 def references(family: type[OptimizeeFamily]) -> dict[str, Entry]:
-    """What trained optimizers are judged against, by name: hand-designed rules, and ``cg``, the limit of quadratics."""
-    baselines = {name: Entry(name, "baseline") for name in hand_designed()}
+    """What trained optimizers are judged against, by name: hand-designed rules, and ``cg``, the limit of quadratics.
+
+    Of rules those that see what the family is for: a search is no match for what is told the gradient.
+    """
+    seeing = [name for name in hand_designed() if RULES[name].sees is family.shows[0]]
+    baselines = {name: Entry(name, "baseline") for name in seeing}
     return {**baselines, "cg": LIMIT} if family.quadratic else baselines
 
 

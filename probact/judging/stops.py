@@ -134,14 +134,18 @@ def tuned_stop(one: TrainedOptimizer, experiment: Experiment, kinds: Iterable[ty
     return min(found, key=lambda tuned: tuned.choice).rule
 
 
-def stop_rules(followed: bool) -> list[type[StopRule]]:
-    """All that there are, or, where no halting posterior can be followed, those that need none."""
-    return [STOP_RULES[name] for name in STOP_RULES if followed or not STOP_RULES[name].needs_posterior]
+def stop_rules(followed: bool, sees_gradient: bool = True) -> list[type[StopRule]]:
+    """Those that there are for an optimizer.
+
+    :param followed: whether a halting posterior can be followed; :param sees_gradient: whether the rule does.
+    """
+    kinds = (STOP_RULES[name] for name in STOP_RULES)
+    return [kind for kind in kinds if followed >= kind.needs_posterior and sees_gradient >= kind.needs_gradient]
 
 
-def own_kinds(followed: bool) -> list[type[StopRule]]:
+def own_kinds(followed: bool, sees_gradient: bool = True) -> list[type[StopRule]]:
     """Of which an optimizer's own stop rule is one: the tunable that follow its head, or all where none is followed."""
-    kinds = stop_rules(followed)
+    kinds = stop_rules(followed, sees_gradient)
     return [kind for kind in kinds if kind.needs_posterior and kind.tunable] or kinds
 
 
@@ -149,12 +153,14 @@ def own_verdict(found: Sequence[Verdict]) -> Verdict:
     """Of ``verdicts`` that of the optimizer's own stop rule: the one of ``own_kinds`` that did best in tuning."""
     tuned = {verdict.kind: verdict for verdict in found if verdict.choice is not None}
     followed = any(verdict.rule.needs_posterior for verdict in tuned.values() if verdict.rule is not None)
-    return min((tuned[kind.name] for kind in own_kinds(followed)), key=lambda verdict: verdict.choice or (0, math.inf))
+    own = (tuned[kind.name] for kind in own_kinds(followed) if kind.name in tuned)
+    return min(own, key=lambda verdict: verdict.choice or (0, math.inf))
 
 
 def verdicts(test: Trajectory, tuning: Trajectory, cost: float) -> list[Verdict]:
     """Every stop rule tuned on ``tuning`` and judged on ``test``, then the references known only in hindsight."""
-    kinds = stop_rules(test.known[0].hazard is not None)
+    sees_gradient = any(bool(known.grad_norm.any()) for known in test.known)
+    kinds = stop_rules(test.known[0].hazard is not None, sees_gradient)
     found = [stop_by(rule, test, cost, choice) for rule, choice in (tune_stop(kind, tuning, cost) for kind in kinds)]
     last = torch.full_like(found[0].stop, len(test.nll) - 1)
     for kind, stop in (("oracle", oracle(test, cost)), ("horizon", last)):

@@ -159,6 +159,8 @@ class OptimizeeFamily(ABC):
     name: ClassVar[str]
     quadratic: ClassVar[bool] = False
     """Whether ``nll`` of its problems is a quadratic function of the parameters."""
+    shows: ClassVar[tuple[Sight, ...]] = (Sight.GRADIENT,)
+    """What a rule may be shown of its problems: their own ``shows``; the first is what they are for."""
     recommended: ClassVar[Mapping[str, Any]] = {}
     """Experiment settings (field -> value) that suit this family better than the general defaults."""
 

@@ -98,8 +98,9 @@ def _losses(summary: Summary) -> str:
     rows = [
         (f"{summary.rule}, trained", summary.loss_at),
         (f"{summary.rule}, before training", summary.start_loss_at),
-        (f"adam, learning rate {summary.adam_lr:g}, tuned for the last step", summary.adam_loss_at),
     ]
+    if summary.adam_loss_at:
+        rows.append((f"adam, learning rate {summary.adam_lr:g}, tuned for the last step", summary.adam_loss_at))
     if summary.start_loss_at == summary.loss_at:  # a frozen rule is what it was
         del rows[1]
     head = ["after step", "0", *summary.loss_at]

@@ -20,6 +20,7 @@ from probact.runs.assembly import family_judged
 from probact.runs.run import Run
 from probact.support.extras import is_installed
 from probact.support.files import write_atomically
+from probact.support.sight import Sight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class Summary(HaltingStatistics):
 
     :ivar initial_loss, optimum: means over the problems; the optimum is NaN where it is not known.
     :ivar loss_at, start_loss_at, adam_loss_at: step, as text -> mean loss of the trained rule (mean over chains), of
-        the same rule before training, and of Adam at ``adam_lr``, which is tuned for step H on other problems.
+        the same rule before training, and of Adam at ``adam_lr``, which is tuned for step H on other problems; empty
+        and NaN where the problems are not for optimizers.
     :ivar updates, skipped, left_out: of all chains: updates, those skipped as all problems diverged, and how many
         training problems did and were left out.
     :ivar seconds: of training and report.
@@ -79,10 +81,13 @@ def report(run: Run, tell: Callable[[str], None] = lambda line: None) -> Summary
     kept = torch.from_numpy(np.isfinite(started).all("chain").values).to(experiment.device)
     if bool(kept.any()) and not bool(kept.all()):
         problems = problems.select(kept)
-    tell("report: the untrained rule, and adam at the learning rate that is best for it")
+    for_optimizers = problems.shows[0] is Sight.GRADIENT
+    tell(f"report: the untrained rule{', and adam at the learning rate that is best for it' if for_optimizers else ''}")
     start = loss_curve(run.chains[0].untrained().rule, problems, experiment.horizon)
-    adam_lr = tuned_rates("adam", experiment, [experiment.horizon])[experiment.horizon]
-    adam = loss_curve(RULES["adam"](lr=adam_lr), problems, experiment.horizon)
+    adam_lr, adam_loss_at = math.nan, dict[str, float]()
+    if for_optimizers:
+        adam_lr = tuned_rates("adam", experiment, [experiment.horizon])[experiment.horizon]
+        adam_loss_at = losses_at(loss_curve(RULES["adam"](lr=adam_lr), problems, experiment.horizon), steps)
     records = run.records().values()
     ends = [chain[-1] for chain in records if chain]
     summary = Summary(
@@ -96,7 +101,7 @@ def report(run: Run, tell: Callable[[str], None] = lambda line: None) -> Summary
         optimum=float(data.optimum.mean()),
         loss_at={str(step): float(finite.sel(step=step)) for step in steps},
         start_loss_at=losses_at(start, steps),
-        adam_loss_at=losses_at(adam, steps),
+        adam_loss_at=adam_loss_at,
         adam_lr=adam_lr,
         seconds=sum(record["seconds"] for chain in records for record in chain) + time.perf_counter() - begun,
         updates=sum(end.get("updates", end["step"]) for end in ends),

@@ -46,15 +46,15 @@ def loss_table(summary: Summary) -> str:
     known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
     head = f"held-out loss, mean over {summary.num_optimizees} problems of {summary.family}"
     head += f" (at the start {summary.initial_loss:.4g}{known})"
-    return "\n".join(
-        [
-            head,
-            _row("after step", steps, widths),
-            line(f"{summary.rule}, trained", summary.loss_at),
-            line(f"{summary.rule}, before training", summary.start_loss_at),
-            line(f"adam, tuned (lr {summary.adam_lr:g})", summary.adam_loss_at),
-        ]
-    )
+    rows = [
+        head,
+        _row("after step", steps, widths),
+        line(f"{summary.rule}, trained", summary.loss_at),
+        line(f"{summary.rule}, before training", summary.start_loss_at),
+    ]
+    if summary.adam_loss_at:
+        rows.append(line(f"adam, tuned (lr {summary.adam_lr:g})", summary.adam_loss_at))
+    return "\n".join(rows)
 
 
 def training_note(summary: Summary) -> str:

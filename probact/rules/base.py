@@ -81,7 +81,10 @@ class UpdateRule(nn.Module, ABC):
         """
 
     def shown(self, state: State, given: Params) -> State:
-        """``state`` of ``init``, for a rule that makes use of what the problems give (``Optimizee.given``)."""
+        """``state`` of ``init``, for a rule that makes use of what the problems give (``Optimizee.given``).
+
+        Weights that are used here learn from the steps before the first cut of truncated backpropagation alone.
+        """
         return state
 
     def told(self, state: State, plan: Plan) -> State:

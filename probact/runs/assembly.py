@@ -8,7 +8,7 @@ import torch
 
 from probact.inference.objectives.base import OBJECTIVES, Objective
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS, HaltingPosterior
-from probact.rules.base import RULES
+from probact.rules.base import RULES, UpdateRule
 from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.experiment import Experiment
@@ -97,6 +97,7 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
         )
     experiment.build_family()
     objective = build_objective(experiment)
+    check_seen(objective.rule, experiment)
     if not any(weight.requires_grad for weight in objective.parameters()):
         why = "is frozen" if experiment.freeze_rule else "has no weights"
         raise ValueError(f"nothing to train: rule {experiment.rule!r} {why} and halting is {experiment.halting!r}")
@@ -109,11 +110,6 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
     if experiment.tell_horizon and not objective.rule.plans:
         planning = ", ".join(name for name in RULES if RULES.build(name).plans)
         raise ValueError(f"tell-horizon: expected a rule that plans ({planning}), got {experiment.rule!r}")
-    if experiment.gradient == "pes" and objective.rule.sees is not Sight.GRADIENT:
-        raise ValueError(
-            f"gradient pes: expected a rule that sees {Sight.GRADIENT.value}, got {experiment.rule!r}, which sees "
-            f"{objective.rule.sees.value}"
-        )
     if experiment.gradient == "pes" and not any(weight.requires_grad for weight in objective.rule.parameters()):
         raise ValueError(f"gradient pes: expected a rule with weights, got {experiment.rule!r}")
     if experiment.gradient == "pes" and not bare(objective.rule).is_one_graph:
@@ -123,6 +119,21 @@ def check_trainable(experiment: Experiment, num_ranks: int = 1) -> None:
         )
     if experiment.imitate:
         check_imitation(experiment)
+
+
+def check_seen(rule: UpdateRule, experiment: Experiment) -> None:
+    """:raises ValueError: on a setting that is for rules that see the gradient, with another."""
+    asked = {
+        "looks": bool(experiment.looks),
+        "random-scaling": bool(experiment.random_scaling),
+        "imitate": bool(experiment.imitate),
+        "compile": experiment.compiled,
+        "gradient pes": experiment.gradient == "pes",
+    }
+    for name in (name for name, is_asked in asked.items() if is_asked and rule.sees is not Sight.GRADIENT):
+        raise ValueError(
+            f"{name}: expected a rule that sees {Sight.GRADIENT.value}, got {rule.label}, which sees {rule.sees.value}"
+        )
 
 
 def _teaches_halting(objective: Objective) -> bool:

@@ -55,6 +55,8 @@ class StopRule(ABC):
 
     name: ClassVar[str]
     needs_posterior: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = False
+    """Whether it reads the norm of a gradient, which is 0 for rules that do not see it."""
     tunable: ClassVar[bool] = True
     """Whether ``threshold`` is chosen on other problems; else it is ``default``."""
     default: ClassVar[float] = 0.0

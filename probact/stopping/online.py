@@ -12,6 +12,7 @@ from probact.inference.posteriors.base import POSTERIORS, HaltingPosterior
 from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.stopping.base import Known, StopRule
+from probact.support.sight import Sight
 from probact.support.trees import Params, map_state
 from probact.unrolling.begin import begin
 from probact.unrolling.rollout import returns_best
@@ -79,9 +80,12 @@ def run_until_stopped(
 ) -> Stopped:
     """Optimize each problem until ``stop`` says so, at most ``horizon`` steps.
 
+    :raises ValueError: if ``stop`` reads a gradient that ``rule`` does not see.
     :param compact: let stopped problems leave the batch (their state, parameters and data), each time some 15 % of it
         has stopped.  Else all run to the end of the last one and are only read where they were stopped.
     """
+    if stop.needs_gradient and rule.sees is not Sight.GRADIENT:
+        raise ValueError(f"{stop.label}: expected a rule that sees {Sight.GRADIENT.value}, got {rule.label}")
     with torch.no_grad():
         looks = None if posterior is None else posterior.looks
         walk, belief = begin(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)

@@ -29,6 +29,7 @@ class Budget(StopRule):
 class GradientNorm(StopRule):
     """Gradient norm below a tolerance; the threshold is minus its log10."""
 
+    needs_gradient = True
     default = 3.0
 
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:

@@ -10,6 +10,7 @@ from probact.inference.objectives.base import Objective
 from probact.problems.base import FAMILIES, Optimizee
 from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
+from probact.support.sight import Sight
 
 HORIZON = 7
 NUM = 5
@@ -32,3 +33,10 @@ def objective(**settings: Any) -> Objective:
             built.posterior.output.weight.mul_(10.0)
             built.posterior.output.bias.fill_(-1.0)
     return built
+
+
+def families_for(sight: Sight) -> list[str]:
+    """Names of families on which a rule that sees this is tried."""
+    if sight is Sight.GRADIENT:
+        return ["regression", "digits"]
+    return [name for name in FAMILIES if sight in FAMILIES[name].shows]

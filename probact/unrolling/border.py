@@ -39,6 +39,9 @@ def try_family(family: OptimizeeFamily, seed: int = 0) -> Optimizee:
     with naming(f"{what}: sample"):
         problems, again = (family.sample(NUM, torch.Generator().manual_seed(seed)) for _ in range(2))
         check_problems(problems)
+    if set(family.shows) != set(problems.shows):
+        expected, got = (" and ".join(sight.name for sight in shows) for shows in (problems.shows, family.shows))
+        raise ValueError(f"{what}: shows: expected that of its problems, {expected}, got {got}")
     _check_tensors(what, problems)
     _check_dependence(what, problems)
     first, same = _losses(what, problems, "nll"), _losses(what, again, "nll")

@@ -8,22 +8,26 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from probact.problems.base import value_and_grad
 from probact.problems.black_box import BlackBox
+from probact.rules.base import STAND_IN_LOSS
 from probact.rules.plan import Plan
-from probact.support.trees import Params, State, chosen, map_params
-from probact.unrolling.walk import Carry, Proposed, Walk, advance
+from probact.support.trees import Params, State, chosen, finite, map_params
+from probact.unrolling.walk import Carry, Proposed, Walk, advance, attach, zero_unless
 
 
 class Found(NamedTuple):
-    """The rule's memory, and what stopping returns.
+    """The rule's memory, what it is shown at theta_t, and what stopping there returns.
 
     :ivar of_rule: the rule's own.
+    :ivar y: the value at theta_t, ``(L,)``; of one that is not finite the worst before it; 0 while there is none.
     :ivar best: the query of the lowest y so far, theta_0 before the first.
     :ivar nll: there, ``(L,)``.
     :ivar lowest, highest: y so far, ``(L,)``; inf and -inf before the first.
     """
 
     of_rule: State
+    y: Tensor
     best: Params
     nll: Tensor
     lowest: Tensor
@@ -34,7 +38,7 @@ class Asked(NamedTuple):
     """The queries 1..K of a search, with their graph while it learns.
 
     :ivar queries: name -> ``(K, L, *shape)``.
-    :ivar values: y, ``(K, L)``; of one that is not finite the worst before it.
+    :ivar values: y, ``(K, L)``, as ``Found`` has it.
     """
 
     queries: Params
@@ -45,14 +49,14 @@ class Search(Walk):
     """The walk of a rule that sees values alone: theta_t is query number t, y its value.
 
     ``nll`` and ``params`` are those of the query with the lowest y up to t: what stopping at t returns.  Where y is
-    noisy this need not be the query with the lowest f.  A y that is not finite counts as the worst so far.
+    noisy this need not be the query with the lowest f.  A query is asked once, as ``move`` gets to it, and all that is
+    known of it is in the carry.  While it learns, y is attached to its query by value and gradient, as every loss is.
     """
 
     optimizee: BlackBox
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._y: Tensor | None = None
         self._asked: list[tuple[Params, Tensor]] = []
 
     def _init(self) -> Carry:
@@ -60,7 +64,9 @@ class Search(Walk):
         with torch.no_grad():
             nll = self.optimizee.nll(carry.params)
         unknown = torch.full_like(nll, math.inf)
-        return carry._replace(state=Found(carry.state, carry.params, nll, unknown, -unknown))
+        nll = torch.where(nll.isfinite(), nll, math.inf)
+        found = Found(carry.state, torch.zeros_like(nll), carry.params, nll, unknown, -unknown)
+        return carry._replace(state=found)
 
     @property
     def params(self) -> Params:
@@ -77,24 +83,20 @@ class Search(Walk):
         return Asked(map_params(lambda *some: torch.stack(some), *queries), torch.stack(values))
 
     def nll(self) -> Tensor:
-        """-log p(x | theta) of what is returned at t, ``(L,)``."""
-        if self._nll is None:
-            self._nll, self._y = self._ask()
-        return self._nll
+        """-log p(x | theta) of what is returned at t, ``(L,)``; inf where that is not finite."""
+        nll: Tensor = self.carry.state.nll
+        return nll
 
-    def _ask(self) -> tuple[Tensor, Tensor]:
-        """nll of the best query so far, and y."""
-        found: Found = self.carry.state
-        if self.step == 0:
-            return found.nll, torch.zeros_like(found.nll)
-        query = self.carry.params
-        value = self.optimizee.value(query)
-        y, nll = self.optimizee.observe(value, self.step), self.optimizee.nll_of(value)
-        usable = y.isfinite() & nll.isfinite()
-        worst = torch.where(found.highest.isfinite(), found.highest, 0.0)
-        y = torch.where(usable, y, worst)
+    def move(self) -> None:
+        """Make the step that was worked out, and ask."""
+        super().move()
+        query, found = self.carry.params, self.carry.state
+        y, nll, usable = self._ask(query)
+        none = found.highest == -math.inf
+        y = torch.where(usable, y, torch.where(none, 0.0, found.highest))
         better = usable & (y < found.lowest)
         found = found._replace(
+            y=y,
             best=chosen(better, query, found.best),
             nll=torch.where(better, nll, found.nll),
             lowest=torch.where(better, y, found.lowest),
@@ -102,18 +104,32 @@ class Search(Walk):
         )
         self.carry = self.carry._replace(state=found)
         self._asked.append((query, y))
-        return found.nll, y
+
+    def _ask(self, query: Params) -> tuple[Tensor, Tensor, Tensor]:
+        """y, nll there, and whether both are finite, as the gradient is while it learns; ``(L,)`` each."""
+        problems, grads = self.optimizee, dict[str, Tensor]()
+        if self._learning:
+            value, grads = value_and_grad(problems.value, query)
+        else:
+            value = problems.value(query)
+        usable = finite([value.unsqueeze(-1), *grads.values()])
+        if self._learning:
+            value = attach(value, zero_unless(usable, grads), query)
+        value = torch.where(usable, value, 0.0)
+        y, nll = problems.observe(value, self.step), problems.nll_of(value)
+        return y, nll, usable & y.isfinite() & nll.isfinite()
 
     def _shown(self) -> tuple[Tensor, Params]:
-        self.nll()
-        assert self._y is not None
-        return self._y, map_params(torch.zeros_like, self.carry.params)
+        """As stop rules are told it; what is not known yet is no small loss."""
+        found: Found = self.carry.state
+        loss = torch.where(found.highest == -math.inf, STAND_IN_LOSS, found.y)
+        return loss, map_params(torch.zeros_like, self.carry.params)
 
     def _advance(self, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None) -> tuple[Carry, Proposed]:
         found: Found = carry.state
-        ahead, proposed = advance(self.rule, carry._replace(state=found.of_rule), loss, grads, plan)
+        ahead, proposed = advance(self.rule, carry._replace(state=found.of_rule), found.y, grads, plan)
         return ahead._replace(state=found._replace(of_rule=ahead.state)), proposed
 
     def keep(self, index: Tensor) -> None:
         super().keep(index)
-        self._y, self._asked = None, []
+        self._asked = []

@@ -36,7 +36,8 @@ def init(rule: UpdateRule, params: Params, given: Params | None = None) -> Carry
     return Carry(params, state, progress_features.init(zero), zero == 0)
 
 
-def _zero_unless(kept: Tensor, params: Params) -> Params:
+def zero_unless(kept: Tensor, params: Params) -> Params:
+    """``params`` of the problems ``kept (L,)``, 0 of the others."""
     return map_params(lambda tensor: torch.where(per_problem(kept, tensor), tensor, 0.0), params)
 
 
@@ -85,16 +86,16 @@ def advance(
     alive = carry.alive if rule.recovers else carry.alive & finite
     seen = alive & finite
     if not (all_seen := _all(seen)):
-        loss, grads = torch.where(seen, loss, STAND_IN_LOSS if rule.recovers else 0.0), _zero_unless(seen, grads)
+        loss, grads = torch.where(seen, loss, STAND_IN_LOSS if rule.recovers else 0.0), zero_unless(seen, grads)
     state = carry.state if plan is None else rule.told(carry.state, plan)
     step = rule.step(grads, state, carry.params, loss)
     check_step(rule, step, carry.params)
-    update = step.update if all_seen else _zero_unless(alive, step.update)
+    update = step.update if all_seen else zero_unless(alive, step.update)
     proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
     return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
 
 
-def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
+def attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
     """``nll (L,)`` with gradient ``grads`` with respect to ``params``, without the graph that computed it."""
     if torch.compiler.is_compiling():
         zero = map_params(lambda tensor, grad: (grad * (tensor - tensor.detach())).flatten(1).sum(1), params, grads)
@@ -104,7 +105,7 @@ def _attach(nll: Tensor, grads: Params, params: Params) -> Tensor:
 
 
 class _Attached(torch.autograd.Function):
-    """``_attach`` as one node."""
+    """``attach`` as one node."""
 
     @staticmethod
     def forward(context: Any, nll: Tensor, grads: Sequence[Tensor], *params: Tensor) -> Tensor:  # type: ignore[override]
@@ -219,8 +220,8 @@ class Walk:
                 nll, grads = self.optimizee.nll(params), {}
         finite = alive & _finite(nll, grads if self.teaches else {})
         if not _all(finite):
-            nll, grads = torch.where(finite, nll, math.inf), _zero_unless(finite, grads)
-        self._nll = _attach(nll, grads, params) if self._learning else nll
+            nll, grads = torch.where(finite, nll, math.inf), zero_unless(finite, grads)
+        self._nll = attach(nll, grads, params) if self._learning else nll
         return self._nll
 
     def look(self) -> Seen:

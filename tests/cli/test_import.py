@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.commands import refused
+from tests.helpers.commands import command, refused
 
-CLI = Path(__file__).parents[2] / "cli.py"
 BOWLS = """
 import torch
 
@@ -25,14 +22,6 @@ class Bowls(Quadratic):
     "Quadratic problems of a file."
 """
 FIT = "fit --family bowls --horizon 3 --batch 2 --meta-steps 1 --validation-problems 2 --test-problems 2 --out run"
-
-
-def command(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, str(CLI), *line.split()], cwd=folder, env={**os.environ, **environment}, capture_output=True,
-        text=True, timeout=300, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_family_of_a_file(elsewhere: Path) -> None:

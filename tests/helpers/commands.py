@@ -1,11 +1,14 @@
-"""Commands called in this process."""
+"""Commands called in this process, or in one of their own."""
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from probact.cli.fit import asked_for, command_line, fit
 from probact.runs.experiment import SETTINGS, Experiment
 from tests.helpers.trainings import TINY
 
+CLI = Path(__file__).parents[2] / "cli.py"
 NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs", "threads"}
 ARGUMENTS = [part for key, value in TINY.items() for part in (f"--{key.replace('_', '-')}", str(value))]
 
@@ -59,3 +63,12 @@ def plain(experiment: Experiment) -> Experiment:
 
 def assert_reproduced(experiment: Experiment) -> None:
     assert plain(parsed(command_line(experiment))) == plain(experiment)
+
+
+def command(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
+    """The command line itself, in a process of its own: exit code, output and errors."""
+    done = subprocess.run(
+        [sys.executable, str(CLI), *line.split()], cwd=folder, env={**os.environ, **environment}, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr

@@ -16,7 +16,7 @@ from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded
 from probact.stopping.online import run_until_stopped
-from probact.stopping.rules import Budget, Patience
+from probact.stopping.rules import Budget, GradientNorm, Patience
 from probact.support.sight import Sight
 from probact.support.trees import Params, State
 from probact.unrolling.begin import begin
@@ -45,6 +45,14 @@ class Bowls(BlackBox):
 
     def observe(self, value: Tensor, step: int) -> Tensor:
         return value if self.noise is None else value + self.noise[:, step]
+
+
+@dataclass(frozen=True)
+class Roots(Bowls):
+    """f(x) = sqrt(a - x): no number, and of infinite slope, from x = a on."""
+
+    def value(self, params: Params) -> Tensor:
+        return (self.at - params["x"][:, 0]).sqrt()
 
 
 class Stepping(UpdateRule):
@@ -179,6 +187,78 @@ def test_a_value_that_is_no_number_is_the_worst_so_far() -> None:
     assert bool(y.isfinite().all() & rollout.nll.isfinite().all())
     for t in range(1, K):
         torch.testing.assert_close(y[t][blind[t]], y[:t].max(0).values[blind[t]])
+
+
+def test_values_without_a_number_teach_nothing() -> None:
+    """Though the slope of a root is not finite there."""
+    rule, problems = Stepping(), Roots({"x": torch.full((3, 1), 0.5)}, torch.tensor([0.7, 2.0, -1.0]))
+    rollout = unroll(rule, problems, K, Unrolling(through_path=True))
+    assert rollout.asked is not None
+    assert bool((rollout.asked.values[:, 2] == 0).all())
+    assert bool(rollout.nll[0, 2].isinf())
+    grads = torch.autograd.grad(rollout.nll[1:, :2].sum(), list(rule.parameters()))
+    assert all(bool(grad.isfinite()) for grad in grads)
+    assert bool(grads[0])
+
+
+def test_what_is_not_known_yet_is_no_small_loss() -> None:
+    """The first value is no number, and those that follow fall from 100."""
+    rule, noise = Stepping(), torch.zeros(1, 20)
+    noise[0, 1] = torch.nan
+    with torch.no_grad():
+        rule.share.zero_()
+    falling = Bowls({"x": torch.zeros(1, 1)}, torch.tensor([10.0]), noise=noise)
+    stopped = run_until_stopped(rule, falling, 15, Patience(2, epsilon=0.0))
+    assert int(stopped.step) == 15
+
+
+@pytest.mark.parametrize("through_path", [False, True])
+@pytest.mark.parametrize("truncate", [None, 1, 3])
+@pytest.mark.parametrize("num_steps", [9, 12])
+def test_a_recomputed_search_has_the_same_gradient(through_path: bool, truncate: int | None, num_steps: int) -> None:
+    noise = torch.randn(5, 13, generator=torch.Generator().manual_seed(1))
+    rule, problems = Stepping(), bowls(noise=noise)
+    whole, again = (
+        torch.autograd.grad(
+            (rollout.nll * torch.linspace(1, 2, num_steps + 1).unsqueeze(-1)).sum() + rollout.features.square().sum(),
+            list(rule.parameters()),
+        )
+        for rollout in (
+            unroll(rule, problems, num_steps, Unrolling(truncate, through_path, recompute))
+            for recompute in (False, True)
+        )
+    )
+    torch.testing.assert_close(again, whole)
+
+
+def test_a_cut_search_teaches_what_came_after_the_cut() -> None:
+    rule, problems = Stepping(), bowls()
+    rollout = unroll(rule, problems, K, Unrolling(3, through_path=True))
+    got = torch.autograd.grad(rollout.nll[1:].sum(), rule.parameters())
+    x, lowest, total = rule.first.expand(5), torch.full((5,), math.inf), torch.zeros(())
+    for step in range(1, K + 1):
+        y = (x - problems.at).square()
+        lowest = torch.minimum(lowest, y)
+        total = total + 3 * lowest.sum()
+        if step == 3:
+            x, y, lowest = x.detach(), y.detach(), lowest.detach()
+        x = x + rule.stride - rule.share * y
+    torch.testing.assert_close(got, torch.autograd.grad(total, rule.parameters()))
+
+
+def test_the_path_of_a_search_is_what_stopping_returns() -> None:
+    noise = torch.randn(5, K + 1, generator=torch.Generator().manual_seed(1))
+    problems, rule = bowls(noise=noise), Stepping()
+    rollout = unroll(rule, problems, K).with_path(rule)
+    assert rollout.path is not None
+    for t in range(K):
+        torch.testing.assert_close(problems.nll({"x": rollout.path["x"][t]}), rollout.nll[t + 1].detach())
+    torch.testing.assert_close(rollout.path["x"][-1], rollout.params["x"])
+
+
+def test_a_stop_rule_that_reads_a_gradient_is_refused() -> None:
+    with pytest.raises(ValueError, match="stop rule 'gradient': expected a rule that sees its loss and gradient"):
+        run_until_stopped(Stepping(), bowls(), K, GradientNorm())
 
 
 def test_stopped_problems_leave_a_search_as_if_the_others_went_on() -> None:
