@@ -16,7 +16,7 @@ from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.inference.prior_parts import HALTING_PRIORS, HORIZON_PRIORS
 from probact.problems.base import FAMILIES
-from probact.reports.text import WIDTH
+from probact.reports.columns import WIDTH
 from probact.rules.base import RULES
 from probact.runs.experiment import SETTINGS
 from probact.stopping.base import STOP_RULES

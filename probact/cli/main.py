@@ -9,6 +9,7 @@ import click
 
 import probact
 from probact.cli.advice import PLUGIN_HINT, command, how_to_make, program
+from probact.cli.compare import compare
 from probact.cli.curves import curves
 from probact.cli.evaluate import evaluate
 from probact.cli.export import export
@@ -116,6 +117,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       fit --prior-nu 0.95      meta-train an optimizer with a latent halting step
       halt-stats               what its halting posterior looks like beside the prior
       evaluate                 judge it against tuned baselines, and every way to stop
+      compare RUN RUN          runs side by side on the same problems
       export --out FILE        one file for probact.LearnedOptimizer.from_pretrained
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
@@ -131,5 +133,5 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
-for one in (fit, halt_stats, evaluate, export, plot, prior, list_, curves):
+for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves):
     cli.add_command(one)

@@ -6,6 +6,8 @@ A plain ``xr.Dataset`` goes in, and the interval's probability is given: default
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -87,3 +89,28 @@ def convergence(draws: np.ndarray[Any, Any]) -> tuple[float, float]:
     """R-hat and bulk effective sample size of ``draws (chain, draw)`` (Vehtari et al. 2021)."""
     data = xr.Dataset({"x": (("chain", "draw"), draws)})
     return float(az.rhat(data)["x"]), float(az.ess(data, method="bulk")["x"])
+
+
+def stacking_weights(evidence: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
+    """Of models in a mixture of their predictions (Yao et al. 2018), by ``az.compare``.
+
+    :param evidence: name -> log p(x_l) of each problem l, ``(L,)`` with L > 1: exact, in the place of PSIS-LOO.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of 0.23 by pandas 3
+        table = az.compare({name: _as_elpd(values) for name, values in evidence.items()}, method="stacking")
+    return {str(name): float(weight) for name, weight in table["weight"].items()}
+
+
+def _as_elpd(values: np.ndarray[Any, Any]) -> Any:
+    pointwise = xr.DataArray(values, dims="optimizee")
+    total, error = float(values.sum()), float((len(values) * values.var()) ** 0.5)
+    if LEGACY:
+        from arviz.stats.stats_utils import ELPDData
+
+        numbers: list[Any] = [total, error, 0.0, 1, len(values), False, pointwise, "log"]
+        names = ["elpd_loo", "se", "p_loo", "n_samples", "n_data_points", "warning", "loo_i", "scale"]
+        return ELPDData(data=numbers, index=names)
+    kind = getattr(az, "ELPDDataLOO", None) or partial(az.ELPDData, kind="loo")  # the latter before 1.3
+    return kind(elpd=total, se=error, p=0.0, n_samples=1, n_data_points=len(values), scale="log", warning=False,
+                good_k=0.7, elpd_i=pointwise)  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from probact.judging.curves.prices import Price
 from probact.judging.curves.results import CurveRow, CurvesEvaluation
 from probact.judging.curves.ways import NO_GRADIENTS, PATIENCE
-from probact.reports.text import WIDTH
+from probact.reports.columns import WIDTH
 
 LABEL, CELL = 30, 10
 COLUMNS = (WIDTH - LABEL) // CELL

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probact.inference.posteriors.base import NO_HALTING
 from probact.inference.priors import Prior
+from probact.reports.columns import LABEL_WIDTH, WIDTH, mean_and_error, table_row
 from probact.support.statistics import LEVELS, quantiles
 
 if TYPE_CHECKING:
@@ -17,22 +18,7 @@ if TYPE_CHECKING:
     from probact.reports.run_report import Summary
 
 
-WIDTH = 100
-"""Columns of a terminal that every table keeps to."""
-LABEL_WIDTH, LOSS_WIDTH = 40, 18
-
-
-def _row(label: str, cells: Sequence[Any], widths: Sequence[int]) -> str:
-    def text(cell: Any) -> str:
-        if cell is None or cell != cell:
-            return "-"
-        return cell if isinstance(cell, str) else f"{cell:.2f}" if isinstance(cell, float) else str(cell)
-
-    if len(label) > LABEL_WIDTH:
-        label = f"{label[: LABEL_WIDTH // 2 - 2]}…{label[-LABEL_WIDTH // 2 :]}"
-    return f"{label:{LABEL_WIDTH}}" + "".join(
-        f"{text(cell):>{width}}" for cell, width in zip(cells, widths, strict=True)
-    )
+LOSS_WIDTH = 18
 
 
 def loss_table(summary: Summary) -> str:
@@ -41,14 +27,14 @@ def loss_table(summary: Summary) -> str:
     widths = [10] * len(steps)
 
     def line(label: str, values: Mapping[str, float]) -> str:
-        return _row(label, [f"{values[s]:.4g}" for s in steps], widths)
+        return table_row(label, [f"{values[s]:.4g}" for s in steps], widths)
 
     known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
     head = f"held-out loss, mean over {summary.num_optimizees} problems of {summary.family}"
     head += f" (at the start {summary.initial_loss:.4g}{known})"
     rows = [
         head,
-        _row("after step", steps, widths),
+        table_row("after step", steps, widths),
         line(f"{summary.rule}, trained", summary.loss_at),
         line(f"{summary.rule}, before training", summary.start_loss_at),
     ]
@@ -86,11 +72,11 @@ def worth_table(statistics: HaltingStatistics) -> str:
     widths = [14, 12, 10, 10]
     lines = [
         f"stopping at {found.price:.4g} nats a step, mean over {statistics.num_optimizees} held-out problems{lost}",
-        _row("", ["loss + price", "loss", "steps", "± sd"], widths),
+        table_row("", ["loss + price", "loss", "steps", "± sd"], widths),
     ]
     for of, label in labels.items():
         J, loss, steps, sd = (found[f"{number}{of}"] for number in ("J", "loss", "steps", "sd"))
-        lines.append(_row(label, [f"{J:.4g}", f"{loss:.4g}", f"{steps:.1f}", f"{sd:.1f}"], widths))
+        lines.append(table_row(label, [f"{J:.4g}", f"{loss:.4g}", f"{steps:.1f}", f"{sd:.1f}"], widths))
     return "\n".join([*lines, "", textwrap.fill(found.verdict, WIDTH)])
 
 
@@ -108,28 +94,28 @@ def halting_table(
     lines = [f"halting over {statistics.num_optimizees} held-out problems"]
     if not learned:
         lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
-    lines.append(_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
+    lines.append(table_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
     for label, pmf in (
         ("prior p(t)", statistics.prior),
         *([("q(t|x)", statistics.posterior)] if learned else []),
         (f"exact p(t|x){at_scale}", statistics.exact),
     ):
-        lines.append(_row(label, [pmf.mean, pmf.sd, *(pmf.quantiles.get(str(level)) for level in LEVELS)], widths))
+        lines.append(table_row(label, [pmf.mean, pmf.sd, *(pmf.quantiles.get(str(level)) for level in LEVELS)], widths))
     lines += [
-        _row("prior p(T)", [T.prior_mean], widths[:1]),
-        _row(f"exact p(T|x){at_scale}", [T.posterior_mean], widths[:1]),
+        table_row("prior p(T)", [T.prior_mean], widths[:1]),
+        table_row(f"exact p(T|x){at_scale}", [T.posterior_mean], widths[:1]),
         *([_without_cap(nu, horizon)] if geometric else []),
         "",
         "from problem to problem",
-        _row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
+        table_row("", ["mean", "sd", "median", "range"], [8, 8, 8, 12]),
     ]
     span = f"[{step.min}, {step.max}]" if statistics.num_optimizees else None
-    lines.append(_row("halting step (own stop)", [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
+    lines.append(table_row("halting step (own stop)", [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
     if learned:
-        lines.append(_row("mode of q(t|x)", [statistics.mode.mean, statistics.mode.sd], [8, 8]))
-    lines.append(_row(f"mode of exact p(t|x){at_scale}", [exact.mean, exact.sd], [8, 8]))
+        lines.append(table_row("mode of q(t|x)", [statistics.mode.mean, statistics.mode.sd], [8, 8]))
+    lines.append(table_row(f"mode of exact p(t|x){at_scale}", [exact.mean, exact.sd], [8, 8]))
     if learned:
-        lines.append(_row("rank correlation of the two modes", [statistics.rank_correlation], [8]))
+        lines.append(table_row("rank correlation of the two modes", [statistics.rank_correlation], [8]))
     return "\n".join([*lines, "", *_evidence(statistics, learned, at_scale)])
 
 
@@ -148,7 +134,7 @@ def _evidence(statistics: HaltingStatistics, learned: bool, at_scale: str) -> li
     if learned and at_scale:
         rows.append((f"amortisation gap{at_scale}", statistics.tempered_gap))
     head = f"evidence{' at KL scale 1' if at_scale else ''} (nats, mean over problems)"
-    return [head, *(_row(label, [f"{value:.3f}"], [10]) for label, value in rows)]
+    return [head, *(table_row(label, [f"{value:.3f}"], [10]) for label, value in rows)]
 
 
 def evaluation_table(result: Evaluation) -> str:
@@ -167,37 +153,25 @@ def evaluation_table(result: Evaluation) -> str:
 def _loss_block(result: Evaluation, steps: Sequence[str]) -> str:
     """What ``evaluation_table`` says of ``steps``."""
     widths = [LOSS_WIDTH] * len(steps)
-    lines = [_row("after step", steps, widths)]
+    lines = [table_row("after step", steps, widths)]
     for row in result.losses:
         many = f" ({len(row.seeds)} seeds)" if len(row.seeds) > 1 else ""
-        lines.append(_row(row.optimizer + many, [_loss(row.loss[s], row.sem[s]) for s in steps], widths))
+        lines.append(table_row(row.optimizer + many, [mean_and_error(row.loss[s], row.sem[s]) for s in steps], widths))
         if any(row.diverged.values()):
-            lines.append(_row("  problems diverged, left out", [row.diverged[s] for s in steps], widths))
+            lines.append(table_row("  problems diverged, left out", [row.diverged[s] for s in steps], widths))
     if any(row.test_loss for row in result.losses):
-        lines += ["", _row("test loss and accuracy, whole test set", steps, widths)]
-        lines += [_row(row.optimizer, [_score(row, step) for step in steps], widths) for row in result.losses]
+        lines += ["", table_row("test loss and accuracy, whole test set", steps, widths)]
+        lines += [table_row(row.optimizer, [_score(row, step) for step in steps], widths) for row in result.losses]
     for against in result.against_baselines:
-        differences = [_loss(against.difference[s], against.sem[s]) for s in steps]
+        differences = [mean_and_error(against.difference[s], against.sem[s]) for s in steps]
         lines += [
             "",
             f"{against.optimizer} against the best baseline at each step",
-            _row("best baseline", [against.baseline[s] for s in steps], widths),
-            _row("difference, problem by problem", differences, widths),
-            _row("problems won", [f"{against.wins[s]:.0%}" for s in steps], widths),
+            table_row("best baseline", [against.baseline[s] for s in steps], widths),
+            table_row("difference, problem by problem", differences, widths),
+            table_row("problems won", [f"{against.wins[s]:.0%}" for s in steps], widths),
         ]
     return "\n".join(lines)
-
-
-def _loss(mean: float, sem: float) -> str:
-    """A mean with its standard error, to the digits that this one leaves, but not to fewer than four."""
-    if not math.isfinite(mean):
-        return "diverged"
-    if not sem > 0:
-        return f"{mean:.4g}"
-    digits = 1 - math.floor(math.log10(sem))
-    if not 0 <= digits <= 5:
-        return f"{mean:.5g} ±{sem:.0e}"
-    return f"{mean:.{digits}f} ±{sem:.{digits}f}"
 
 
 def _score(row: LossRow, step: str) -> str:
@@ -214,9 +188,9 @@ def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
 
     def line(label: str, row: StopRow) -> str:
         if not math.isfinite(row.J):
-            return _row(label, ["diverged"], widths[:1])
-        cells = [_loss(row.J, row.J_sem), f"{row.loss:.4g}", f"{row.steps:.1f}", f"{row.steps_sd:.1f}"]
-        return _row(label, [*cells, row.share, row.rank_correlation], widths)
+            return table_row(label, ["diverged"], widths[:1])
+        cells = [mean_and_error(row.J, row.J_sem), f"{row.loss:.4g}", f"{row.steps:.1f}", f"{row.steps_sd:.1f}"]
+        return table_row(label, [*cells, row.share, row.rank_correlation], widths)
 
     lines = [
         f"stopping at a price of {result.cost:.4g} nats a step, at most {result.horizon} steps: "
@@ -227,7 +201,7 @@ def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
         if row.trained:
             groups.setdefault(f"{row.optimizer}, seed {row.seed}", []).append(row)
     for label, rows in groups.items():
-        lines += ["", _row(label, columns, widths), *(line(f"  {row.rule}", row) for row in rows)]
+        lines += ["", table_row(label, columns, widths), *(line(f"  {row.rule}", row) for row in rows)]
     if groups:
         lines.append(
             "share: of the difference between the best fixed budget and the oracle; rank corr: with the oracle's"
@@ -236,7 +210,7 @@ def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
         lines.append(
             f"P(halt <= t) of {bins.optimizer}, seed {bins.seed}, against best step <= t: mean error {bins.error:.3f}"
         )
-    lines += [*_predictions(result), "", _row("every optimizer, its best stop", columns, widths)]
+    lines += [*_predictions(result), "", table_row("every optimizer, its best stop", columns, widths)]
     for entry in best:
         many = f" ({entry.num_seeds} seeds)" if entry.num_seeds > 1 else ""
         lines.append(line(f"  {entry.optimizer}{many}: {entry.kind}", entry))
@@ -248,11 +222,15 @@ def _predictions(result: Evaluation) -> list[str]:
     lines = []
     widths = [LOSS_WIDTH, 12, 14]
     for label in dict.fromkeys(f"{row.optimizer}, seed {row.seed}" for row in result.predictions):
-        lines += ["", f"held-out labels, {label}", _row("", ["log loss", "accuracy", "calibration"], widths)]
+        lines += ["", f"held-out labels, {label}", table_row("", ["log loss", "accuracy", "calibration"], widths)]
         for row in result.predictions:
             if f"{row.optimizer}, seed {row.seed}" == label:
-                cells = [_loss(row.log_loss, row.log_loss_error), f"{row.accuracy:.1%}", f"{row.calibration_error:.3f}"]
-                lines.append(_row(f"  {row.way}", cells, widths))
+                cells = [
+                    mean_and_error(row.log_loss, row.log_loss_error),
+                    f"{row.accuracy:.1%}",
+                    f"{row.calibration_error:.3f}",
+                ]
+                lines.append(table_row(f"  {row.way}", cells, widths))
     if lines:
         lines.append("log loss ± standard error of the difference to the stop's; calibration: expected error")
     return lines
@@ -269,11 +247,11 @@ def prior_table(chosen: Prior) -> str:
         chosen.label,
         *([geometric] if chosen.label == "geometric p(T), geometric p(t|T)" else []),
         "",
-        _row(f"truncated to H = {horizon}", ["mean", *(f"{level:.0%}" for level in LEVELS)], widths),
+        table_row(f"truncated to H = {horizon}", ["mean", *(f"{level:.0%}" for level in LEVELS)], widths),
     ]
     for label, steps in (("halting step t", chosen.marginal()), ("horizon T", chosen.horizon_distribution())):
         pmf = steps.log_pmf.double().exp().numpy()
-        lines.append(_row(label, [float(steps.mean), *quantiles(pmf).values()], widths))
+        lines.append(table_row(label, [float(steps.mean), *quantiles(pmf).values()], widths))
     return "\n".join([*lines, *_prices(chosen)])
 
 

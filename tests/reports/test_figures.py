@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 OLD = ROOT / "tests" / "data" / "0.1.0" / "run" / "posterior.nc"
 READ_AND_DRAW = """
 import sys
-from probact.reports import evaluation_figures, halting_figures, halting_statistics, posterior_file, verdict
+from probact.reports import compared_figures, evaluation_figures, halting_figures, halting_statistics, posterior_file
+from probact.reports import verdict
 from probact.runs import metrics
 print(sorted({*sys.modules} & {"torch", "pyro"}))
 """
