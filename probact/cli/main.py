@@ -18,6 +18,7 @@ from probact.cli.halt_stats import halt_stats
 from probact.cli.list import list_
 from probact.cli.plot import plot
 from probact.cli.prior import prior
+from probact.cli.sweep import sweep
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
@@ -118,6 +119,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       halt-stats               what its halting posterior looks like beside the prior
       evaluate                 judge it against tuned baselines, and every way to stop
       compare RUN RUN          runs side by side on the same problems
+      sweep --prior-nu .8,.9   a grid of settings, several seeds each
       export --out FILE        one file for probact.LearnedOptimizer.from_pretrained
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
@@ -133,5 +135,5 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
-for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves):
+for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves, sweep):
     cli.add_command(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,10 @@ def setting_option(name: str, filled: bool = False) -> Any:
     return click.option(*options, name, type=Declared(setting), default=default, help=help_)
 
 
-def experiment_options(function: Any) -> Any:
-    """An option for every setting, none of them filled."""
+def experiment_options(function: Any, without: Collection[str] = ()) -> Any:
+    """An option for every setting, none of them filled, but for those that are named."""
     for name in reversed(SETTINGS):
-        function = setting_option(name)(function)
+        function = function if name in without else setting_option(name)(function)
     return function
 
 
