@@ -12,6 +12,7 @@ from torch import Tensor
 
 from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.surrogate import Beliefs, Proposal, Surrogate
+from probact.support.kernels import check_kernel
 from probact.support.randomness import BITS, uniform_bits
 from probact.support.refusals import check_range
 from probact.support.sight import Sight
@@ -124,13 +125,6 @@ class GaussianProcessSearch(ModelBased):
         flat = flatten(params)
         query, memory, _ = self.ask(state, flat, loss)
         return Step(unflatten(query - flat, params), memory, loss.new_empty(len(loss), 0))
-
-
-def check_kernel(what: str, kernel: str) -> None:
-    """:raises ValueError: if there is none of that name."""
-    kernels = ("rbf", "matern52")
-    if kernel not in kernels:
-        raise ValueError(f"{what}: expected kernel {' or '.join(kernels)}, got {kernel!r:.40}")
 
 
 @RULES.register("random-search")
