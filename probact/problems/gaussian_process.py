@@ -183,9 +183,7 @@ class Lines(GaussianProcesses):
     dim = 1
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 20}
 
-    def __init__(
-        self, length: str = "0.05:0.5", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.05:0.5", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
 
 
@@ -196,9 +194,7 @@ class Planes(GaussianProcesses):
     dim = 2
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 30}
 
-    def __init__(
-        self, length: str = "0.15:0.6", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.15:0.6", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
 
 
@@ -209,9 +205,7 @@ class Spaces(GaussianProcesses):
     dim = 3
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 40}
 
-    def __init__(
-        self, length: str = "0.2:0.8", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.2:0.8", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
 
 
@@ -222,7 +216,5 @@ class Boxes(GaussianProcesses):
     dim = 6
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 60}
 
-    def __init__(
-        self, length: str = "0.3:1.2", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.3:1.2", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from functools import cache
 from typing import NamedTuple
 
@@ -35,7 +34,7 @@ class SearchRule(UpdateRule):
 
 
 class ModelMemory(NamedTuple):
-    """``num`` queries so far, ``(L,)``; ``expected (L,)`` of the query proposed; ``price (L,)``, NaN where not given."""
+    """``num (L,)`` queries so far; ``expected (L,)`` of the query proposed; ``price (L,)``, NaN where not given."""
 
     num: Tensor
     beliefs: Beliefs

@@ -36,8 +36,10 @@ def log_expected_improvement(mean: Tensor, sd: Tensor, best: Tensor) -> Tensor:
     z = (best - mean) / sd
     low = z.clamp_max(-1)
     ratio = math.sqrt(math.pi / 2) * low.abs() * torch.special.erfcx(-ROOT_HALF * low)  # -> 1 - 1 / z^2
-    far = -0.5 * low * low - LOG_ROOT_2PI + torch.where(
-        low > -1e4, torch.log1p(-ratio.clamp_max(1 - 1e-9)), -2 * low.abs().log()
+    far = (
+        -0.5 * low * low
+        - LOG_ROOT_2PI
+        + torch.where(low > -1e4, torch.log1p(-ratio.clamp_max(1 - 1e-9)), -2 * low.abs().log())
     )
     return sd.log() + torch.where(z > -1, _h(z.clamp_min(-1)).log(), far)
 
