@@ -43,6 +43,8 @@ class UpdateRule(nn.Module, ABC):
     """F: what the rule itself tells the halting posterior about each problem."""
     backtracks: bool = False
     """Whether it goes back towards its best iterate from a loss that has risen: see ``rollout.returns_best``."""
+    is_baseline: ClassVar[bool] = False
+    """Whether others are judged against it as it is: it has neither weights nor a rate to tune."""
     is_one_graph: ClassVar[bool] = False
     """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
     is_compiled: bool = False
@@ -54,6 +56,11 @@ class UpdateRule(nn.Module, ABC):
     def plans(self) -> bool:
         """Whether the rule itself makes use of a ``Plan``; where it does not, its steps are made shorter by others."""
         return False
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether it says what it expects of a step: see ``expects``."""
+        return type(self).expects is not UpdateRule.expects
 
     @property
     def label(self) -> str:
@@ -86,6 +93,13 @@ class UpdateRule(nn.Module, ABC):
         Weights that are used here learn from the steps before the first cut of truncated backpropagation alone.
         """
         return state
+
+    def expects(self, state: State) -> Tensor | None:
+        """What the query that ``step`` returned with ``state`` is expected to gain, ``(L,)``, in the unit of the loss.
+
+        None of a rule that expects nothing; inf where it cannot say.
+        """
+        return None
 
     def told(self, state: State, plan: Plan) -> State:
         """``state`` before ``step``, for a rule that ``plans``, which learns how many steps are left."""
