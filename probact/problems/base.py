@@ -161,6 +161,8 @@ class OptimizeeFamily(ABC):
     """Whether ``nll`` of its problems is a quadratic function of the parameters."""
     shows: ClassVar[tuple[Sight, ...]] = (Sight.GRADIENT,)
     """What a rule may be shown of its problems: their own ``shows``; the first is what they are for."""
+    has_unit: ClassVar[bool] = False
+    """Whether its values have a unit of their own, so that a step can have a price in it: see ``priced``."""
     recommended: ClassVar[Mapping[str, Any]] = {}
     """Experiment settings (field -> value) that suit this family better than the general defaults."""
 
@@ -173,6 +175,14 @@ class OptimizeeFamily(ABC):
     def members(self) -> Sequence[OptimizeeFamily]:
         """Of a mixture the families that it mixes, which are validated on, tuned and judged one by one; else itself."""
         return (self,)
+
+    def priced(self, price: float, cost: float) -> Self:
+        """The same where a step costs ``price`` in the unit of the problems' values, and ``cost`` in nats.
+
+        :raises ValueError: if they have none, as their loss is in nats itself.
+        """
+        having = ", ".join(name for name in FAMILIES if FAMILIES[name].has_unit)
+        raise ValueError(f"price: expected a family with a unit of its own ({having}), got {self.label}: it is in nats")
 
     @abstractmethod
     def sample(self, num: int, generator: torch.Generator) -> Optimizee:

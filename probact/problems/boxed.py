@@ -9,9 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from probact.problems.base import OptimizeeFamily
-from probact.problems.black_box import BlackBox
-from probact.support.sight import Sight
+from probact.problems.black_box import Regret, RegretFamily
 from probact.support.trees import Params
 
 NUM_POINTS = 1000
@@ -40,8 +38,8 @@ class Placing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Boxed(BlackBox):
-    """f(x) = (g(u(x)) - centre) / spread on [0,1]^d, theta = {"x": ``(L, d)``}; nll = f - min f.
+class Boxed(Regret):
+    """f(x) = (g(u(x)) - centre) / spread on [0,1]^d, theta = {"x": ``(L, d)``}.
 
     :ivar offset, slope: of ``Placing``.
     :ivar centre, spread: mean and standard deviation of g(u(x)) at 1,000 random x, ``(L,)``.
@@ -57,7 +55,7 @@ class Boxed(BlackBox):
         """g at ``u (..., L, d)``: ``(..., L)``."""
 
     @abstractmethod
-    def lowest(self) -> Tensor:
+    def raw_lowest(self) -> Tensor:
         """Smallest g on the problem's box, ``(L,)``."""
 
     def value(self, params: Params) -> Tensor:
@@ -67,21 +65,10 @@ class Boxed(BlackBox):
         """f at ``x (..., L, d)``, ``(..., L)``."""
         return (self.raw(Placing(self.offset, self.slope)(x)) - self.centre) / self.spread
 
-    def smallest(self) -> Tensor:
-        """min f, ``(L,)``."""
-        return (self.lowest() - self.centre) / self.spread
 
-    def nll_of(self, value: Tensor) -> Tensor:
-        return value - self.smallest()
-
-    def optimum(self) -> Tensor:
-        return torch.zeros_like(self.centre)
-
-
-class BoxedFamily(OptimizeeFamily):
+class BoxedFamily(RegretFamily):
     """One function of ``dim`` variables, moved and mirrored at random."""
 
-    shows: ClassVar[tuple[Sight, ...]] = BlackBox.shows
     dim: ClassVar[int]
     inset: ClassVar[float] = 0.0
     """Where u beyond [0,1] has no value: ``SHIFT``."""
@@ -96,6 +83,9 @@ class BoxedFamily(OptimizeeFamily):
         points = torch.rand(NUM_POINTS, num, self.dim, generator=generator)
         start, zero = {"x": torch.full((num, self.dim), 0.5)}, torch.zeros(num)
         more = self.more(num, generator)
-        plain = self.kind(start, *placing, zero, zero + 1, *more)
+        price, scale = self.prices(num, generator)
+        plain = self.kind(start, zero, price, scale, *placing, zero, zero + 1, *more)
         values = plain.value_at(points)
-        return self.kind(start, *placing, values.mean(0), values.std(0), *more)
+        centre, spread = values.mean(0), values.std(0)
+        lowest = (plain.raw_lowest() - centre) / spread
+        return self.kind(start, lowest, price, scale, *placing, centre, spread, *more)

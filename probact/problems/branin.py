@@ -19,7 +19,7 @@ class Valleys(Boxed):
         bend = b - 5.1 / (4 * math.pi**2) * a.square() + 5 / math.pi * a - 6
         return bend.square() + 10 * (1 - 1 / (8 * math.pi)) * a.cos() + 10
 
-    def lowest(self) -> Tensor:
+    def raw_lowest(self) -> Tensor:
         """10/(8 pi) at a = +-pi and 3 pi, where the square is 0: no shift moves all three out of the box."""
         return torch.full_like(self.centre, 10 / (8 * math.pi))
 

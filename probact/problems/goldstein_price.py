@@ -24,7 +24,7 @@ class Plateaus(Boxed):
         second = 30 + across.square() * (18 - 16 * across + 3 * across.square())
         return (first * second).log()
 
-    def lowest(self) -> Tensor:
+    def raw_lowest(self) -> Tensor:
         """log 3 at (0, -1), of the whole plane: the brackets are >= 1 and >= 3."""
         return torch.full_like(self.centre, math.log(3))
 

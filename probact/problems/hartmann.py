@@ -28,7 +28,7 @@ class Wells(Boxed):
         square = (u.unsqueeze(-2) - centres).square()
         return -(weights * (-(steepness * square).sum(-1)).exp()).sum(-1)
 
-    def lowest(self) -> Tensor:
+    def raw_lowest(self) -> Tensor:
         """Known; its place too, and no shift moves it out of the box."""
         return torch.full_like(self.centre, self.minimum)
 

@@ -66,7 +66,7 @@ class Tabulated(Boxed):
     def raw(self, u: Tensor) -> Tensor:
         return interpolated(self.tables.tensors[0], self.which, u)
 
-    def lowest(self) -> Tensor:
+    def raw_lowest(self) -> Tensor:
         """At a corner of a cell, or where a side of the box cuts its edges: multilinear functions have it there."""
         placing = Placing(self.offset, self.slope)
         ends = torch.stack([placing(torch.zeros_like(self.offset)), placing(torch.ones_like(self.offset))])

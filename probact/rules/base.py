@@ -43,6 +43,10 @@ class UpdateRule(nn.Module, ABC):
     """F: what the rule itself tells the halting posterior about each problem."""
     backtracks: bool = False
     """Whether it goes back towards its best iterate from a loss that has risen: see ``rollout.returns_best``."""
+    is_baseline: ClassVar[bool] = False
+    """Whether others are judged against it as it is: it has neither weights nor a rate to tune."""
+    is_unit_free: bool = False
+    """Whether a search asks the same points whatever the unit and the offset of f, as it sees to this itself."""
     is_one_graph: ClassVar[bool] = False
     """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
     is_compiled: bool = False
@@ -86,6 +90,13 @@ class UpdateRule(nn.Module, ABC):
         Weights that are used here learn from the steps before the first cut of truncated backpropagation alone.
         """
         return state
+
+    def expects(self, state: State) -> Tensor | None:
+        """What the query that ``step`` returned with ``state`` is expected to gain, ``(L,)``, in the unit of the loss.
+
+        None of a rule that expects nothing; inf where it cannot say.
+        """
+        return None
 
     def told(self, state: State, plan: Plan) -> State:
         """``state`` before ``step``, for a rule that ``plans``, which learns how many steps are left."""

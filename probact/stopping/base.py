@@ -25,6 +25,7 @@ class Known(NamedTuple):
     :ivar loss, grad_norm: what the rule would descend from theta_s, and the norm of its gradient.
     :ivar hazard: lambda_s = q(s|x) / q(t >= s|x); None without a posterior that can be followed online.
     :ivar halted: sum_{t <= s} q(t|x); None where ``hazard`` is.
+    :ivar expected: what the next step is expected to take off the loss, in nats; None of a rule that expects nothing.
     """
 
     step: int
@@ -32,6 +33,7 @@ class Known(NamedTuple):
     grad_norm: Tensor
     hazard: Tensor | None
     halted: Tensor | None
+    expected: Tensor | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Known:
         """``function`` applied to every tensor that there is."""
@@ -55,6 +57,8 @@ class StopRule(ABC):
 
     name: ClassVar[str]
     needs_posterior: ClassVar[bool] = False
+    needs_expectation: ClassVar[bool] = False
+    """Whether it reads what the rule expects of its next step."""
     needs_gradient: ClassVar[bool] = False
     """Whether it reads the norm of a gradient, which is 0 for rules that do not see it."""
     tunable: ClassVar[bool] = True

@@ -46,7 +46,7 @@ class OnlineBelief:
             halted = torch.zeros_like(logit) if self.halted is None else self.halted
             hazard = self.posterior.distribution.hazard(logit, halted)
             self.halted = halted + (1 - halted) * hazard
-        return Known(step, seen.loss, square.sqrt(), hazard, self.halted)
+        return Known(step, seen.loss, square.sqrt(), hazard, self.halted, seen.expected)
 
     def keep(self, index: Tensor) -> None:
         """Go on with some of the problems."""

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from probact.stopping.base import STOP_RULES, Known, StopRule
 from probact.support.refusals import check_range
+from probact.unrolling.progress import PRICE
+
+HAZARD_SHARE = 0.5
+"""The hazard of q(t|x) reaches this share of the prior's, 1 - nu: a price in nats, those of the training."""
 
 
 @STOP_RULES.register("budget")
@@ -108,6 +112,25 @@ class Hazard(StopRule):
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         assert known.hazard is not None
         return known.hazard, memory
+
+
+@STOP_RULES.register("expected-improvement")
+class ExpectedImprovement(StopRule):
+    """The search expects no more of its next query than so many nats; the threshold is minus that.
+
+    At the price of a step it is the own rule of a search by expected improvement: what is to come costs more than it
+    brings.  For unit costs also LogEIPC's and that of Pandora's box (Xie et al. 2025).
+    """
+
+    needs_expectation = True
+    default, highest = -PRICE, 0
+
+    def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
+        assert known.expected is not None
+        return -known.expected, memory
+
+    def describe(self) -> str:
+        return f"expected gain <= {abs(self.threshold):.3g}"
 
 
 @STOP_RULES.register("stochastic")

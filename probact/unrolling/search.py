@@ -13,7 +13,7 @@ from probact.problems.black_box import BlackBox
 from probact.rules.base import STAND_IN_LOSS
 from probact.rules.plan import Plan
 from probact.support.trees import Params, State, chosen, finite, map_params
-from probact.unrolling.walk import Carry, Proposed, Walk, advance, attach, zero_unless
+from probact.unrolling.walk import Carry, Proposed, Seen, Walk, advance, attach, zero_unless
 
 
 class Found(NamedTuple):
@@ -24,6 +24,7 @@ class Found(NamedTuple):
     :ivar best: the query of the lowest y so far, theta_0 before the first.
     :ivar nll: there, ``(L,)``.
     :ivar lowest, highest: y so far, ``(L,)``; inf and -inf before the first.
+    :ivar first: the first y, ``(L,)``; 0 while there is none.
     """
 
     of_rule: State
@@ -32,6 +33,7 @@ class Found(NamedTuple):
     nll: Tensor
     lowest: Tensor
     highest: Tensor
+    first: Tensor
 
 
 class Asked(NamedTuple):
@@ -65,7 +67,7 @@ class Search(Walk):
             nll = self.optimizee.nll(carry.params)
         unknown = torch.full_like(nll, math.inf)
         nll = torch.where(nll.isfinite(), nll, math.inf)
-        found = Found(carry.state, torch.zeros_like(nll), carry.params, nll, unknown, -unknown)
+        found = Found(carry.state, torch.zeros_like(nll), carry.params, nll, unknown, -unknown, torch.zeros_like(nll))
         return carry._replace(state=found)
 
     @property
@@ -117,26 +119,39 @@ class Search(Walk):
         none = found.highest == -math.inf
         y = torch.where(usable, y, torch.where(none, 0.0, found.highest))
         better = usable & (y < found.lowest)
+        first = torch.where(usable & none, y.detach(), found.first)
         found = found._replace(
             y=y,
             best=chosen(better, query, found.best),
             nll=torch.where(better, nll, found.nll),
             lowest=torch.where(better, y, found.lowest),
             highest=torch.where(usable, torch.maximum(y, found.highest), found.highest),
+            first=first,
         )
         self.carry = self.carry._replace(state=found)
         self._asked.append((query, y))
 
+    def _above_first(self, found: Found) -> Tensor:
+        """y in nats above the first one, ``(L,)``, without graph: neither unit nor offset of f is seen by halting."""
+        return self.optimizee.in_nats((found.y - found.first).detach())
+
     def _shown(self) -> tuple[Tensor, Params]:
-        """As stop rules are told it; what is not known yet is no small loss."""
+        """As stop rules are told it, in nats; what is not known yet is no small loss."""
         found: Found = self.carry.state
-        loss = torch.where(found.highest == -math.inf, STAND_IN_LOSS, found.y)
+        loss = torch.where(found.highest == -math.inf, STAND_IN_LOSS, self._above_first(found))
         return loss, map_params(torch.zeros_like, self.carry.params)
 
     def _advance(self, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None) -> tuple[Carry, Proposed]:
         found: Found = carry.state
         ahead, proposed = advance(self.rule, carry._replace(state=found.of_rule), found.y, grads, plan)
-        return ahead._replace(state=found._replace(of_rule=ahead.state)), proposed
+        signals = torch.cat([self._above_first(found).unsqueeze(0), proposed.signals[1:]])
+        return ahead._replace(state=found._replace(of_rule=ahead.state)), proposed._replace(signals=signals)
+
+    def look(self) -> Seen:
+        seen = super().look()
+        assert self._next is not None
+        expected = self.rule.expects(self._next.state.of_rule)
+        return seen if expected is None else seen._replace(expected=self.optimizee.in_nats(expected))
 
     def keep(self, index: Tensor) -> None:
         super().keep(index)

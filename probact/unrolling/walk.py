@@ -124,11 +124,13 @@ class Seen(NamedTuple):
     :ivar loss: ``(L,)``, what the rule descends, of a stochastic optimizee the next minibatch's; with ``Looks`` nll.
     :ivar grads: its gradient, name -> ``(L, *shape)``.
     :ivar features: ``(L, F)``.
+    :ivar expected: what the step worked out is expected to take off nll, ``(L,)``; None of a rule that expects nothing.
     """
 
     loss: Tensor
     grads: Params
     features: Tensor
+    expected: Tensor | None = None
 
 
 def see(loss: Tensor, grads: Params, proposed: Proposed, ahead: Carry) -> tuple[Seen, Carry]:

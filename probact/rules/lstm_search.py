@@ -1,0 +1,125 @@
+"""A search that learns: a Gaussian-process surrogate, and an LSTM that moves its queries and says what to stop by."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from probact.rules.base import RULES, Step
+from probact.rules.searches import ModelBased, ModelMemory, check_kernel
+from probact.rules.surrogate import Proposal, Surrogate
+from probact.support.refusals import check_range
+from probact.support.trees import Params, State, flatten, unflatten
+
+NUM_INPUTS = 7
+NUM_SIGNALS = 8
+NUM_READ = 8
+"""What the LSTM tells the halting posterior of its memory."""
+SMALL = 1e-12
+
+
+class LearnedMemory(NamedTuple):
+    """``model``: the surrogate's.
+
+    :ivar hidden, cell: ``(L, hidden)``; ``since (L,)``: queries since the best one.
+    """
+
+    model: ModelMemory
+    hidden: Tensor
+    cell: Tensor
+    since: Tensor
+
+
+@RULES.register("lstm-search")
+class LSTMSearch(ModelBased):
+    """Asks where a Gaussian-process surrogate expects most, moved by an LSTM that begins with no move at all.
+
+    After Chen et al. 2017, where the LSTM asks alone.  Here query = x* + r tanh(W h): x* is the largest expected
+    improvement averaged over length-scales, r its distance to the nearest query, h the LSTM's state of the values so
+    far, standardised.  Neither unit nor offset of f changes a query.  Training reaches W and the LSTM through the
+    query and through y, not through x*.
+    Features for halting, F' = 16: log of the expected improvement in prices and in spreads, the last gain, queries
+    since the best, distance to the nearest, log of the spread in prices, the likely length-scale, z, and 8 of the
+    LSTM's state.  There is one network for each dimension of the box.
+
+    :param dim: d, the number of variables.
+    :param kernel: ``rbf`` or ``matern52``; :param noise: standard deviation of the noise, in amplitudes of f.
+    """
+
+    num_features = NUM_SIGNALS + NUM_READ
+
+    def __init__(self, dim: int = 1, hidden_size: int = 64, kernel: str = "rbf", noise: float = 0.0) -> None:
+        super().__init__()
+        check_range(self.label, at_least=1, below=1000, dim=dim)
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size)
+        check_range(self.label, at_least=0, below=1e6, noise=noise)
+        check_kernel(self.label, kernel)
+        self.surrogate = Surrogate(kernel, noise)
+        self.dim, self.hidden_size = dim, hidden_size
+        self.cell = nn.LSTMCell(2 * dim + NUM_INPUTS, hidden_size)
+        self.move = nn.Linear(hidden_size, dim)
+        self.read = nn.Linear(hidden_size, NUM_READ)
+        nn.init.zeros_(self.move.weight)
+        nn.init.zeros_(self.move.bias)
+
+    def init(self, params: Params) -> State:
+        flat = flatten(params)
+        if flat.shape[1] != self.dim:
+            raise ValueError(
+                f"{self.label}: expected functions of dim {self.dim} variables, got {flat.shape[1]}: "
+                f"choose another option dim"
+            )
+        zero = flat.new_zeros(len(flat), self.hidden_size)
+        return LearnedMemory(super().init(params), zero, zero, flat.new_zeros(len(flat)))
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        flat = flatten(params)
+        memory: LearnedMemory = state
+        query, model, found = self.ask(memory.model, flat, loss)
+        if found is None:
+            told = flat.new_zeros(len(flat), self.num_features)
+            return Step(unflatten(query - flat, params), memory._replace(model=model), told)
+        signals, seen, reach, since = self._signals(memory, model, found, flat, query)
+        unit = torch.where(found.unit > 0, found.unit, 1.0)
+        centre = (model.beliefs.first + found.centre).to(loss)
+        y = ((loss - centre) / unit.to(loss)).unsqueeze(-1)
+        inputs = torch.cat([2 * flat - 1, 2 * query - 1, y, seen], -1)
+        hidden, cell = self.cell(inputs, (memory.hidden, memory.cell))
+        moved = (query + reach.unsqueeze(-1) * torch.tanh(self.move(hidden))).clamp(0, 1)
+        told = torch.cat([signals, self.read(hidden).tanh()], -1)
+        return Step(unflatten(moved - flat, params), LearnedMemory(model, hidden, cell, since), told)
+
+    def _signals(
+        self, memory: LearnedMemory, model: ModelMemory, found: Proposal, flat: Tensor, query: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """For the halting posterior ``(L, 8)`` and for the LSTM ``(L, 6)``; the reach of a move; ``since``.
+
+        Only the first is in prices: what is asked next does not depend on them.
+        """
+        with torch.no_grad():
+            beliefs = model.beliefs
+            unit = torch.where(found.unit > 0, found.unit, 1.0)
+            price = model.price.double()
+            price = torch.where(price > 0, price, 0.01 * unit)
+            best = beliefs.y.min(1).values
+            before = beliefs.y[:, :-1].min(1).values if beliefs.y.shape[1] > 1 else best
+            gain = (before - best) / unit
+            since = torch.where(gain > 0, 0.0, memory.since.double() + 1)
+            reach = (beliefs.x - query.unsqueeze(1)).double().norm(dim=-1).min(1).values
+            scale = (found.log_weights.exp() * beliefs.lengths.log()).sum(-1)
+            spreads = (found.expected / unit + SMALL).log()
+            known = found.unit > 0
+            prices = torch.where(known, (unit / price).log(), 0.0)
+            expected = torch.where(known, (spreads + prices).clamp(-12, 12), 6.0)
+            spreads = torch.where(known, spreads.clamp_min(-12), 0.0)
+            z = found.z.clamp(-10, 10)
+            lowest = (best - found.centre) / unit
+            near = (reach + 1e-4).log()
+            late = model.num.double().log()
+            told = [expected / 3, spreads / 3, (gain * unit / price).log1p(), since / 4, near / 3, prices / 3, scale, z]
+            seen = [lowest, spreads / 3, since / 4, near / 3, scale, late]
+            stacked = (torch.stack(part, -1).to(flat) for part in (told, seen))
+            signals, for_lstm = stacked
+            return signals, for_lstm, reach.to(flat), since.to(flat)
