@@ -41,7 +41,7 @@ def table(name: str) -> Tensor:
 
 
 def interpolated(tables: Tensor, which: Tensor, u: Tensor) -> Tensor:
-    """Multilinear interpolation of ``tables (m, n_1, ..., n_d)``: number ``which (L,)`` at ``u (..., L, d)`` in [0,1]."""
+    """Multilinear: of ``tables (m, n_1, ..., n_d)`` number ``which (L,)``, at ``u (..., L, d)`` in [0,1]."""
     sizes = tables.shape[1:]
     places = [u[..., axis].clamp(0, 1) * (size - 1) for axis, size in enumerate(sizes)]
     lower = [place.detach().floor().clamp_max(size - 2).long() for place, size in zip(places, sizes, strict=True)]

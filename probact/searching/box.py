@@ -78,7 +78,8 @@ def _chosen(option: str, which: Which, names: Sequence[str]) -> list[bool]:
         if len(given) != len(names):
             raise ValueError(f"{option}: expected one truth value for each of {len(names)} axes, got {len(given)}")
         return [bool(one) for one in given]
-    places = {**{name: place for place, name in enumerate(names)}, **{place: place for place in range(len(names))}}
+    places: dict[int | str, int] = {name: place for place, name in enumerate(names)}
+    places.update((place, place) for place in range(len(names)))
     if unknown := [one for one in given if isinstance(one, bool) or one not in places]:
         raise ValueError(f"{option}: expected axes out of {', '.join(names)}, or their places, got {unknown[0]!r:.40}")
     meant = {places[one] for one in given}
@@ -96,7 +97,9 @@ class Box:
     def of(cls, bounds: Bounds, log: Which = False, integer: Which = False) -> Box:
         """:raises ValueError: if they are no bounds, or an axis is none of theirs."""
         if not isinstance(bounds, Mapping | Sequence) or isinstance(bounds, str):
-            raise ValueError(f"bounds: expected a list of (low, high), or a dict name -> (low, high), got {said(bounds)}")
+            raise ValueError(
+                f"bounds: expected a list of (low, high), or a dict name -> (low, high), got {said(bounds)}"
+            )
         named = isinstance(bounds, Mapping)
         pairs: Iterable[Any] = bounds.values() if isinstance(bounds, Mapping) else bounds
         names = [str(name) for name in bounds] if named else [f"axis {place}" for place in range(len(bounds))]
@@ -147,7 +150,7 @@ class Box:
         return [axis.inside(value) for axis, value in zip(self.axes, values, strict=True)]
 
     def snapped(self, shares: Sequence[float]) -> list[float]:
-        """``shares`` as the search is to be shown them: whole numbers at the middle of their cells, all within [0,1]."""
+        """``shares`` as the search is to be shown them: whole numbers in the middle of their cells."""
         inside = (min(max(share, 0.0), 1.0) if share == share else 0.5 for share in shares)
         return [
             axis.inside(axis.outside(share)) if axis.integer else share

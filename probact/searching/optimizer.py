@@ -16,7 +16,7 @@ from probact.searching.box import Bounds, Box, Which
 from probact.searching.course import Course
 from probact.searching.history import History, Query, checked_value
 from probact.searching.stop import OWN, SHARE, Asked, Terms, asked_for, reason, weighs_price
-from probact.searching.told import Told, mean_and_spread, num_first
+from probact.searching.told import Told, most_first, standard_of
 from probact.stopping.base import StopRule
 from probact.support.refusals import check_range, naming
 from probact.support.sight import Sight
@@ -58,7 +58,7 @@ class BlackBoxOptimizer:
     :param log: axes on a log scale: True for all, names or places of some, or a truth value for each.
     :param integer: axes of whole numbers, ends included; said in the same way.
     :param maximize: look for the maximum.
-    :param stop: a stop rule, ``NAME`` or ``NAME=THRESHOLD``, None for never, or "own": that of the posterior (its hazard),
+    :param stop: a stop rule, ``NAME`` or ``NAME=THRESHOLD``, None for never, or "own": by the hazard of the posterior,
         or else, if the rule says what it expects of its next query, where that is no more than the price.
     :param scale: (centre, spread) of f, if known.
     :param minimum: at least so many queries before it stops; d + 2 unless given.
@@ -85,7 +85,9 @@ class BlackBoxOptimizer:
         if not isinstance(rule, UpdateRule):
             raise ValueError(f"rule: expected a search such as 'gp-ei', got {type(rule).__name__}")
         if rule.sees is not Sight.VALUE:
-            raise ValueError(f"expected a rule that sees {Sight.VALUE.value}, got {rule.label}: it sees {rule.sees.value}")
+            raise ValueError(
+                f"expected a rule that sees {Sight.VALUE.value}, got {rule.label}: it sees {rule.sees.value}"
+            )
         self.box, self.maximize = Box.of(bounds, log, integer), bool(maximize)
         if price is not None:
             check_range("BlackBoxOptimizer", above=0, below=math.inf, price=price)
@@ -184,7 +186,7 @@ class BlackBoxOptimizer:
     @property
     def price(self) -> float | None:
         """Of a query, in units of f; None while none was given and no spread of the values is known."""
-        return self._given_price or SHARE * self._spread() or None
+        return self._given_price or SHARE * self._standard()[1] or None
 
     @property
     def expected_gain(self) -> float | None:
@@ -231,23 +233,19 @@ class BlackBoxOptimizer:
     def _axes(self) -> list[tuple[Any, ...]]:
         return [(axis.name, axis.low, axis.high, axis.log, axis.integer) for axis in self.box.axes]
 
-    def _values(self) -> list[float]:
-        """The finite ones that tell the spread, as the search is to make them small."""
-        values = self._history.finite
-        return [self._sign * query.value for query in values[: num_first(len(values), self.box.dim)]]
-
     @property
     def _sign(self) -> float:
         return -1.0 if self.maximize else 1.0
 
-    def _spread(self) -> float:
-        return mean_and_spread(self._values())[1] if self._scale is None else self._scale[1]
+    def _standard(self) -> tuple[float, float]:
+        """Centre and spread of the values as the search is to make them small; a spread of 0 is none."""
+        if self._scale is not None:
+            return self._sign * self._scale[0], self._scale[1]
+        return standard_of([self._sign * query.value for query in self._history.finite], self.box.dim)
 
     def _terms_now(self) -> Terms:
         """Those that follow from the values so far."""
-        centre, spread = mean_and_spread(self._values())
-        if self._scale is not None:
-            centre, spread = self._sign * self._scale[0], self._scale[1]
+        centre, spread = self._standard()
         unit = spread or 1.0
         if self.rule.is_unit_free and self._scale is None:
             return Terms(0.0, 1.0, self._given_price or SHARE * unit)
@@ -261,12 +259,17 @@ class BlackBoxOptimizer:
         self._course.take_in(self._terms(self._sign * query.value), query.place)
 
     def _decide(self) -> None:
-        course, stop = self._course, self.stop
-        if stop is None or course.score is None or course.known is None or self._stopped:
+        course, stop, num = self._course, self.stop, self.num_queries
+        if stop is None or course.score is None or course.known is None or self._stopped or num < self.minimum:
             return
-        if self.num_queries >= self.minimum and self._history.finite and course.score >= stop.threshold:
-            price = self.price or math.nan
-            self._stopped = reason(stop, course.known, self.num_queries, price, self.expected_gain)
+        values = {query.value for query in self._history.finite}
+        if len(values) < 2:
+            if num >= most_first(self.box.dim):
+                self._stopped = (
+                    f"after {num} queries: all values are the same" if values else f"no value of {num} is finite"
+                )
+        elif course.score >= stop.threshold:
+            self._stopped = reason(stop, course.known, num, self.price or math.nan, self.expected_gain)
 
     def _try(self) -> bool:
         """One query of a course of its own; whether the rule says what it expects of the next.

@@ -52,14 +52,25 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return mean * unit, math.sqrt(square) * unit if square > 1e-24 else 0.0
 
 
+def most_first(dim: int) -> int:
+    """So many values tell the spread of f, if they are not all the same."""
+    return 4 + 2 * dim
+
+
 def num_first(num: int, dim: int) -> int:
     """How many of the first ``num`` finite values tell the spread of f: all up to 4 + 2 dim of them, and then those.
 
     From 4 on it is only worked out anew at 6, 8, 12, 16, ... values, as the search is shown all of them again then.
     Later ones are left out, as a search that has found its place sees values near the smallest.
     """
-    num = min(num, 4 + 2 * dim)
+    num = min(num, most_first(dim))
     if num <= 4:
         return num
     power: int = 2 ** (num.bit_length() - 1)
     return power + power // 2 if num >= power + power // 2 else power
+
+
+def standard_of(values: Sequence[float], dim: int) -> tuple[float, float]:
+    """Mean and spread of the first of ``values``, or, where these are all the same, of all."""
+    mean, spread = mean_and_spread(values[: num_first(len(values), dim)])
+    return (mean, spread) if spread else mean_and_spread(values)
