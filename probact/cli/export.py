@@ -87,7 +87,8 @@ def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> 
 
     followed = trained.online_posterior is not None
     sees_gradient = trained.rule.sees is Sight.GRADIENT
-    fitting = {kind.name: kind for kind in stop_rules(followed, sees_gradient)}
+    told = followed, sees_gradient, trained.rule.is_expecting
+    fitting = {kind.name: kind for kind in stop_rules(*told)}
     name = re.split("[=,]", stop)[0]
     if name in ALONE and name != stop:
         raise click.UsageError(f"--stop: {name} has neither threshold nor option: expected it alone, got {stop!r}")
@@ -99,5 +100,5 @@ def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> 
             return StopRule.read(stop)
         except ValueError as error:
             raise click.UsageError(f"--stop: {error}") from None
-    kinds = {"own": own_kinds(followed, sees_gradient), "tuned": [*fitting.values()]}.get(name) or [fitting[name]]
+    kinds = {"own": own_kinds(*told), "tuned": [*fitting.values()]}.get(name) or [fitting[name]]
     return tuned_stop(trained, replace(family_judged(experiment), device="cpu"), kinds)

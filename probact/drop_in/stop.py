@@ -43,6 +43,8 @@ def asked_for(stop: Asked, posterior: HaltingPosterior | None) -> StopRule | Non
     rule = _named(stop) if isinstance(stop, str) else _given(stop)
     if not is_number(threshold := getattr(rule, "threshold", None)):
         raise ValueError(f"{rule.label}: expected a number as threshold, got {threshold!r:.60}")
+    if getattr(rule, "needs_expectation", False):
+        raise ValueError(f"{rule.label}: expected a stop rule of optimizers, got one of searches")
     if rule.needs_posterior and posterior is None:
         raise ValueError(f"{rule.label}: expected a halting posterior to follow, got none")
     return rule

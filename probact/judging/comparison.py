@@ -61,7 +61,8 @@ def references(family: type[OptimizeeFamily]) -> dict[str, Entry]:
 
     Of rules those that see what the family is for: a search is no match for what is told the gradient.
     """
-    seeing = [name for name in hand_designed() if RULES[name].sees is family.shows[0]]
+    ready = (*hand_designed(), *(name for name in RULES if RULES[name].is_baseline))
+    seeing = [name for name in ready if RULES[name].sees is family.shows[0]]
     baselines = {name: Entry(name, "baseline") for name in seeing}
     return {**baselines, "cg": LIMIT} if family.quadratic else baselines
 
@@ -138,6 +139,8 @@ def _paths(
     if entry.kind == "trained":
         assert entry.rule is not None
         return dict.fromkeys(at, record(entry.rule, optimizee, max(at), score_at=at)), {}
+    if RULES[entry.label].is_baseline:
+        return dict.fromkeys(at, record(RULES.build(entry.label), optimizee, max(at), score_at=at)), {}
     rates = tuned_rates(entry.label, experiment, at)
     paths: dict[int, Trajectory] = {}
     for lr in set(rates.values()):

@@ -134,18 +134,19 @@ def tuned_stop(one: TrainedOptimizer, experiment: Experiment, kinds: Iterable[ty
     return min(found, key=lambda tuned: tuned.choice).rule
 
 
-def stop_rules(followed: bool, sees_gradient: bool = True) -> list[type[StopRule]]:
+def stop_rules(followed: bool, sees_gradient: bool = True, expects: bool = False) -> list[type[StopRule]]:
     """Those that there are for an optimizer.
 
-    :param followed: whether a halting posterior can be followed; :param sees_gradient: whether the rule does.
+    :param followed: whether a halting posterior can be followed; :param sees_gradient: whether the rule does;
+    :param expects: whether it says what it expects of a step.
     """
-    kinds = (STOP_RULES[name] for name in STOP_RULES)
+    kinds = [STOP_RULES[name] for name in STOP_RULES if expects >= STOP_RULES[name].needs_expectation]
     return [kind for kind in kinds if followed >= kind.needs_posterior and sees_gradient >= kind.needs_gradient]
 
 
-def own_kinds(followed: bool, sees_gradient: bool = True) -> list[type[StopRule]]:
+def own_kinds(followed: bool, sees_gradient: bool = True, expects: bool = False) -> list[type[StopRule]]:
     """Of which an optimizer's own stop rule is one: the tunable that follow its head, or all where none is followed."""
-    kinds = stop_rules(followed, sees_gradient)
+    kinds = stop_rules(followed, sees_gradient, expects)
     return [kind for kind in kinds if kind.needs_posterior and kind.tunable] or kinds
 
 
@@ -153,14 +154,14 @@ def own_verdict(found: Sequence[Verdict]) -> Verdict:
     """Of ``verdicts`` that of the optimizer's own stop rule: the one of ``own_kinds`` that did best in tuning."""
     tuned = {verdict.kind: verdict for verdict in found if verdict.choice is not None}
     followed = any(verdict.rule.needs_posterior for verdict in tuned.values() if verdict.rule is not None)
-    own = (tuned[kind.name] for kind in own_kinds(followed) if kind.name in tuned)
+    own = (tuned[kind.name] for kind in own_kinds(followed, expects=True) if kind.name in tuned)
     return min(own, key=lambda verdict: verdict.choice or (0, math.inf))
 
 
 def verdicts(test: Trajectory, tuning: Trajectory, cost: float) -> list[Verdict]:
     """Every stop rule tuned on ``tuning`` and judged on ``test``, then the references known only in hindsight."""
     sees_gradient = any(bool(known.grad_norm.any()) for known in test.known)
-    kinds = stop_rules(test.known[0].hazard is not None, sees_gradient)
+    kinds = stop_rules(test.known[0].hazard is not None, sees_gradient, test.known[0].expected is not None)
     found = [stop_by(rule, test, cost, choice) for rule, choice in (tune_stop(kind, tuning, cost) for kind in kinds)]
     last = torch.full_like(found[0].stop, len(test.nll) - 1)
     for kind, stop in (("oracle", oracle(test, cost)), ("horizon", last)):
@@ -185,6 +186,8 @@ def stopped_baselines(
     step may blow up a few problems later); all choices are made on ``tuning``.
     """
     horizon = experiment.horizon
+    if RULES[name].is_baseline:
+        return _stopped_ready(name, horizon, tuning, test, cost)
     targets = [step for step in TARGETS if step <= horizon] or [horizon]
     best: dict[str, tuple[Choice, float, StopRule]] = {}
     tuned = set(tuned_rates(name, experiment, targets).values())
@@ -201,6 +204,16 @@ def stopped_baselines(
     return [
         StopRow(optimizer=name, trained=False, seed=None, learning_rate=lr, **vars(verdict.summary()))
         for lr, verdict in found
+    ]
+
+
+def _stopped_ready(name: str, horizon: int, tuning: Optimizee, test: Optimizee, cost: float) -> list[StopRow]:
+    """``stopped_baselines`` of a rule without a rate."""
+    on_test, on_tuning = (record(RULES.build(name), problems, horizon) for problems in (test, tuning))
+    return [
+        StopRow(optimizer=name, trained=False, seed=None, **vars(one.summary()))
+        for one in verdicts(on_test, on_tuning, cost)
+        if one.rule is not None
     ]
 
 

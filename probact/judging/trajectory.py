@@ -60,10 +60,10 @@ def record(
 
     known = []
     for rows in zip(*(part.known for part in parts), strict=True):
-        step, loss, grad_norm, hazard, halted = zip(*rows, strict=True)
-        followed = posterior is not None
-        joined = (torch.cat(hazard), torch.cat(halted)) if followed else (None, None)
-        known.append(Known(step[0], torch.cat(loss), torch.cat(grad_norm), *joined))
+        step, *tables = zip(*rows, strict=True)
+        loss, grad_norm, *beliefs = (None if some[0] is None else torch.cat(some) for some in tables)
+        assert loss is not None and grad_norm is not None
+        known.append(Known(step[0], loss, grad_norm, *beliefs))
     scores = {
         step: Score(*map(torch.cat, zip(*(part.scores[step] for part in parts), strict=True)))
         for step in parts[0].scores

@@ -37,6 +37,13 @@ class BlackBox(Optimizee):
         """What a ``gain (L,)`` in the function's own unit takes off ``nll``: all that halting sees is in nats."""
         return gain
 
+    def covariance(self, params: Params) -> Tensor | None:
+        """Of f between its K queries ``params``, name -> ``(K, L, *shape)``: ``(L, K, K)``.
+
+        None but of functions drawn from a Gaussian process of mean 0 that is known.
+        """
+        return None
+
     def observe(self, value: Tensor, step: int) -> Tensor:
         """y of query number ``step`` where f is ``value (L,)``; by default without noise."""
         return value
@@ -97,7 +104,7 @@ class RegretFamily(OptimizeeFamily):
     shows = BlackBox.shows
     has_unit = True
     price: float = 0.01
-    cost: float = 0.05
+    cost: float = 0.0514
 
     def priced(self, price: float, cost: float) -> Self:
         other = copy.copy(self)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from probact.problems.base import FAMILIES
 from probact.problems.black_box import Regret, RegretFamily
+from probact.support.kernels import check_kernel, correlation
 from probact.support.refusals import check_range
 from probact.support.trees import Params
 
@@ -19,7 +20,6 @@ NUM_WAVES = 256
 NUM_NOISES = 256
 """Noises of a function; query number 257 sees the first one again."""
 CHUNK = 128
-KERNELS = ("rbf", "matern52")
 Waves = tuple[Tensor, Tensor, Tensor]
 """Frequencies ``(L, M, d)``, phases and amplitudes ``(L, M)``."""
 
@@ -46,7 +46,7 @@ class Draws(Regret):
     a ~ N(0, 1) and b ~ U[0, 2 pi].
 
     :ivar frequencies: w / l, ``(L, M, d)``; ``phases``, ``amplitudes``: b and sqrt(2/M) a, ``(L, M)``.
-    :ivar length: l, ``(L,)``; ``noise``: of each query, ``(L, 256)``, or ``(L, 0)`` for none.
+    :ivar kernel: its name; ``length``: l, ``(L,)``; ``noise``: of each query, ``(L, 256)``, or ``(L, 0)`` for none.
     """
 
     frequencies: Tensor
@@ -54,12 +54,18 @@ class Draws(Regret):
     amplitudes: Tensor
     length: Tensor
     noise: Tensor
+    kernel: str
 
     def given(self) -> Params:
         return {"price": self.price, "length": self.length}
 
     def value(self, params: Params) -> Tensor:
         return waves_at((self.frequencies, self.phases, self.amplitudes), params["x"].unsqueeze(1)).squeeze(1)
+
+    def covariance(self, params: Params) -> Tensor:
+        x = params["x"].transpose(0, 1) / self.length.view(-1, 1, 1)
+        squares = (x.unsqueeze(2) - x.unsqueeze(1)).square().sum(-1)
+        return correlation(squares, self.kernel)
 
     def observe(self, value: Tensor, step: int) -> Tensor:
         return value + self.noise[:, step % NUM_NOISES] if self.noise.shape[1] else value
@@ -134,8 +140,7 @@ class GaussianProcesses(RegretFamily):
 
     def __init__(self, length: str, kernel: str, noise: float, spread: float) -> None:
         self.lengths = read_range(self.label, length)
-        if kernel not in KERNELS:
-            raise ValueError(f"{self.label}: expected kernel {' or '.join(KERNELS)}, got {kernel!r:.40}")
+        check_kernel(self.label, kernel)
         check_range(self.label, at_least=0, below=1e6, noise=noise)
         check_range(self.label, at_least=1, below=1e6, spread=spread)
         self.kernel, self.noise, self.spread = kernel, noise, spread
@@ -153,7 +158,7 @@ class GaussianProcesses(RegretFamily):
         price, scale = self.prices(num, generator, self.spread)
         waves = frequencies, phases, amplitudes
         start = torch.full((num, self.dim), 0.5)
-        return Draws({"x": start}, lowest_of(waves), price, scale, *waves, length, noise)
+        return Draws({"x": start}, lowest_of(waves), price, scale, *waves, length, noise, self.kernel)
 
 
 SEARCHED: dict[str, Any] = {
@@ -178,9 +183,7 @@ class Lines(GaussianProcesses):
     dim = 1
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 20}
 
-    def __init__(
-        self, length: str = "0.05:0.5", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.05:0.5", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
 
 
@@ -191,9 +194,7 @@ class Planes(GaussianProcesses):
     dim = 2
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 30}
 
-    def __init__(
-        self, length: str = "0.15:0.6", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.15:0.6", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
 
 
@@ -204,9 +205,7 @@ class Spaces(GaussianProcesses):
     dim = 3
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 40}
 
-    def __init__(
-        self, length: str = "0.2:0.8", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.2:0.8", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
 
 
@@ -217,7 +216,5 @@ class Boxes(GaussianProcesses):
     dim = 6
     recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 60}
 
-    def __init__(
-        self, length: str = "0.3:1.2", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0
-    ) -> None:
+    def __init__(self, length: str = "0.3:1.2", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)

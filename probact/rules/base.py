@@ -60,6 +60,11 @@ class UpdateRule(nn.Module, ABC):
         return False
 
     @property
+    def is_expecting(self) -> bool:
+        """Whether it says what it expects of a step: see ``expects``."""
+        return type(self).expects is not UpdateRule.expects
+
+    @property
     def label(self) -> str:
         """For messages: ``rule 'adam'``."""
         return f"rule {getattr(self, 'name', type(self).__name__)!r}"

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from probact.rules.base import RULES, Step
-from probact.rules.searches import ModelBased, ModelMemory, check_kernel
+from probact.rules.searches import ModelBased, ModelMemory
 from probact.rules.surrogate import Proposal, Surrogate
+from probact.support.kernels import check_kernel
 from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
 

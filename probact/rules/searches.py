@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from functools import cache
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.surrogate import Beliefs, Proposal, Surrogate
+from probact.support.kernels import check_kernel
 from probact.support.randomness import BITS, uniform_bits
 from probact.support.refusals import check_range
 from probact.support.sight import Sight
@@ -34,7 +34,7 @@ class SearchRule(UpdateRule):
 
 
 class ModelMemory(NamedTuple):
-    """``num`` queries so far, ``(L,)``; ``expected (L,)`` of the query proposed; ``price (L,)``, NaN where not given."""
+    """``num (L,)`` queries so far; ``expected (L,)`` of the query proposed; ``price (L,)``, NaN where not given."""
 
     num: Tensor
     beliefs: Beliefs
@@ -126,13 +126,6 @@ class GaussianProcessSearch(ModelBased):
         flat = flatten(params)
         query, memory, _ = self.ask(state, flat, loss)
         return Step(unflatten(query - flat, params), memory, loss.new_empty(len(loss), 0))
-
-
-def check_kernel(what: str, kernel: str) -> None:
-    """:raises ValueError: if there is none of that name."""
-    kernels = ("rbf", "matern52")
-    if kernel not in kernels:
-        raise ValueError(f"{what}: expected kernel {' or '.join(kernels)}, got {kernel!r:.40}")
 
 
 @RULES.register("random-search")

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probact.support.kernels import correlation
+
 JITTER = 1e-8
 """Added to the kernel's diagonal; above 1e-6 the expected improvement never falls low enough to stop by it."""
 PSEUDO_VALUES = 1.0
@@ -34,18 +36,12 @@ def log_expected_improvement(mean: Tensor, sd: Tensor, best: Tensor) -> Tensor:
     z = (best - mean) / sd
     low = z.clamp_max(-1)
     ratio = math.sqrt(math.pi / 2) * low.abs() * torch.special.erfcx(-ROOT_HALF * low)  # -> 1 - 1 / z^2
-    far = -0.5 * low * low - LOG_ROOT_2PI + torch.where(
-        low > -1e4, torch.log1p(-ratio.clamp_max(1 - 1e-9)), -2 * low.abs().log()
+    far = (
+        -0.5 * low * low
+        - LOG_ROOT_2PI
+        + torch.where(low > -1e4, torch.log1p(-ratio.clamp_max(1 - 1e-9)), -2 * low.abs().log())
     )
     return sd.log() + torch.where(z > -1, _h(z.clamp_min(-1)).log(), far)
-
-
-def kernel_of(squares: Tensor, kernel: str) -> Tensor:
-    """k at squared distances in length-scales: e^{-r^2 / 2}, or Matern's of order 5/2."""
-    if kernel == "rbf":
-        return torch.exp(-0.5 * squares)
-    r = (5 * squares).clamp_min(1e-30).sqrt()
-    return (1 + r + r.square() / 3) * torch.exp(-r)
 
 
 class Beliefs(NamedTuple):
@@ -158,7 +154,7 @@ class Surrogate:
         """k(x, at) with the mean's, ``(L, G, n, C)``, for ``x (L, n, d)`` and ``at (L or 1, C, d)``."""
         squares = (x.unsqueeze(-2) - at.unsqueeze(-3)).square().sum(-1)
         scaled = squares.unsqueeze(1) / lengths.square()[..., None, None]
-        return kernel_of(scaled, self.kernel) + self.offset
+        return correlation(scaled, self.kernel) + self.offset
 
     def take_in(self, beliefs: Beliefs, x: Tensor, y: Tensor) -> Beliefs:
         """With one value more, ``y (L,)`` at ``x (L, d)``: one row more of the Cholesky factor's inverse."""

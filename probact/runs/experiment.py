@@ -76,6 +76,11 @@ class Experiment:
     prior_nu: float = setting(
         0.95, "Probability to continue: the halting step has prior mean 1 / (1 - nu).", above=0, below=1
     )
+    price: float = setting(
+        0.0,
+        "Price of a step in the unit of the family's values, where they have one (gp-1d, ...): sets their scale.",
+        above=0,
+    )
     horizon_prior: str = setting(
         "geometric", "p(T); `flat`: the one with which every step costs -log nu.", parts=HORIZON_PRIORS
     )
@@ -176,8 +181,9 @@ class Experiment:
     device: str = setting("cpu", "cpu or cuda.")
 
     def __post_init__(self) -> None:
-        for name in SETTINGS:
-            object.__setattr__(self, name, checked(name, getattr(self, name)))
+        for name, declared in SETTINGS.items():
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if declared.is_none(value) else checked(name, value))
         chosen = [name for name in ("by_segment", "recompute", "compiled") if getattr(self, name)]
         if len(chosen) > 1:
             raise ValueError(f"expected by-segment, recompute or compiled, got {' and '.join(chosen)}")
@@ -206,8 +212,9 @@ class Experiment:
             raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
 
     def build_family(self) -> OptimizeeFamily:
-        """The family with its options; it reads its data when it is first sampled."""
-        return FAMILIES.build(self.family, self.family_options)
+        """The family with its options, at the price asked for; it reads its data when it is first sampled."""
+        family = FAMILIES.build(self.family, self.family_options)
+        return family.priced(self.price, self.step_cost) if self.price else family
 
     def build_prior(self) -> Prior:
         """p(T) and p(t|T), capped at H."""

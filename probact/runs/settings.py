@@ -36,7 +36,7 @@ _JSON_OPTION: dict[str, Any] = {"type": ["string", "number", "boolean", "array"]
 class Setting:
     """The declaration of one setting.
 
-    :ivar default: its type is the type of all values; ``""`` and ``()`` stand for none.
+    :ivar default: its type is the type of all values; ``""``, ``()`` and 0, beyond the limits, stand for none.
     :ivar help: for ``--help``, the table and the schema.
     :ivar above, at_least, below: limits of a number, or of both of a range, which is a tuple.
     :ivar parts, names: what a text may be: the names of a registry's parts, those of plug-ins included, or of these.
@@ -82,6 +82,10 @@ class Setting:
             return f"one of {', '.join(self.choices)}"
         return f"{_EXPECTED[self.kind]} {self.limits}".rstrip()
 
+    def is_none(self, value: Any) -> bool:
+        """Whether it is a number that stands for none: nobody can ask for it, and what is saved has it."""
+        return self.kind is float and type(value) in (int, float) and value == 0 == self.default and self.above == 0
+
     def options_of(self, name: str) -> tuple[str, ...]:
         """The command-line options of the setting called ``name``."""
         return self.options or (f"--{name.replace('_', '-')}",)
@@ -91,7 +95,7 @@ class Setting:
         """For people; empty if the default is none."""
         if self.kind is bool:
             return self.options[not self.default].removeprefix("--")
-        return "" if self.default in ("", {}, ()) else str(self.default)
+        return "" if self.default in ("", {}, ()) or self.is_none(self.default) else str(self.default)
 
     def check(self, value: Any) -> Any:
         """``value`` as it is kept: where a number is meant, a whole one becomes it.
@@ -159,6 +163,8 @@ class Setting:
             described = {"type": "array", "items": {"type": "number", **limits}, "maxItems": 2}
         elif self.kind is dict:
             described["additionalProperties"] = {**_JSON_OPTION, "items": {"type": _JSON_OPTION["type"][:-1]}}
+        if self.is_none(self.default):
+            described = {"anyOf": [described, {"const": self.default}]}
         if self.several:
             described = {"anyOf": [described, {"type": "array", "items": described, "minItems": 1}]}
         return {"description": self.help, "default": self.default, **described}

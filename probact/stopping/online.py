@@ -80,12 +80,14 @@ def run_until_stopped(
 ) -> Stopped:
     """Optimize each problem until ``stop`` says so, at most ``horizon`` steps.
 
-    :raises ValueError: if ``stop`` reads a gradient that ``rule`` does not see.
+    :raises ValueError: if ``stop`` reads a gradient that ``rule`` does not see, or gains that it does not expect.
     :param compact: let stopped problems leave the batch (their state, parameters and data), each time some 15 % of it
         has stopped.  Else all run to the end of the last one and are only read where they were stopped.
     """
     if stop.needs_gradient and rule.sees is not Sight.GRADIENT:
         raise ValueError(f"{stop.label}: expected a rule that sees {Sight.GRADIENT.value}, got {rule.label}")
+    if stop.needs_expectation and not rule.is_expecting:
+        raise ValueError(f"{stop.label}: expected a search that expects gains of its queries, got {rule.label}")
     with torch.no_grad():
         looks = None if posterior is None else posterior.looks
         walk, belief = begin(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)

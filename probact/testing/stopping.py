@@ -44,7 +44,8 @@ def _path() -> list[Known]:
     loss[3:, -1] = torch.inf
     hazard = torch.rand(HORIZON, NUM)
     halted = 1 - (1 - hazard).cumprod(0)
-    return [Known(s + 1, loss[s], grad_norm[s], hazard[s], halted[s]) for s in range(HORIZON)]
+    expected = torch.rand(HORIZON, NUM)
+    return [Known(s + 1, loss[s], grad_norm[s], hazard[s], halted[s], expected[s]) for s in range(HORIZON)]
 
 
 def _check_scores(part: str, rule: StopRule, path: list[Known]) -> None:
