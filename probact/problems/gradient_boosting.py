@@ -12,12 +12,13 @@ from probact.problems.tabulated import Axis, TabulatedFamily
 class GradientBoosting(TabulatedFamily):
     """Tuning rate, depth, subsample and trees of gradient boosting on breast-cancer or digits (4-d).
 
-    f = log loss of scikit-learn's ``GradientBoostingClassifier`` on held-out rows (300 to fit on, 269 or 300 to judge
-    by), fitted once on a grid: learning rate in [.01, 1], depth 1..5, subsample in [.25, 1], 4..64 trees; linear
-    between.  Each problem: a data set, 80 % of each axis, mirrored or not.
+    f = log of the log loss of scikit-learn's ``GradientBoostingClassifier`` on held-out rows (300 to fit on, 269 or 300
+    to judge by), fitted once on a grid: learning rate in [.01, 1], depth 1..5, subsample in [.25, 1], 4..64 trees;
+    linear between.  Each problem: a data set, 80 % of each axis, mirrored or not.
     """
 
     dim = 4
+    of_log = True
     axes = (
         Axis("learning_rate", tuple(10.0 ** (power / 3) for power in range(-6, 1))),
         Axis("max_depth", (1, 2, 3, 4, 5)),

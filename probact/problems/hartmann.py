@@ -43,7 +43,7 @@ class ThreeWells(Wells):
         (0.1091, 0.8732, 0.5547),
         (0.0381, 0.5743, 0.8828),
     )
-    minimum = -3.862782147820755
+    minimum = -3.8627797873326624
 
 
 class SixWells(Wells):

@@ -84,6 +84,8 @@ class TabulatedFamily(BoxedFamily):
     inset = SHIFT
     kind = Tabulated
     axes: ClassVar[tuple[Axis, ...]]
+    of_log: ClassVar[bool] = False
+    """Whether g is the logarithm of what is in the table."""
     data_sets: ClassVar[tuple[str, ...]] = ("breast-cancer", "digits")
 
     def __init__(self, data: str = "all") -> None:
@@ -99,4 +101,5 @@ class TabulatedFamily(BoxedFamily):
     def more(self, num: int, generator: torch.Generator) -> tuple[Any, ...]:
         names = self.data_sets if self.data == "all" else (self.data,)
         tables = torch.stack([table(f"{self.name} {name}") for name in names]).to(torch.get_default_dtype())
+        tables = tables.log() if self.of_log else tables
         return torch.randint(len(names), (num,), generator=generator), Shared((tables,))
