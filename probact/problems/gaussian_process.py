@@ -171,7 +171,7 @@ SEARCHED: dict[str, Any] = {
     "truncate": 0,
     "meta_steps": 400,
     "batch": 128,
-    "lr": 0.003,
+    "lr": 0.004,
 }
 """Settings that suit a search: a step costs c = -kl_scale log nu = .0514 nats all along, also where H is small."""
 

@@ -17,8 +17,8 @@ from probact.support.refusals import check_range
 from probact.support.sight import Sight
 from probact.support.trees import Params, State, flatten, unflatten
 
-NUM_LENGTHS = 8
-SHORTEST, LONGEST = 0.04, 1.2
+NUM_LENGTHS = 6
+SHORTEST, LONGEST = 0.05, 0.7
 """Ends of the grid of length-scales, times sqrt(d)."""
 
 

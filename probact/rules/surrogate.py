@@ -13,7 +13,7 @@ from probact.support.kernels import correlation
 
 JITTER = 1e-8
 """Added to the kernel's diagonal; above 1e-6 the expected improvement never falls low enough to stop by it."""
-PSEUDO_VALUES = 1.0
+PSEUDO_VALUES = 0.3
 """n_0: how many values the prior of the amplitude, around the spread of the values, counts as."""
 OFFSET = 1.0
 """Variance of the unknown mean, in squared amplitudes."""
@@ -92,7 +92,7 @@ class Proposal(NamedTuple):
 def candidates(dim: int) -> Tensor:
     """Points of [0, 1]^d where the improvement is worked out first, ``(C, d)``: a grid, or Sobol's."""
     if dim == 1:
-        return torch.linspace(0, 1, 101, dtype=torch.float64).unsqueeze(-1)
+        return torch.linspace(0, 1, 61, dtype=torch.float64).unsqueeze(-1)
     num = 2 ** min(10, 7 + dim)
     return torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(num, dtype=torch.float64)
 

@@ -1,0 +1,274 @@
+"""Black-box search of functions from Gaussian processes: regret, and what stopping is worth at a price of a query.
+
+    python benchmarks/search.py train gp-1d --seed 0        # about 10 minutes; writes runs/search-gp-1d-0
+    python benchmarks/search.py judge gp-1d                 # writes benchmarks/results/search-gp-1d.json
+    python benchmarks/search.py table                       # writes the tables of docs/black-box.md
+
+``train`` runs ``python cli.py fit`` with prices log-uniform between .003 and .034, so that one network serves all; a
+run that is there is resumed.  ``judge`` takes every seed that has been trained.  Losses are regret f - min f, prices
+and J = regret at the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions
+of their own, but for ``EI <= price``, which has none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pages import FOLDER, RESULTS, number, read, table, with_error
+
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.stops import Verdict, own_verdict, shares, stop_by, verdicts
+from probact.judging.trajectory import Trajectory, record
+from probact.problems.base import Optimizee
+from probact.problems.black_box import Regret
+from probact.rules.base import RULES
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.trained import TrainedOptimizer
+from probact.stopping.rules import ExpectedImprovement
+from probact.support.files import write_atomically
+from probact.support.randomness import random_stream
+from probact.support.statistics import rank_correlation
+
+ROOT = FOLDER.parent
+PAGE = ROOT / "docs" / "black-box.md"
+PRICES = (0.003, 0.01, 0.03)
+SETTINGS = ("--family-option", "spread=3.4")
+AT = {"gp-1d": (1, 2, 3, 5, 10, 20), "gp-2d": (1, 5, 10, 15, 20, 30), "gp-6d": (1, 5, 10, 20, 30, 60)}
+ANCHORS = {
+    "random-search": ("random-search", {}),
+    "gp-ei, kernel fitted": ("gp-ei", {}),
+    "gp-ei, kernels mixed": ("gp-ei", {"length": "mixed"}),
+    "gp-ei, kernel known": ("gp-ei", {"length": "known"}),
+}
+
+
+def folder_of(runs: Path, family: str, seed: int) -> Path:
+    return runs / f"search-{family}-{seed}"
+
+
+def train(family: str, seed: int, runs: Path) -> None:
+    folder = folder_of(runs, family, seed)
+    arguments = ["--resume", str(folder)]
+    if not (folder / "experiment.json").exists():
+        dim = family.removeprefix("gp-").removesuffix("d")
+        arguments = ["--family", family, *SETTINGS, "--seed", str(seed), "--out", str(folder)]
+        arguments += [] if dim == "1" else ["--rule-option", f"dim={dim}"]
+    subprocess.run([sys.executable, str(ROOT / "cli.py"), "fit", *arguments], cwd=ROOT, check=True)
+
+
+def spread_of(values: torch.Tensor) -> dict[str, float]:
+    return {"mean": float(values.mean()), "sem": float(values.std() / len(values) ** 0.5)}
+
+
+def in_unit(values: torch.Tensor, problems: Regret) -> torch.Tensor:
+    """From nats above log 2s to the unit of f, ``(..., L)``."""
+    scale = problems.scale.double()
+    return (values - (2 * scale).log()) * scale
+
+
+def stopped(found: Sequence[Verdict], problems: Regret) -> dict[str, Any]:
+    """Of each way to stop J, steps and what of the way from budget to hindsight it goes."""
+    best = next(one.stop for one in found if one.kind == "oracle").numpy()
+    rows = {}
+    for one, share in zip(found, shares(found), strict=True):
+        steps = one.stop.double()
+        rows[one.kind] = {
+            "J": spread_of(in_unit(one.J, problems)),
+            "steps": float(steps.mean()),
+            "steps_sd": float(steps.std()),
+            "share": share,
+            "rank_correlation": rank_correlation(one.stop.numpy(), best),
+            "rule": one.describe(),
+        }
+    own = own_verdict(found)
+    return {**rows, "own": rows[own.kind]}
+
+
+def judged(
+    name: str, price: float, paths: Sequence[Trajectory], problems: Regret, cost: float, at: Sequence[int]
+) -> dict[str, Any]:
+    """One method at one price."""
+    test, tuning = paths
+    found = verdicts(test, tuning, cost)
+    if test.known[0].expected is not None:
+        at_price = stop_by(ExpectedImprovement().at(-cost), test, cost)
+        found.append(at_price._replace(kind="EI <= price"))
+    regret = in_unit(test.nll, problems)
+    return {
+        "method": name,
+        "price": price,
+        "regret": {str(step): spread_of(regret[step]) for step in at if step < len(regret)},
+        "stops": stopped(found, problems),
+    }
+
+
+def experiment_of(family: str, price: float) -> Experiment:
+    return Experiment.create(family=family, price=price)
+
+
+def sets(experiment: Experiment, num: int) -> tuple[Optimizee, Optimizee]:
+    """Test functions, and half as many for tuning."""
+    tuning = experiment.build_family().sample(num // 2, random_stream("tuning", 0))
+    return held_out_problems(experiment, num), tuning
+
+
+def judge(family: str, num: int, runs: Path, out: Path) -> None:
+    seeds = {seed: folder_of(runs, family, seed) for seed in range(10)}
+    trained = {seed: _trained(folder) for seed, folder in seeds.items() if (folder / "summary.json").exists()}
+    if not trained:
+        sys.exit(f"Error: expected trained runs {folder_of(runs, family, 0)}, ..., got none: train them first")
+    rows: list[dict[str, Any]] = []
+    for price in PRICES:
+        experiment = experiment_of(family, price)
+        test, tuning = sets(experiment, num)
+        assert isinstance(test, Regret)
+        horizon, cost = experiment.horizon, experiment.step_cost
+        for name, (rule, options) in ANCHORS.items():
+            paths = [record(RULES.build(rule, options), problems, horizon) for problems in (test, tuning)]
+            rows.append(judged(name, price, paths, test, cost, AT[family]))
+        for seed, one in trained.items():
+            paths = [record(one.rule, problems, horizon, one.online_posterior) for problems in (test, tuning)]
+            rows.append({"seed": seed, **judged("lstm-search", price, paths, test, cost, AT[family])})
+        print(f"price {price}: judged", flush=True)
+    result = {
+        "command": f"python benchmarks/search.py judge {family} --functions {num}",
+        "family": family,
+        "functions": num,
+        "tuning": num // 2,
+        "horizon": horizon,
+        "training": {str(seed): _training(seeds[seed]) for seed in trained},
+        "milliseconds_a_query": {name: cost_of(family, *built) for name, built in _timed(trained).items()},
+        "rows": rows,
+    }
+    write_atomically(out, json.dumps(result, indent=1) + "\n")
+
+
+def _trained(folder: Path) -> TrainedOptimizer:
+    return Run.open(folder).chains[0].trained()
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    run = Run.open(folder)
+    records = next(iter(run.records().values()))
+    return {
+        "meta_steps": len(records),
+        "batch": run.experiment.batch,
+        "minutes": sum(record["seconds"] for record in records) / 60,
+    }
+
+
+def _timed(trained: dict[int, TrainedOptimizer]) -> dict[str, tuple[Any, Any]]:
+    first = next(iter(trained.values()))
+    return {
+        "gp-ei, kernel fitted": (RULES.build("gp-ei"), None),
+        "lstm-search": (first.rule, first.online_posterior),
+    }
+
+
+def cost_of(family: str, rule: Any, posterior: Any, times: int = 7) -> float:
+    """Median of CPU milliseconds that a query of one function takes, with the halting posterior where there is one."""
+    experiment = experiment_of(family, 0.01)
+    problem = held_out_problems(experiment, 1)
+    found = []
+    for _ in range(times):
+        begun = time.process_time()
+        record(rule, problem, experiment.horizon, posterior)
+        found.append(1000 * (time.process_time() - begun) / experiment.horizon)
+    return float(np.median(found))
+
+
+def over_seeds(rows: Sequence[dict[str, Any]], *keys: str) -> str:
+    """Mean over training seeds with its standard error; of one row its own, over functions."""
+    found = []
+    for row in rows:
+        for key in keys:
+            row = row.get(key, {})
+        found.append(row)
+    if not all(found):
+        return "-"
+    values = [one["mean"] if isinstance(one, dict) else one for one in found]
+    if len(values) == 1:
+        return with_error(values[0], found[0]["sem"] if isinstance(found[0], dict) else None)
+    return with_error(float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5)
+
+
+def tables(family: str) -> str:
+    """Regret by step, and J of every way to stop at each price."""
+    result = read(f"search-{family}")
+    rows, steps = result["rows"], [str(step) for step in AT[family]]
+    methods = dict.fromkeys(row["method"] for row in rows)
+
+    def of(method: str, price: float) -> list[dict[str, Any]]:
+        return [row for row in rows if row["method"] == method and row["price"] == price]
+
+    seeds = len(result["training"])
+    minutes = np.mean([one["minutes"] for one in result["training"].values()])
+    head = (
+        f"**{family}**: {result['functions']:,} functions, {result['tuning']:,} more for tuning, {seeds} training "
+        f"seed{'s' * (seeds > 1)} of {minutes:.0f} minutes. Mean regret after so many queries, ± standard error "
+        "(over training seeds where there are several, else over functions)."
+    )
+    regret = [[name, *(over_seeds(of(name, PRICES[0]), "regret", step) for step in steps)] for name in methods]
+    ways = {"budget": "tuned budget", "patience": "tuned patience", "EI <= price": "EI ≤ price", "own": "learned stop"}
+    stops = []
+    for price in PRICES:
+        for name in methods:
+            some = of(name, price)
+            cells = [
+                over_seeds(some, "stops", way, "J") if way != "own" or name == "lstm-search" else "-" for way in ways
+            ]
+            way = "own" if name == "lstm-search" else "EI <= price" if name.startswith("gp") else "budget"
+            queries = number(float(np.mean([row["stops"][way]["steps"] for row in some])), 3)
+            share = over_seeds(some, "stops", way, "share") if way != "budget" else "-"
+            stops.append([f"{price:g}", name, *cells, over_seeds(some, "stops", "oracle", "J"), queries, share])
+    columns = ["price", "search", *ways.values(), "hindsight", "queries", "share"]
+    return "\n\n".join(
+        [
+            head,
+            table(["search", *(f"@{step}" for step in steps)], regret),
+            "J = regret at the stop + price × queries. *Queries* and *share*, of the way from the tuned budget to "
+            "hindsight, are of the last stop before hindsight.",
+            table(columns, stops),
+        ]
+    )
+
+
+def write_tables() -> None:
+    text = PAGE.read_text()
+    for family in AT:
+        before, mark, rest = text.partition(f"<!-- {family} -->\n")
+        if mark and (RESULTS / f"search-{family}.json").exists():
+            _, end, after = rest.partition(f"<!-- /{family} -->")
+            text = f"{before}{mark}{tables(family)}\n{end}{after}"
+    write_atomically(PAGE, text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "judge", "table"))
+    parser.add_argument("family", nargs="?", choices=tuple(AT), default="gp-1d")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--functions", type=int, default=1000)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    if asked.what == "train":
+        train(asked.family, asked.seed, asked.runs)
+    elif asked.what == "judge":
+        judge(asked.family, asked.functions, asked.runs, asked.out or RESULTS / f"search-{asked.family}.json")
+    else:
+        write_tables()
+
+
+if __name__ == "__main__":
+    main()
