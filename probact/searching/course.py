@@ -24,7 +24,7 @@ class Course:
     """
 
     def __init__(self, rule: UpdateRule, posterior: HaltingPosterior | None, told: Told, stop: StopRule | None) -> None:
-        with torch.no_grad():
+        with torch.inference_mode():
             walk = begin(rule, told)
         assert isinstance(walk, Search)
         self.walk, self.stop = walk, stop
@@ -36,7 +36,7 @@ class Course:
 
     def propose(self) -> list[float]:
         """The next query, d numbers; the same until it is answered."""
-        with torch.no_grad():
+        with torch.inference_mode():
             query = self.walk.carry.params if self._waits else self.walk.propose_query()
         self._waits = True
         numbers: list[float] = query["x"][0].tolist()
@@ -44,7 +44,7 @@ class Course:
 
     def take_in(self, value: float, at: Sequence[float]) -> None:
         """f at ``at``, the query proposed or another."""
-        with torch.no_grad():
+        with torch.inference_mode():
             if not self._waits:
                 self.walk.propose_query()
             like = self.walk.carry.params["x"]
