@@ -61,7 +61,8 @@ class BlackBoxOptimizer:
     :param stop: a stop rule, ``NAME`` or ``NAME=THRESHOLD``, None for never, or "own": by the hazard of the posterior,
         or else, if the rule says what it expects of its next query, where that is no more than the price.
     :param scale: (centre, spread) of f, if known.
-    :param minimum: at least so many queries before it stops; d + 2 unless given.
+    :param minimum: at least so many queries before it stops.  Unless given 1, or 4 + 2 d where it stops by what the
+        rule expects: before so many values that is in a unit that is hardly known, and often too small by far.
     :ivar num_failed: how many values were not finite.
     :raises ValueError: in one line, if something of this does not fit.
     """
@@ -95,8 +96,6 @@ class BlackBoxOptimizer:
             check_range("BlackBoxOptimizer: scale", above=0, below=math.inf, spread=scale[1])
             check_range("BlackBoxOptimizer: scale", centre=float(scale[0]))
         self._given_price, self._scale = price, scale
-        self.minimum = self.box.dim + 2 if minimum is None else minimum
-        check_range("BlackBoxOptimizer", at_least=1, minimum=self.minimum)
         self.rule = copy.deepcopy(rule).double().requires_grad_(False)
         self.posterior = None if posterior is None else copy.deepcopy(posterior).double().requires_grad_(False)
         self._cost = cost or (PRICE if posterior is None else price_of(posterior.nu))
@@ -106,6 +105,9 @@ class BlackBoxOptimizer:
         self.stop = asked_for(stop, rule, posterior, self._try(), self._cost)
         if price is not None and not weighs_price(self.stop):
             raise ValueError(f"price: expected a stop that weighs it, got stop={stop!r:.60}")
+        early = most_first(self.box.dim) if self.stop is not None and self.stop.needs_expectation else 1
+        self.minimum = early if minimum is None else minimum
+        check_range("BlackBoxOptimizer", at_least=1, minimum=self.minimum)
         self._terms = self._terms_now()
         self._course = self._begin(self._terms)
 

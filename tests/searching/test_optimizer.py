@@ -89,7 +89,7 @@ def test_units_do_not_matter(rule: Any, factor: float, offset: float, price: flo
     plain, other = made(1.0), made(factor)
     expected = drive(plain)
     points = drive(other, lambda point: factor * bowl(point) + offset)
-    assert 4 <= len(expected) < 40
+    assert 5 <= len(expected) < 40
     assert len(points) == len(expected)
     np.testing.assert_allclose(points, expected, atol=1e-6)
     assert other.best.value == pytest.approx(factor * plain.best.value + offset, abs=1e-6 * abs(factor))
@@ -123,6 +123,19 @@ def test_without_a_price_it_is_one_percent_of_the_spread() -> None:
     first = values[: num_first(len(values), 1)]
     assert optimizer.price == pytest.approx(0.01 * np.std(first, ddof=1))
     assert len(values) < 20
+
+
+def test_it_does_not_stop_by_a_unit_that_is_hardly_known() -> None:
+    """The first values are almost the same, so that little seems to be expected."""
+    nums = {}
+    for minimum in (1, None):
+        optimizer = BlackBoxOptimizer("gp-ei", [(0, 1)], price=0.01, minimum=minimum)
+        drive(optimizer, lambda point: math.sin(25 * point[0]) * (point[0] > 0.7) + 1e-4 * point[0])
+        nums[minimum] = optimizer.num_queries
+    assert nums[1] == 2
+    assert nums[None] >= 6
+    asked = BlackBoxOptimizer("gp-ei", [(0, 1)], stop=Budget(2))
+    assert len(drive(asked)) == 2
 
 
 def test_best_is_in_the_users_units() -> None:
