@@ -36,6 +36,7 @@ WORDS = {  # room: (what enters, what leaves)
     "judging": ("optimizers, held-out problems", "losses, stops, calibration"),
     "training": ("an Experiment", "better weights, checkpoints"),
     "runs": ("settings, a run's folder, a file", "Experiment, Objective, trained weights"),
+    "searching": ("a search, your box and values", "points to ask, stop or go on"),
     "stopping": ("what is known at step s", "stop or go on"),
     "inference": ("a Rollout, nu, H", "q(t|x,T), exact posterior, bound, gaps"),
     "unrolling": ("a rule, problems", "Rollout: losses, features, parameters"),

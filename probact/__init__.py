@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from probact.runs.experiment import Experiment as Experiment
     from probact.runs.run import Run as Run
     from probact.runs.trained import TrainedOptimizer as TrainedOptimizer
+    from probact.searching.optimizer import BlackBoxOptimizer as BlackBoxOptimizer
     from probact.stopping.base import STOP_RULES as STOP_RULES, Known as Known, StopRule as StopRule
     from probact.stopping.online import run_until_stopped as run_until_stopped
     from probact.stopping.rules import (
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ACT": "inference.objectives.act",
+    "BlackBoxOptimizer": "searching.optimizer",
     "Budget": "stopping.rules",
     "Conditioned": "inference.posteriors.conditioned",
     "Cumulative": "stopping.rules",

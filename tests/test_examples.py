@@ -55,6 +55,15 @@ def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(label in printed for label in results)
 
 
+def test_black_box(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "examples" / "black_box.py"
+    assert len(path.read_text().splitlines()) < 60
+    optimizer = runpy.run_path(str(path))["main"](price=1e-2)
+    assert optimizer.best.value < 0.06
+    assert 4 <= optimizer.num_queries < 30
+    assert str(optimizer.stop_reason) in capsys.readouterr().out
+
+
 def readme_python() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

@@ -10,13 +10,11 @@ from probact.drop_in.horizon import Horizon
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.stopping import rules  # noqa: F401 - registers them
 from probact.stopping.base import STOP_RULES, Known, StopRule, is_number
-from probact.stopping.rules import Budget, Hazard, Patience
+from probact.stopping.rules import HAZARD_SHARE, Budget, Hazard, Patience
 from probact.support.registry import UnknownPartError
 
 OWN = "own"
 """The file's own stop rule, or ``default_at``; of a posterior without a file, ``Hazard`` at ``HAZARD_SHARE``."""
-HAZARD_SHARE = 0.5
-"""The hazard of q(t|x) reaches this share of the prior's, 1 - nu: a price in nats, those of the training."""
 NO_NEWS = Patience(100.0, epsilon=0.0, share=1e-4)
 """The stop of a file that has none, free of the loss's units: for 100 steps no gain of 0.01 % of the fall so far."""
 Asked = StopRule | str | None

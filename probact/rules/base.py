@@ -45,6 +45,8 @@ class UpdateRule(nn.Module, ABC):
     """Whether it goes back towards its best iterate from a loss that has risen: see ``rollout.returns_best``."""
     is_baseline: ClassVar[bool] = False
     """Whether others are judged against it as it is: it has neither weights nor a rate to tune."""
+    is_unit_free: bool = False
+    """Whether a search asks the same points whatever the unit and the offset of f, as it sees to this itself."""
     is_one_graph: ClassVar[bool] = False
     """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
     is_compiled: bool = False

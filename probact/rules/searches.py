@@ -46,6 +46,7 @@ class ModelBased(SearchRule):
     """A search by ``Surrogate``: the first query is the centre, the next where the expected improvement is largest."""
 
     surrogate: Surrogate
+    is_unit_free = True
     knows_length = False
 
     def init(self, params: Params) -> State:
@@ -118,6 +119,7 @@ class GaussianProcessSearch(ModelBased):
         check_kernel(self.label, kernel)
         check_range(self.label, at_least=0, below=1e6, noise=noise)
         self.knows_length = length == "known"
+        self.is_unit_free = not self.knows_length
         self.surrogate = Surrogate(kernel, noise, self.knows_length, best_alone=length == "fitted")
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:

@@ -12,6 +12,9 @@ from probact.stopping.base import STOP_RULES, Known, StopRule
 from probact.support.refusals import check_range
 from probact.unrolling.progress import PRICE
 
+HAZARD_SHARE = 0.5
+"""The hazard of q(t|x) reaches this share of the prior's, 1 - nu: a price in nats, those of the training."""
+
 
 @STOP_RULES.register("budget")
 class Budget(StopRule):

@@ -91,9 +91,31 @@ class Search(Walk):
 
     def move(self) -> None:
         """Make the step that was worked out, and ask."""
+        query = self.propose_query()
+        if not self._learning:
+            self.answer(self.optimizee.value(query))
+            return
+        value, grads = value_and_grad(self.optimizee.value, query)
+        usable = finite([value.unsqueeze(-1), *grads.values()])
+        self.answer(torch.where(usable, attach(value, zero_unless(usable, grads), query), torch.nan))
+
+    def propose_query(self) -> Params:
+        """Make the step that was worked out: the next query, name -> ``(L, *shape)``, which waits for its answer."""
         super().move()
+        return self.carry.params
+
+    def answer(self, value: Tensor, at: Params | None = None) -> None:
+        """Take in f at the query that ``propose_query`` returned, ``(L,)``; not finite where it is not known.
+
+        :param at: where f was really asked, if elsewhere; the rule is shown it as its query.
+        """
+        if at is not None:
+            self.carry = self.carry._replace(params=at)
         query, found = self.carry.params, self.carry.state
-        y, nll, usable = self._ask(query)
+        usable = value.isfinite()
+        value = torch.where(usable, value, 0.0)
+        y, nll = self.optimizee.observe(value, self.step), self.optimizee.nll_of(value)
+        usable = usable & y.isfinite() & nll.isfinite()
         none = found.highest == -math.inf
         y = torch.where(usable, y, torch.where(none, 0.0, found.highest))
         better = usable & (y < found.lowest)
@@ -108,20 +130,6 @@ class Search(Walk):
         )
         self.carry = self.carry._replace(state=found)
         self._asked.append((query, y))
-
-    def _ask(self, query: Params) -> tuple[Tensor, Tensor, Tensor]:
-        """y, nll there, and whether both are finite, as the gradient is while it learns; ``(L,)`` each."""
-        problems, grads = self.optimizee, dict[str, Tensor]()
-        if self._learning:
-            value, grads = value_and_grad(problems.value, query)
-        else:
-            value = problems.value(query)
-        usable = finite([value.unsqueeze(-1), *grads.values()])
-        if self._learning:
-            value = attach(value, zero_unless(usable, grads), query)
-        value = torch.where(usable, value, 0.0)
-        y, nll = problems.observe(value, self.step), problems.nll_of(value)
-        return y, nll, usable & y.isfinite() & nll.isfinite()
 
     def _above_first(self, found: Found) -> Tensor:
         """y in nats above the first one, ``(L,)``, without graph: neither unit nor offset of f is seen by halting."""

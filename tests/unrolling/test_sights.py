@@ -23,6 +23,7 @@ from probact.unrolling.begin import begin
 from probact.unrolling.border import try_rule
 from probact.unrolling.looks import Looks
 from probact.unrolling.rollout import unroll
+from probact.unrolling.search import Search
 from probact.unrolling.walk import Unrolling
 
 K = 6
@@ -175,6 +176,25 @@ def test_what_is_returned_is_the_best_that_was_seen_not_the_best_that_was() -> N
     torch.testing.assert_close(rollout.nll[1:], expected)
     torch.testing.assert_close(rollout.params["x"][:, 0], queries.gather(0, best)[-1])
     assert bool((rollout.nll[1:].diff(dim=0) > 0).any())
+
+
+def test_a_search_can_be_asked_and_told() -> None:
+    """Queries proposed and answered by hand are those of the walk, and a query asked elsewhere is seen there."""
+    problems, rule = bowls(), Stepping()
+    with torch.no_grad():
+        rollout, walk = unroll(rule, problems, K), begin(rule, problems)
+        assert isinstance(walk, Search)
+        for _ in range(K):
+            walk.answer(problems.value(walk.propose_query()))
+        assert rollout.asked is not None
+        assert walk.asked is not None
+        torch.testing.assert_close(walk.asked, rollout.asked, rtol=0, atol=0)
+        torch.testing.assert_close(walk.nll(), rollout.nll[-1], rtol=0, atol=0)
+        elsewhere = {"x": torch.full((5, 1), 0.3)}
+        walk.propose_query()
+        walk.answer(torch.full((5,), -1.0), at=elsewhere)
+        torch.testing.assert_close(walk.params, elsewhere, rtol=0, atol=0)
+        torch.testing.assert_close(walk.propose_query()["x"], torch.full((5, 1), 0.3 + 0.2 + 0.01))
 
 
 def test_a_value_that_is_no_number_is_the_worst_so_far() -> None:

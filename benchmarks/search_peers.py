@@ -1,0 +1,288 @@
+"""Searches of other libraries on the functions that ours are judged by: regret by query, and J at a price of a query.
+
+    pip install optuna scikit-optimize
+    python benchmarks/search_peers.py run                      # all families and methods, hours; goes on where it was
+    python benchmarks/search_peers.py run gp-1d optuna-tpe     # a part of it
+    python benchmarks/search_peers.py run gp-1d gp-1d=FILE     # a trained search, by ask and tell, under a name
+    python benchmarks/search_peers.py table                    # prints the tables
+    python benchmarks/search_peers.py page                     # writes them into docs/black-box.md
+
+``run`` adds a line for each function to benchmarks/results/search-peers.jsonl.  The functions are the first of those
+that ``benchmarks/search.py judge`` takes.  Ours go through ``BlackBoxOptimizer``, one run for each price.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pages import FOLDER, RESULTS, number, table, with_error
+
+from probact import BlackBoxOptimizer
+from probact.judging.problem_sets import held_out_problems
+from probact.problems.black_box import Regret
+from probact.runs.experiment import Experiment
+from probact.support.files import write_atomically
+
+OUT = RESULTS / "search-peers.jsonl"
+PAGE = FOLDER.parent / "docs" / "black-box.md"
+PRICES = (0.003, 0.01, 0.03)
+DRAWN = 1000
+"""Functions of a set; a part of it is asked."""
+HORIZONS = {
+    "gp-1d": 20,
+    "gp-2d": 30,
+    "branin": 30,
+    "goldstein-price": 30,
+    "hartmann-3": 40,
+    "svm": 30,
+    "gradient-boosting": 40,
+    "hartmann-6": 60,
+}
+FUNCTIONS = {"gp-1d": 30, "gp-2d": 20}
+OTHERS = 12
+"""Functions of each of the other families."""
+Point = list[float]
+Function = Callable[[Point], float]
+
+
+class Asked(NamedTuple):
+    """Values in the order of the queries, CPU seconds, and where a search stops at each price."""
+
+    values: list[float]
+    seconds: float
+    stops: dict[str, int]
+
+
+def optuna_by(sampler: str, start: int) -> Callable[[Function, int, int, int], Asked]:
+    def run(function: Function, dim: int, horizon: int, seed: int) -> Asked:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        kind = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}[sampler]
+        study = optuna.create_study(sampler=kind(seed=seed, n_startup_trials=start))
+        begun = time.process_time()
+        study.optimize(lambda trial: function([trial.suggest_float(f"x{i}", 0, 1) for i in range(dim)]), horizon)
+        return Asked([trial.value for trial in study.trials], time.process_time() - begun, {})
+
+    return run
+
+
+def skopt_by(start: int) -> Callable[[Function, int, int, int], Asked]:
+    def run(function: Function, dim: int, horizon: int, seed: int) -> Asked:
+        from skopt import gp_minimize
+
+        begun = time.process_time()
+        found = gp_minimize(
+            function, [(0.0, 1.0)] * dim, n_calls=horizon, n_initial_points=start, random_state=seed, acq_func="EI"
+        )
+        return Asked([float(value) for value in found.func_vals], time.process_time() - begun, {})
+
+    return run
+
+
+def ours_by(source: str, is_rule: bool) -> Callable[[Function, int, int, int], Asked]:
+    def run(function: Function, dim: int, horizon: int, seed: int) -> Asked:
+        stops, seconds, values = {}, 0.0, []
+        bounds, has_stop = [(0.0, 1.0)] * dim, source != "random-search"
+        for price in PRICES if has_stop else PRICES[:1]:
+            settings: dict[str, Any] = {"price": price} if has_stop else {"stop": None}
+            made = BlackBoxOptimizer(source, bounds, **settings) if is_rule else None
+            optimizer = made or BlackBoxOptimizer.from_pretrained(source, bounds, **settings)
+            values, begun, stop = [], time.process_time(), horizon
+            for step in range(1, horizon + 1):
+                values.append(function(optimizer.ask()))
+                optimizer.tell(values[-1])
+                if optimizer.should_stop() and stop == horizon:
+                    stop = step
+            seconds = time.process_time() - begun
+            stops |= {str(price): stop} if has_stop else {}
+        return Asked(values, seconds, stops)
+
+    return run
+
+
+STARTS = (1, 3, 5, 10)
+METHODS: dict[str, Callable[[Function, int, int, int], Asked]] = {
+    "random-search": ours_by("random-search", True),
+    "gp-ei": ours_by("gp-ei", True),
+    **{f"optuna-tpe {start}": optuna_by("tpe", start) for start in STARTS},
+    **{f"optuna-gp {start}": optuna_by("gp", start) for start in STARTS},
+    "skopt-gp 5": skopt_by(5),
+}
+"""Of other libraries with so many random trials at the start; a table takes the best of these for each column."""
+
+
+def functions(family: str) -> tuple[Regret, int]:
+    """The set, and how many of it are asked."""
+    experiment = Experiment.create(family=family, rule="gp-ei", horizon=HORIZONS[family], price=PRICES[1])
+    problems = held_out_problems(experiment, DRAWN)
+    assert isinstance(problems, Regret)
+    return problems.to(torch.float64), FUNCTIONS.get(family, OTHERS)
+
+
+def lines() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
+
+
+def run(asked: list[str]) -> None:
+    given = {name: path for name, _, path in (word.partition("=") for word in asked) if path}
+    methods = {**METHODS, **{f"lstm-search {name}": ours_by(path, False) for name, path in given.items()}}
+    words = [word for word in asked if "=" not in word]
+    families = [family for family in HORIZONS if family in words] or list(HORIZONS)
+    named = [word for word in words if word not in HORIZONS] + list(given)
+    done = {(line["family"], line["method"], line["function"]) for line in lines()}
+    for family in families:
+        problems, num = functions(family)
+        dim = problems.theta0["x"].shape[1]
+        for method, ask in methods.items():
+            if named and not any(word in method for word in named):
+                continue
+            for index in range(num):
+                if (family, method, index) not in done:
+                    one = problems.select(torch.tensor([index]))
+                    found = ask(_function(one), dim, HORIZONS[family], index)
+                    _add(family, method, index, found, float(one.lowest))
+            print(family, method, flush=True)
+
+
+def _function(one: Regret) -> Function:
+    return lambda point: float(one.value({"x": torch.tensor([point], dtype=torch.float64)}))
+
+
+def _add(family: str, method: str, index: int, found: Asked, lowest: float) -> None:
+    best = np.minimum.accumulate(found.values) - lowest
+    line = {
+        "family": family,
+        "method": method,
+        "function": index,
+        "regret": [float(f"{value:.4g}") for value in best],
+        "milliseconds": round(1000 * found.seconds / len(best), 3),
+    }
+    with OUT.open("a") as file:
+        file.write(json.dumps(line | ({"stops": found.stops} if found.stops else {}), separators=(",", ":")) + "\n")
+
+
+class Group(NamedTuple):
+    """What is known of a method on a family."""
+
+    regret: np.ndarray  # (functions, H), after 1..H queries
+    stops: dict[str, np.ndarray]
+    milliseconds: float
+
+
+def groups() -> dict[str, dict[str, Group]]:
+    """Family -> method -> what is known, of the functions that all its methods have been asked about."""
+    found: dict[str, dict[str, dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
+    for line in lines():
+        found[line["family"]][line["method"]][line["function"]] = line
+    return {
+        family: {name: _group(rows) for name, rows in _whole(found[family])} for family in HORIZONS if family in found
+    }
+
+
+def _whole(methods: dict[str, dict[int, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    whole = {name: rows for name, rows in methods.items() if len(rows) >= OTHERS}
+    shared = sorted(set.intersection(*(set(rows) for rows in whole.values())))
+    for name, rows in whole.items():
+        yield name, [rows[index] for index in shared]
+
+
+def _group(rows: list[Any]) -> Group:
+    prices = rows[0].get("stops", {})
+    stops = {price: np.array([row["stops"][price] for row in rows]) for price in prices}
+    return Group(
+        np.array([row["regret"] for row in rows]), stops, float(np.median([row["milliseconds"] for row in rows]))
+    )
+
+
+def tuned(some: dict[str, Group], cost: Callable[[Group], np.ndarray]) -> np.ndarray:
+    """Of each function the cost at the setting and the column that are best on the other half of the functions."""
+    costs = {name: cost(group) for name, group in some.items()}
+    num = len(next(iter(costs.values())))
+    scores = np.empty(num)
+    for half in (0, 1):
+        mine, others = np.arange(num) % 2 == half, np.arange(num) % 2 != half
+        best = min(
+            (
+                (values[others, column].mean(), name, column)
+                for name, values in costs.items()
+                for column in range(values.shape[1])
+            ),
+        )
+        scores[mine] = costs[best[1]][mine, best[2]]
+    return scores
+
+
+def budget(group: Group, price: float) -> np.ndarray:
+    """J of stopping after 1..H queries, ``(functions, H)``."""
+    return group.regret + price * np.arange(1, group.regret.shape[1] + 1)
+
+
+def own(group: Group, price: float) -> np.ndarray:
+    """J at the method's own stop, ``(functions,)``."""
+    stops = group.stops[str(price)]
+    return group.regret[np.arange(len(stops)), stops - 1] + price * stops
+
+
+def mean(values: np.ndarray) -> str:
+    return with_error(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))
+
+
+def tables() -> str:
+    parts = []
+    for family, methods in groups().items():
+        horizon = HORIZONS[family]
+        steps = [step for step in (5, 10, horizon // 2, horizon) if step <= horizon]
+        steps = sorted(set(steps))
+        kinds: dict[str, dict[str, Group]] = defaultdict(dict)
+        for name, group in methods.items():
+            head, _, setting = name.rpartition(" ")
+            kinds[head if setting.isdigit() else name][name] = group
+        rows = []
+        for kind, some in kinds.items():
+            regret = [mean(tuned(some, lambda group, step=step: group.regret[:, step - 1 : step])) for step in steps]
+            budgets = [mean(tuned(some, lambda group, price=price: budget(group, price))) for price in PRICES]
+            first = next(iter(some.values()))
+            owns = [mean(own(first, price)) if str(price) in first.stops else "-" for price in PRICES]
+            times = number(min(group.milliseconds for group in some.values()), 2)
+            rows.append([kind, *regret, *(cell for pair in zip(budgets, owns, strict=True) for cell in pair), times])
+        num = len(next(iter(methods.values())).regret)
+        columns = [f"{way}, λ = {price:g}" for price in PRICES for way in ("budget", "own stop")]
+        head = ["search", *(f"@{step}" for step in steps), *columns, "ms a query"]
+        parts.append(f"**{family}**, {num} functions, {horizon} queries.\n\n{table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def page() -> None:
+    text = PAGE.read_text()
+    before, mark, rest = text.partition("<!-- peers -->\n")
+    if not mark:
+        sys.exit(f"Error: {PAGE}: expected the marks <!-- peers --> and <!-- /peers -->, got none")
+    _, end, after = rest.partition("<!-- /peers -->")
+    write_atomically(PAGE, f"{before}{mark}{tables()}\n{end}{after}")
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    what, asked = sys.argv[1] if len(sys.argv) > 1 else "", sys.argv[2:]
+    match what:
+        case "run":
+            run(asked)
+        case "table":
+            print(tables())
+        case "page":
+            page()
+        case _:
+            sys.exit(f"Error: expected run, table or page, got {what!r}\n{__doc__}")
+
+
+if __name__ == "__main__":
+    main()

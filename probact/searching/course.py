@@ -1,0 +1,57 @@
+"""A search under way: the walk that training and judging take, with a user's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from probact.inference.posteriors.base import HaltingPosterior
+from probact.rules.base import UpdateRule
+from probact.searching.told import Told
+from probact.stopping.base import Known, StopRule
+from probact.stopping.online import OnlineBelief
+from probact.unrolling.begin import begin
+from probact.unrolling.search import Search
+
+
+class Course:
+    """Queries and answers in standard form; after each answer what is known there, and the stop rule's score.
+
+    :ivar known: what the stop rule is told after the last answer; None before.
+    :ivar score: what it says of it.
+    """
+
+    def __init__(self, rule: UpdateRule, posterior: HaltingPosterior | None, told: Told, stop: StopRule | None) -> None:
+        with torch.inference_mode():
+            walk = begin(rule, told)
+        assert isinstance(walk, Search)
+        self.walk, self.stop = walk, stop
+        self.belief = OnlineBelief(posterior)
+        self.known: Known | None = None
+        self.score: float | None = None
+        self._memory: Any = None
+        self._waits = False
+
+    def propose(self) -> list[float]:
+        """The next query, d numbers; the same until it is answered."""
+        with torch.inference_mode():
+            query = self.walk.carry.params if self._waits else self.walk.propose_query()
+        self._waits = True
+        numbers: list[float] = query["x"][0].tolist()
+        return numbers
+
+    def take_in(self, value: float, at: Sequence[float]) -> None:
+        """f at ``at``, the query proposed or another."""
+        with torch.inference_mode():
+            if not self._waits:
+                self.walk.propose_query()
+            like = self.walk.carry.params["x"]
+            self.walk.answer(like.new_tensor([value]), {"x": like.new_tensor([at])})
+            self._waits = False
+            self.known = self.belief.take_in(self.walk.step, self.walk.look())
+            if self.stop is not None:
+                self._memory = self.stop.init(self.known.loss) if self._memory is None else self._memory
+                score, self._memory = self.stop.checked_score(self.known, self._memory)
+                self.score = float(score)
