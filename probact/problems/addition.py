@@ -1,0 +1,38 @@
+"""Sums of digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch.nn import functional as F
+
+from probact.problems.base import FAMILIES, OptimizeeFamily
+from probact.problems.labelled import Labelled, check_size, filled_places, read_counts
+from probact.problems.parity import Parity
+from probact.support.sight import Sight
+
+
+@FAMILIES.register("addition")
+class Addition(OptimizeeFamily):
+    """``n`` places, some of them filled with a digit 1 to 9: their sum, one of 9 n + 1; for networks that compute.
+
+    As many places as ``numbers`` says, LOW:HIGH, drawn uniformly, are filled (by default 1 to n).  A place is ten
+    numbers, 1 at its digit and 0 elsewhere, all 0 of a blank one.  A small form of Graves 2016, arXiv 1603.08983,
+    section 3.3, whose numbers have several digits.
+    """
+
+    shows: ClassVar[tuple[Sight, ...]] = Labelled.shows
+    recommended: ClassVar[Mapping[str, Any]] = {**Parity.recommended, "horizon": 10, "meta_steps": 3000}
+
+    def __init__(self, n: int = 6, numbers: str = "") -> None:
+        check_size(self.label, n)
+        self.n, self.counts = n, read_counts(numbers, n, f"{self.label}: numbers")
+
+    def sample(self, num: int, generator: torch.Generator) -> Labelled:
+        filled = filled_places(num, self.n, self.counts, generator)
+        digits = torch.where(filled, torch.randint(1, 10, filled.shape, generator=generator), 0)
+        places = F.one_hot(digits, 10) * filled.unsqueeze(-1)
+        answer = torch.zeros(num, 9 * self.n + 1)
+        return Labelled({"answer": answer}, places.to(answer.dtype), digits.sum(1), filled.sum(1))
