@@ -24,7 +24,7 @@ class Addition(OptimizeeFamily):
     """
 
     shows: ClassVar[tuple[Sight, ...]] = Labelled.shows
-    recommended: ClassVar[Mapping[str, Any]] = {**Parity.recommended, "horizon": 10, "meta_steps": 3000}
+    recommended: ClassVar[Mapping[str, Any]] = {**Parity.recommended, "horizon": 10, "curriculum": 100}
 
     def __init__(self, n: int = 6, numbers: str = "") -> None:
         check_size(self.label, n)

@@ -94,8 +94,8 @@ class Optimizee(ABC):
         """Smallest ``nll`` of each problem, ``(L,)``, or None where it is not known."""
         return None
 
-    def difficulty(self) -> Tensor | None:
-        """How much there is to do in each problem, ``(L,)``, or None where the problems do not say it."""
+    def size(self) -> Tensor | None:
+        """How much there is to do in each problem, ``(L,)`` int64, or None where the family does not count it."""
         return None
 
     def test_score(self, params: Params) -> Score | None:

@@ -24,7 +24,7 @@ class Labelled(Optimizee):
 
     :ivar places: ``(L, n, c)``: n places of c numbers each, 0 in those that are blank.
     :ivar label: ``(L,)`` int64 in 0..C-1.
-    :ivar count: ``(L,)`` int64, how many places are not blank: the difficulty.
+    :ivar count: ``(L,)`` int64, how many places are not blank: the size of the problem.
     """
 
     shows: ClassVar[tuple[Sight, ...]] = (Sight.INPUT,)
@@ -45,7 +45,7 @@ class Labelled(Optimizee):
     def observations(self) -> Tensor:
         return self.label.unsqueeze(1)
 
-    def difficulty(self) -> Tensor:
+    def size(self) -> Tensor:
         return self.count
 
     def test_score(self, params: Params) -> Score:

@@ -71,11 +71,11 @@ class Asked(NamedTuple):
     @classmethod
     def of(cls, given: Params, what: str) -> Self:
         """:raises ValueError: if the problems give something else; ``what`` does not fit them."""
-        found = [given.get(name) for name in cls._fields]
-        if [tensor.dim() if isinstance(tensor, Tensor) else 0 for tensor in found] != [3, 2]:
+        places, answer = (given.get(name) for name in cls._fields)
+        if places is None or answer is None or (places.dim(), answer.dim()) != (3, 2):
             got = ", ".join(f"{name!r} of {tuple(tensor.shape)}" for name, tensor in given.items())
             raise ValueError(f"{what}: expected problems that give 'places' (L, n, c) and 'answer' (L, C), got {got}")
-        return cls(*found)
+        return cls(places, answer)
 
 
 def widened(tensor: Tensor, size: int, what: str) -> Tensor:

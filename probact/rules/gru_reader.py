@@ -20,7 +20,7 @@ FILLED, READ = 4.0, 8.0
 class Reading(NamedTuple):
     """What a reader remembers.
 
-    :ivar places: ``(L, n, inputs)``.
+    :ivar places: ``(L, n, c)``.
     :ivar size: of each place, ``(L, n)``: its largest number in absolute value; 0 of a blank one.
     :ivar own: the score of each place by what is in it, ``(L, n)``.
     :ivar read: how often each has been read, ``(L, n)``.
@@ -48,7 +48,7 @@ class GRUReader(Computation):
     probability.
     """
 
-    num_features = 3
+    num_features = 4
 
     def __init__(self, hidden_size: int = 24, inputs: int = 10, outputs: int = 64) -> None:
         super().__init__()
@@ -63,8 +63,8 @@ class GRUReader(Computation):
         places, answer = Asked.of(given, self.label)
         widened(answer, self.outputs, f"{self.label}: outputs")
         size = places.abs().amax(-1)
-        places = widened(places, self.inputs, f"{self.label}: inputs")
-        own = self.score(places).squeeze(-1) + self.preference[0] * size
+        of_each = self.score(widened(places, self.inputs, f"{self.label}: inputs")).squeeze(-1)
+        own = of_each + self.preference[0] * size
         hidden = places.new_zeros(len(places), self.cell.hidden_size)
         return Reading(places, size, own, torch.zeros_like(size), hidden, answer)
 
@@ -72,9 +72,11 @@ class GRUReader(Computation):
         soft = (state.own - self.preference[1] * state.read).softmax(-1)
         hard = F.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft)
         chosen = hard + soft - soft.detach()
-        hidden = self.cell((chosen.unsqueeze(1) @ state.places).squeeze(1), state.hidden)
+        place = (chosen.unsqueeze(1) @ state.places).squeeze(1)
+        hidden = self.cell(widened(place, self.inputs, self.label), state.hidden)
         answer = self.read(hidden)[:, : state.answer.shape[1]]
         read = state.read + hard
         unread = (state.size * (read == 0)).sum(-1, keepdim=True)
-        features = torch.cat([torch.exp(-unread), torch.log1p(unread), confidence(answer)], -1)
+        wanted = (state.own - self.preference[1] * read).amax(-1, keepdim=True)
+        features = torch.cat([4 * torch.exp(-unread), unread.log1p(), 4 * confidence(answer), wanted / 2], -1)
         return state._replace(read=read, hidden=hidden), answer, features
