@@ -37,10 +37,12 @@ if TYPE_CHECKING:
         OptimizeeFamily as OptimizeeFamily,
         Shared as Shared,
     )
+    from probact.problems.labelled import Labelled as Labelled
     from probact.problems.network import NetworkFamily as NetworkFamily
     from probact.reports.halting_statistics import halting_statistics as halting_statistics
     from probact.reports.posterior_tree import to_datatree as to_datatree
     from probact.rules.base import RULES as RULES, Step as Step, UpdateRule as UpdateRule
+    from probact.rules.computation import Computation as Computation
     from probact.rules.hand_designed import HandDesigned as HandDesigned
     from probact.runs.experiment import Experiment as Experiment
     from probact.runs.run import Run as Run
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
         Patience as Patience,
         Stochastic as Stochastic,
     )
+    from probact.support.sight import Sight as Sight
     from probact.support.trees import Params as Params, State as State
     from probact.training.meta_training import MetaTraining as MetaTraining
     from probact.unrolling.rollout import Rollout as Rollout, unroll as unroll
@@ -64,6 +67,7 @@ _HOME = {
     "ACT": "inference.objectives.act",
     "BlackBoxOptimizer": "searching.optimizer",
     "Budget": "stopping.rules",
+    "Computation": "rules.computation",
     "Conditioned": "inference.posteriors.conditioned",
     "Cumulative": "stopping.rules",
     "ESTIMATORS": "inference.objectives.estimators",
@@ -81,6 +85,7 @@ _HOME = {
     "Hazard": "stopping.rules",
     "HorizonPrior": "inference.prior_parts",
     "Known": "stopping.base",
+    "Labelled": "problems.labelled",
     "LearnedOptimizer": "drop_in.learned_optimizer",
     "LogLoss": "inference.objectives.losses",
     "MetaTraining": "training.meta_training",
@@ -100,6 +105,7 @@ _HOME = {
     "STOP_RULES": "stopping.base",
     "Sequential": "inference.posteriors.sequential",
     "Shared": "problems.base",
+    "Sight": "support.sight",
     "State": "support.trees",
     "Step": "rules.base",
     "Stochastic": "stopping.rules",

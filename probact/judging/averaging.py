@@ -74,6 +74,19 @@ def predict(
         return {way: score(Labels(total.cpu(), found.labels.cpu())) for way, total in sums.items()}
 
 
+def as_accurate(rule: UpdateRule, optimizee: Optimizee, num_steps: int, accuracy: float) -> int | None:
+    """The fewest steps for all, up to ``num_steps``, that predict held-out labels with that accuracy; None for none.
+
+    As ``predict``, of what returns theta_t itself.
+    """
+    with torch.no_grad():
+        for step, params in enumerate(returned_params(rule, optimizee, num_steps, best=False), 1):
+            found = optimizee.held_out_labels(params)
+            if found is not None and float(score(found).accuracy.mean()) >= accuracy:
+                return step
+    return None
+
+
 def score(said: Labels) -> Predictions:
     """Log loss, accuracy and calibration error of ``said``; rows with label -1 do not count."""
     counted = said.labels >= 0

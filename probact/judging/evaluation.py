@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from probact.judging.averaging import predict, weights_of_steps
+from probact.judging.averaging import as_accurate, predict, weights_of_steps
 from probact.judging.calibration import calibration, frontier
 from probact.judging.comparison import Entry, against_baselines, announced, compare, loss_rows, trained_entries
 from probact.judging.problem_sets import held_out_problems, tuning_problems
@@ -23,6 +23,7 @@ from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
+from probact.support.sight import Sight
 from probact.support.statistics import rank_correlation
 from probact.unrolling.border import try_family
 
@@ -134,10 +135,17 @@ def _predictions(
         return []
     assert entry.rule is not None
     looks = None if entry.posterior is None else entry.posterior.looks
-    found = predict(entry.rule, some, {way: of_steps[:, kept] for way, of_steps in weights.items()}, looks)
+    weights = {way: of_steps[:, kept] for way, of_steps in weights.items()}
+    found = predict(entry.rule, some, weights, looks)
     if found is None:
         return []
     at_stop = found["at the stop"].log_loss
+    if entry.rule.sees is Sight.INPUT:
+        horizon, accuracy = len(path.known), float(found["at the stop"].accuracy.mean())
+        steps = as_accurate(entry.rule, some, horizon, accuracy)
+        if steps is not None:
+            at = (torch.arange(1, horizon + 1) == steps).double().unsqueeze(1).expand(-1, len(kept))
+            found |= predict(entry.rule, some, {f"after {steps} steps for all, as accurate": at}) or {}
     return [
         PredictionRow(
             **whose,

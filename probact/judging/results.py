@@ -132,7 +132,8 @@ class PredictionRow(Result):
     """Held-out labels predicted by one trained optimizer and one way to use its steps; means over the problems.
 
     :ivar way: at the stop, at the last step, or averaged over q(t|x) or the exact posterior, which is that of the price
-        asked for, the same at each step, at the KL scale of training.
+        asked for, the same at each step, at the KL scale of training; of a computation also after the fewest steps for
+        all problems alike that are as accurate as the stop.
     :ivar log_loss: in nats; ``log_loss_error`` is the standard error over the problems of its difference to the stop's.
     :ivar calibration_error: expected calibration error.
     """

@@ -94,6 +94,10 @@ class Optimizee(ABC):
         """Smallest ``nll`` of each problem, ``(L,)``, or None where it is not known."""
         return None
 
+    def size(self) -> Tensor | None:
+        """How much there is to do in each problem, ``(L,)`` int64, or None where the family does not count it."""
+        return None
+
     def test_score(self, params: Params) -> Score | None:
         """Loss and accuracy on the whole test set, or None for what has none; costly, and never part of training."""
         return None

@@ -25,6 +25,7 @@ Groups of the ``xarray.DataTree``, chain = independently trained seed; each vari
 
 ``difficulty`` is a coordinate of the problems: ``stop_oracle``, mean over chains.  What a family knows beforehand
 (rank, condition number, loss at the start) says little of it: how long to go on is a matter of the optimizer, too.
+Where a family counts how much there is to do (``Optimizee.size``), that is the coordinate ``size`` beside it.
 The exact tables are the result; the draws exist so that ArviZ can be used.  In files of 0.1.0 the tables of a single
 chain have no ``chain``, and there are no stops and no likelihoods.  Nothing here needs torch.
 """
@@ -85,6 +86,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "prior_pmf": ("prior p(t)", "1"),
     "horizon_prior": ("prior p(T)", "1"),
     "difficulty": ("best step in hindsight, mean over chains", "steps"),
+    "size": ("how much there is to do, as the family counts it", "1"),
     "step": ("steps made", "steps"),
     "horizon": ("horizon", "steps"),
 }

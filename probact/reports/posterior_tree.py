@@ -50,6 +50,8 @@ def to_datatree(
     steps = np.arange(1, experiment.horizon + 1)
     difficulty = tables["stop_oracle"][1].mean(0)
     problems = {"optimizee": np.arange(optimizee.num), "difficulty": ("optimizee", difficulty)}
+    if (size := optimizee.size()) is not None:
+        problems["size"] = ("optimizee", size.cpu().numpy())
     chains = {"chain": np.arange(len(objectives)), **problems}
     of_draw = {"draw": np.arange(num_draws), **chains}
     likelihood = -tables["loss_path"][1]
@@ -106,7 +108,8 @@ def add_predictions(tree: xr.DataTree, objectives: Sequence[Objective], optimize
         for one, of_chain in zip(objectives, t.values, strict=True)
     ]
     data = xr.Dataset({"x": ((*_DRAWS, "observation"), np.stack(drawn))}, t.coords)
-    data = data.reindex(optimizee=problems["optimizee"]).assign_coords(difficulty=problems["difficulty"])
+    data = data.reindex(optimizee=problems["optimizee"])
+    data = data.assign_coords({name: problems[name] for name in ("difficulty", "size") if name in problems})
     tree["posterior_predictive"] = xr.DataTree(posterior_file.described(data))
 
 

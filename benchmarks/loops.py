@@ -1,0 +1,201 @@
+"""Networks that decide how long to compute, on ``parity``: writes ``results/loops-<name>.json`` and the page's tables.
+
+    python benchmarks/loops.py train [NAME ...]     # trains RUNS, one after another; what is done is left alone
+    python benchmarks/loops.py judge [NAME ...]     # of the runs that are there
+    python benchmarks/loops.py table                # docs/computation.md and its figure, from the results
+
+Runs lie in ``runs/loops`` or where ``--runs`` says.  Recipes were chosen on seeds from 10 on; seeds 0, 1, 2 are for
+judging.  Thresholds of stops are tuned on the sizes of training alone, also where other sizes are tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.inference.belief import infer
+from probact.judging.averaging import score
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.stops import own_kinds, tuned_stop
+from probact.problems.base import FAMILIES, Labels, Optimizee
+from probact.problems.labelled import Labelled
+from probact.rules.base import UpdateRule
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.trained import TrainedOptimizer
+from probact.stopping.base import StopRule
+from probact.stopping.online import run_until_stopped
+from probact.stopping.rules import Budget
+from probact.support.files import write_atomically
+from probact.support.randomness import random_stream
+from probact.support.statistics import rank_correlation
+from probact.training.loop import train
+from probact.unrolling.rollout import returned_params
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+HALF = {"family_options": {"nonzero": "1:8"}}
+ACT = {"halting": "graves", "halting_first": False, "kl_scale": 1.0}
+PONDERNET = {
+    "halting_first": False,
+    "horizon_prior": "empirical",
+    "horizon_prior_options": {"steps": [20], "smoothing": 1e-9},
+    "prior_nu": 0.64,
+    "kl_scale": 0.01,
+}
+"""T = 20, p(t|T) ~ .8^t, beta = .01, lambda_p = .2: the values of Banino, Balaguer, Blundell 2021."""
+NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
+TAUS = (0.01, 0.001)
+NUM, ROUNDS = 4096, 5
+EVIDENCE = ("elbo", "log_evidence", "amortisation_gap", "horizon_gap")
+TESTS: dict[str, tuple[dict[str, Any], int]] = {
+    "n = 16, 9 to 16 non-zeros": ({"nonzero": "9:16"}, 24),
+    "n = 64, 1 to 64 non-zeros": ({"n": 64}, 80),
+}
+"""Other problems that a run on ``parity`` is tested on, and the steps that it may take."""
+
+
+class Plan(NamedTuple):
+    """How a run is trained, beside what ``parity`` recommends, and from which seeds."""
+
+    settings: dict[str, Any]
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+RUNS = {
+    "tuning": Plan({}, (10,)),
+    "parity": Plan({}),
+    "half": Plan(HALF),
+    "pondernet": Plan({**HALF, **PONDERNET}),
+    **{f"act-tuning-{tau:g}": Plan({**HALF, **ACT, "ponder_cost": tau}, (10,)) for tau in TAUS},
+    "act": Plan({**HALF, **ACT, "ponder_cost": 0.01}),
+    **{f"nu-{nu:g}": Plan({"prior_nu": nu, "kl_scale": 0.05, "meta_steps": 400}, (0,)) for nu in NUS},
+    "gru-loop": Plan({"rule": "gru-loop", "meta_steps": 1000}, (0,)),
+}
+
+
+def fit(name: str, runs: Path) -> None:
+    """Train what is left of run ``name``."""
+    plan, folder = RUNS[name], runs / name
+    if not (folder / "experiment.json").exists():
+        Run.create(folder, Experiment.create(**{"family": "parity", **plan.settings}), plan.seeds)
+    for chain in Run.open(folder).chains:
+        begun = len(chain.records())
+        if begun < chain.experiment.meta_steps:
+            print(f"{name}, seed {chain.experiment.seed}: from meta-step {begun}", flush=True)
+            train(chain, lambda record: None, lambda: False)
+
+
+def accuracies(rule: UpdateRule, problems: Optimizee, num_steps: int) -> Tensor:
+    """Share of right answers after 1..K steps of the same network, ``(K,)``: a fixed budget for all."""
+    with torch.no_grad():
+        path = returned_params(rule, problems, num_steps, best=False)
+        scores = [problems.test_score(params) for params in path]
+    return torch.stack([score.accuracy.double().mean() for score in scores if score is not None])
+
+
+def enough(curve: Tensor, accuracy: float) -> int | None:
+    """The fewest steps for all with that accuracy; None where there are none."""
+    reached = (curve >= accuracy).nonzero()
+    return 1 + int(reached[0]) if len(reached) else None
+
+
+def judged(one: TrainedOptimizer, stop: StopRule, problems: Labelled, num_steps: int) -> dict[str, Any]:
+    """How ``one`` does on ``problems`` when ``stop`` says when, within ``num_steps``."""
+    stopped = run_until_stopped(one.rule, problems, num_steps, stop, one.posterior)
+    labels = problems.held_out_labels(stopped.params)
+    found = score(Labels(labels.probabilities.double(), labels.labels))
+    curve = accuracies(one.rule, problems, num_steps)
+    steps, accuracy = stopped.step.double(), float(found.accuracy.mean())
+    by_count = {
+        str(int(count)): [float(steps[chosen].mean()), float(steps[chosen].std()), float(found.accuracy[chosen].mean())]
+        for count in problems.count.unique()
+        if (chosen := problems.count == count).sum() > 1
+    }
+    return {
+        "accuracy": accuracy,
+        "steps": float(steps.mean()),
+        "steps_sd": float(steps.std()),
+        "log_loss": float(stopped.nll.double().mean()),
+        "calibration_error": found.calibration_error,
+        "rank_correlation": rank_correlation(steps.numpy(), problems.count.numpy()),
+        "fixed_steps": enough(curve, accuracy),
+        "accuracy_by_step": curve.tolist(),
+        "by_count": by_count,
+    }
+
+
+def timed(one: TrainedOptimizer, stop: StopRule, problems: Labelled, fixed: int) -> dict[str, Any]:
+    """Seconds of stopping each problem, which then leaves the batch, and of ``fixed`` steps for all, in turn."""
+    ways = {"compacted": stop, "not compacted": stop, "fixed": Budget(fixed)}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    computed = {}
+    for _ in range(ROUNDS):
+        for way, rule in ways.items():
+            begun, head = time.perf_counter(), None if way == "fixed" else one.posterior
+            found = run_until_stopped(one.rule, problems, fixed, rule, head, compact=way == "compacted")
+            seconds[way].append(time.perf_counter() - begun)
+            computed[way] = found.steps_computed
+    return {"fixed": fixed, "seconds": seconds, "steps_computed": computed, "problems": problems.num}
+
+
+def fits_all(settings: Experiment) -> bool:
+    """Whether the run can be tested on ``TESTS``."""
+    return settings.family == "parity" and settings.rule == "gru-reader"
+
+
+def judge(name: str, runs: Path) -> None:
+    """Write ``results/loops-NAME.json``."""
+    run, rows = Run.open(runs / name), []
+    for chain in run.chains:
+        settings, one = chain.experiment, chain.trained()
+        stop = tuned_stop(one, settings, own_kinds(followed=True, sees_gradient=False))
+        own: Any = held_out_problems(settings, NUM)
+        row = {"own": judged(one, stop, own, settings.horizon)}
+        for size, (options, num_steps) in TESTS.items() if fits_all(settings) else ():
+            problems: Any = FAMILIES.build("parity", options).sample(NUM, random_stream("test", 1))
+            row[size] = judged(one, stop, problems, num_steps)
+        tables = infer(chain.load(), own).tables()
+        evidence = {key: float(tables[key].mean()) for key in EVIDENCE}
+        fixed = row["own"]["fixed_steps"] or settings.horizon
+        records = chain.records()
+        rows.append(
+            {
+                "seed": settings.seed,
+                "stop": stop.describe(),
+                "price": settings.step_cost,
+                "seconds": sum(record["seconds"] for record in records),
+                "meta_steps": len(records),
+                **row,
+                "evidence": evidence,
+                "time": timed(one, stop, own, fixed),
+            }
+        )
+        print(f"{name}, seed {settings.seed}: {rows[-1]['own']['accuracy']:.1%}, {rows[-1]['own']['steps']:.2f} steps")
+    result = {"name": name, "settings": run.experiment.given(), "threads": torch.get_num_threads(), "seeds": rows}
+    write_atomically(RESULTS / f"loops-{name}.json", json.dumps(result, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("train", "judge", "table"))
+    parser.add_argument("names", nargs="*", choices=[[], *RUNS])
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
+    given = parser.parse_args()
+    if given.what == "table":
+        return
+    for name in given.names or RUNS:
+        if given.what == "train":
+            fit(name, given.runs)
+        elif (given.runs / name).exists():
+            judge(name, given.runs)
+
+
+if __name__ == "__main__":
+    main()
