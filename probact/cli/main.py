@@ -17,6 +17,7 @@ from probact.cli.halt_stats import halt_stats
 from probact.cli.list import list_
 from probact.cli.plot import plot
 from probact.cli.prior import prior
+from probact.support.extras import remedy
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
@@ -56,6 +57,11 @@ def _run(ranks: Ranks) -> int:
         code = 2
     except ValueError as error:
         _complain(str(error))
+        code = 2
+    except ImportError as error:
+        if (message := remedy(error)) is None:
+            raise
+        _complain(message)
         code = 2
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):

@@ -174,6 +174,11 @@ class OptimizeeFamily(ABC):
         """Of a mixture the families that it mixes, which are validated on, tuned and judged one by one; else itself."""
         return (self,)
 
+    @property
+    def held_out(self) -> OptimizeeFamily:
+        """Where test problems come from: itself, unless it keeps data that no training sees."""
+        return self
+
     @abstractmethod
     def sample(self, num: int, generator: torch.Generator) -> Optimizee:
         """Draw ``num`` problems; the same generator state gives the same problems."""
