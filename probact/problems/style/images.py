@@ -72,13 +72,24 @@ def read_image(path: Path) -> Picture:
 
 
 @cache
-def _of_package(name: str) -> Tensor:
+def _of_package(name: str) -> Picture:
     package, place = _FILES[name]
     found = find_spec(package)
     if found is None or found.origin is None:
-        error = f"picture {name!r}: {package} is not installed"
-        raise ModuleNotFoundError(error, name=package)
-    return read_image(Path(found.origin).parent / place).pixels
+        raise ModuleNotFoundError(f"{package} is not installed", name=package)
+    return read_image(Path(found.origin).parent / place)
+
+
+def picture(source: str) -> Picture:
+    """One that a package brings, by its name, or a file.
+
+    :raises ValueError: if it is no image, or a side is shorter than 32 pixels.
+    :raises OSError: if there is no such file.
+    """
+    if source in _FILES:
+        with needed():
+            return _of_package(source)
+    return read_image(expanded(source))
 
 
 def pictures(source: str) -> list[Tensor]:
@@ -87,10 +98,9 @@ def pictures(source: str) -> list[Tensor]:
     :raises ValueError: if it is none of these.
     """
     if source in GROUPS:
-        return [picture for name in GROUPS[source] for picture in pictures(name)]
+        return [picture(name).pixels for name in GROUPS[source]]
     if source in _FILES:
-        with needed():
-            return [_of_package(source)]
+        return [picture(source).pixels]
     path = expanded(source)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
@@ -114,35 +124,33 @@ def parted(found: Sequence[Tensor], held_out: bool) -> list[Tensor]:
     Of three or more pictures every third is held out; of fewer the right two fifths of each.
     """
     if len(found) >= 3:
-        return [picture for number, picture in enumerate(found) if (number % 3 == 2) == held_out]
-    cuts = [round(0.6 * picture.shape[2]) for picture in found]
-    return [
-        picture[..., cut:] if held_out else picture[..., :cut] for picture, cut in zip(found, cuts, strict=True)
-    ]
+        return [one for number, one in enumerate(found) if (number % 3 == 2) == held_out]
+    cuts = [round(0.6 * one.shape[2]) for one in found]
+    return [one[..., cut:] if held_out else one[..., :cut] for one, cut in zip(found, cuts, strict=True)]
 
 
-def crop(picture: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """A square of ``picture (3, height, width)`` in ``side`` x ``side`` pixels, perhaps mirrored.
+def crop(whole: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A square of ``whole (3, height, width)`` in ``side`` x ``side`` pixels, perhaps mirrored.
 
     Its own side is log-uniform from ``side`` to the picture's shorter one; a smaller picture is made larger.
     """
-    shorter = min(picture.shape[1:])
+    shorter = min(whole.shape[1:])
     shares = torch.rand(4, generator=generator).tolist()
     width = round(side * math.exp(shares[0] * math.log(shorter / side))) if shorter > side else shorter
-    top, left = (int(share * (size - width + 1)) for share, size in zip(shares[1:], picture.shape[1:], strict=False))
-    square = picture[:, top : top + width, left : left + width]
+    top, left = (int(share * (size - width + 1)) for share, size in zip(shares[1:3], whole.shape[1:], strict=True))
+    square = whole[:, top : top + width, left : left + width]
     return resized(square.flip(2) if shares[3] < 0.5 else square, side, side)
 
 
-def resized(picture: Tensor, height: int, width: int) -> Tensor:
+def resized(whole: Tensor, height: int, width: int) -> Tensor:
     """In ``height`` x ``width`` pixels, bilinear and averaged over what each covers."""
-    if picture.shape[1:] == (height, width):
-        return picture
-    return F.interpolate(picture[None], (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)
+    if whole.shape[1:] == (height, width):
+        return whole
+    return F.interpolate(whole[None], (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)
 
 
-def fitted(picture: Tensor, side: int) -> Tensor:
+def fitted(whole: Tensor, side: int) -> Tensor:
     """With a shorter side of ``side`` pixels, and the longer one in proportion, rounded to a multiple of 8."""
-    height, width = picture.shape[1:]
+    height, width = whole.shape[1:]
     sizes = (max(side, 8 * round(size * side / min(height, width) / 8)) for size in (height, width))
-    return resized(picture, *sizes)
+    return resized(whole, *sizes)

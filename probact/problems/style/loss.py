@@ -32,9 +32,7 @@ def _relative(values: Tensor, target: Tensor) -> Tensor:
 def roughness(pixels: Tensor) -> Tensor:
     """Mean squared difference of neighbours, downwards and to the right, of the networks' input, ``(L,)``."""
     image = normalised(pixels)
-    return sum(
-        (image.diff(dim=side).square().flatten(1).mean(1) for side in (2, 3)), start=image.new_zeros(len(image))
-    )
+    return sum((image.diff(dim=side).square().flatten(1).mean(1) for side in (2, 3)), start=image.new_zeros(len(image)))
 
 
 @dataclass(frozen=True)

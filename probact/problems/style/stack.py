@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda value: value, "elu": F.elu, "relu6": F.relu6}
+
 
 class Layer(NamedTuple):
     """One convolution, padded so that S pixels become S / ``stride``, rounded up (TensorFlow's *same*).
 
     :ivar groups: as ``conv2d`` has them.
-    :ivar highest: largest value of its rectifier, min(max(x, 0), highest); 0: it has none.
+    :ivar activation: one of ``ACTIVATIONS``.
     :ivar since: add the map of so many layers before to what comes out; 0: nothing.
     :ivar seen: whether its map is one of those looked at.
     """
 
     stride: int = 1
     groups: int = 1
-    highest: float = math.inf
+    activation: str = "none"
     since: int = 0
     seen: bool = False
 
@@ -39,8 +41,7 @@ def maps(images: Tensor, layers: Sequence[Layer], weights: Sequence[Tensor]) -> 
         even = before == after
         padded = made[-1] if even else F.pad(made[-1], (before[1], after[1], before[0], after[0]))
         value = F.conv2d(padded, kernel, bias, layer.stride, before if even else 0, groups=layer.groups)
-        if layer.highest:
-            value = F.relu(value) if math.isinf(layer.highest) else F.hardtanh(value, 0.0, layer.highest)
+        value = ACTIVATIONS[layer.activation](value)
         if layer.since:
             value = value + made[-layer.since]
         made.append(value)
