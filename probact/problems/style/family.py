@@ -94,8 +94,7 @@ class Style(OptimizeeFamily):
         return [picture for name in self.style for picture in pictures(name)]
 
     def sample(self, num: int, generator: torch.Generator) -> StyleTransfer:
-        seeds = torch.randint(2**62, (num,), generator=generator).tolist()
-        content, styles = zip(*(self._pair(torch.Generator().manual_seed(seed)) for seed in seeds), strict=True)
+        content, styles = zip(*map(self.pair, self.seeds(num, generator)), strict=True)
         dtype = torch.get_default_dtype()
         return StyleTransfer.of(
             torch.stack(content).to(dtype),
@@ -104,8 +103,14 @@ class Style(OptimizeeFamily):
             self.scale,
         )
 
-    def _pair(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A crop of content and one of style."""
+    @staticmethod
+    def seeds(num: int, generator: torch.Generator) -> list[int]:
+        """Of the ``num`` problems that ``generator`` draws: what each is a function of."""
+        return torch.randint(2**62, (num,), generator=generator).tolist()
+
+    def pair(self, seed: int) -> tuple[Tensor, Tensor]:
+        """The crops of content and of style of one problem, ``(3, size, size)``."""
+        generator = torch.Generator().manual_seed(seed)
         num = len(self._content) + (CIFAR in self.content)
         chosen = int(torch.randint(num, (), generator=generator))
         if chosen < len(self._content):
