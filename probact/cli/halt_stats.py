@@ -97,7 +97,7 @@ def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: 
     with telling() as tell:
         for part in settings.build_family().members:
             tell(f"losses on {num} problems of {part.name}")
-            inference = infer(objective, part.sample(num, random_stream("test", seed)).to(settings.device))
+            inference = infer(objective, part.for_tests.sample(num, random_stream("test", seed)).to(settings.device))
             path = inference.rollout.nll[1:]
             losses[part.name] = path[:, path.isfinite().all(0)]
         if not all(path.shape[1] for path in losses.values()):

@@ -18,7 +18,9 @@ from probact.cli.halt_stats import halt_stats
 from probact.cli.list import list_
 from probact.cli.plot import plot
 from probact.cli.prior import prior
+from probact.cli.stylize import stylize
 from probact.cli.sweep import sweep
+from probact.support.extras import remedy
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
@@ -58,6 +60,11 @@ def _run(ranks: Ranks) -> int:
         code = 2
     except ValueError as error:
         _complain(str(error))
+        code = 2
+    except ImportError as error:
+        if (message := remedy(error)) is None:
+            raise
+        _complain(message)
         code = 2
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
@@ -125,6 +132,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       prior --prior-nu 0.95    the prior alone
       list                     families, rules, halting posteriors, objectives, estimators, priors, stop rules
       curves                   real training curves: make them, train a HaltingMonitor's head on them
+      stylize CONTENT STYLE    one picture in the style of another, with a learned stop
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -135,5 +143,5 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
-for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves, sweep):
+for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves, sweep, stylize):
     cli.add_command(one)

@@ -12,7 +12,7 @@ from probact.support.randomness import random_stream
 
 def held_out_problems(experiment: Experiment, num: int | None = None, seed: int = 0) -> Optimizee:
     """Held-out problems of the experiment's family: no other stream of random numbers makes them."""
-    family = experiment.build_family()
+    family = experiment.build_family().for_tests
     return family.sample(num or experiment.test_problems, random_stream("test", seed)).to(experiment.device)
 
 

@@ -24,6 +24,8 @@ from probact.runs.assembly import check_imitation, family_judged
 from probact.runs.experiment import Experiment
 
 TUNED_RATES = Path(__file__).with_name("tuned_rates.json")
+LARGE = 2048
+"""Coordinates beyond which a problem takes too long to be tuned on thousands."""
 
 
 def tuned_rates(
@@ -47,8 +49,9 @@ def sweep(
     """``tuned_rates``, computed: all of ``HandDesigned.learning_rates``, then the best two of each step once more.
 
     The second time on 40 times the problems, as a rate that is a little too large blows up one problem in
-    ten thousand; not for stochastic optimizees, networks, which do not: a quarter of the tuning problems, once, is
-    enough for them.  A rate at which fewer problems diverge wins.  A rule that plans is told each of the steps.
+    ten thousand; not for stochastic or large optimizees, networks and pictures, which do not: a quarter of the tuning
+    problems, once, is enough for them.  A rate at which fewer problems diverge wins.  A rule that plans is told each of
+    the steps.
 
     :param steps: the target steps, ascending.
     """
@@ -67,10 +70,11 @@ def sweep(
         return {step: [lr for _, _, lr in sorted(rows)] for step, rows in scores.items()}
 
     problems = tuning_problems(experiment)
-    if problems.stochastic:
+    once = problems.stochastic or sum(tensor[0].numel() for tensor in problems.theta0.values()) > LARGE
+    if once:
         problems = problems.select(torch.arange(experiment.validation_problems, device=experiment.device))
     best = score(hand_designed()[name].learning_rates, problems)
-    if not problems.stochastic:
+    if not once:
         finalists = {lr for rates in best.values() for lr in rates[:2]}
         allowed = {step: set(rates[:2]) for step, rates in best.items()}
         again = score(sorted(finalists), tuning_problems(experiment, 160))

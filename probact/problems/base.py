@@ -188,6 +188,11 @@ class OptimizeeFamily(ABC):
         having = ", ".join(name for name in FAMILIES if FAMILIES[name].has_unit)
         raise ValueError(f"price: expected a family with a unit of its own ({having}), got {self.label}: it is in nats")
 
+    @property
+    def for_tests(self) -> OptimizeeFamily:
+        """Where test problems come from: itself, unless it keeps data that no training sees."""
+        return self
+
     @abstractmethod
     def sample(self, num: int, generator: torch.Generator) -> Optimizee:
         """Draw ``num`` problems; the same generator state gives the same problems."""

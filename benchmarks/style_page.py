@@ -1,0 +1,151 @@
+"""Tables of docs/style.md, between its marks, and its figure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pages import RESULTS, number, read, table, with_error
+from style import AT, HORIZON, SETTINGS, tuned_stop
+from torch import Tensor
+
+from probact.judging.problem_sets import held_out_problems
+from probact.problems.style.family import Style
+from probact.problems.style.loss import StyleTransfer
+from probact.rules.base import RULES, UpdateRule
+from probact.runs.sources import best_of
+from probact.stopping.base import StopRule
+from probact.stopping.online import run_until_stopped
+from probact.stopping.rules import Budget
+from probact.support.randomness import random_stream
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, FIGURE = ROOT / "docs" / "style.md", ROOT / "docs" / "images" / "style.png"
+TITLES = {
+    "trained": "Styles of training, 64 x 64",
+    "grass": "A style never trained on, grass, 64 x 64",
+    "grass-128": "Grass, 128 x 128",
+}
+
+
+def write_tables() -> None:
+    there = [name for name in SETTINGS if (RESULTS / f"style-{name}.json").exists()]
+    found = {name: read(f"style-{name}") for name in there}
+    text = PAGE.read_text()
+    for mark, content in (("losses", losses(found)), ("stops", stops(found)), ("training", training(found))):
+        pattern = re.compile(f"(<!-- {mark} -->\n).*?(\n<!-- /{mark} -->)", re.DOTALL)
+        text, times = pattern.subn(lambda marks, content=content: f"{marks[1]}{content}{marks[2]}", text)
+        if times != 1:
+            raise ValueError(f"{PAGE}: expected the marks {mark} once, got them {times} times")
+    PAGE.write_text(text)
+
+
+def losses(found: Mapping[str, Any]) -> str:
+    parts = []
+    for name, result in found.items():
+        rows = []
+        for optimizer, at in result["losses"].items():
+            rates = result["rates"].get(optimizer, {})
+            cells = [
+                with_error(at[str(step)]["mean"], at[str(step)]["sem"])
+                + (f" ({rates[str(step)]:g})" if str(step) in rates else "")
+                for step in AT
+            ]
+            rows.append([optimizer, *cells])
+        learned = [result["losses"]["learned"][str(step)] for step in AT]
+        against = [with_error(one["difference"]["mean"], one["difference"]["sem"]) for one in learned]
+        rows.append(["learned - best tuned", *against])
+        rows.append(["best tuned", *(one["best"] for one in learned)])
+        rows.append(["learned is better on", *(f"{one['wins']:.0%}" for one in learned)])
+        reached = ", ".join("not reached" if step is None else str(step) for step in result["reached"])
+        head = ["mean loss after", *map(str, AT)]
+        parts.append(
+            f"**{TITLES[name]}**, {result['crops']} test crops, training seeds {_joined(result['seeds'])}:\n\n"
+            f"{table(head, rows)}\n\n"
+            f"Steps until the mean loss is that of Adam after {HORIZON}, by training seed: {reached}."
+        )
+    return "\n\n".join(parts)
+
+
+def stops(found: Mapping[str, Any]) -> str:
+    result = found["trained"]
+    rows = [
+        [
+            one["optimizer"],
+            one["kind"] if one["rule"].startswith(one["kind"]) else f"{one['kind']}: {one['rule']}",
+            with_error(one["J"]["mean"], one["J"]["sem"]),
+            f"{one['steps']:.1f} ± {one['steps_sd']:.1f}",
+            f"{one['share']:.2f}",
+            number(one["rank"], 2),
+            *(with_error(one["against"][kind]["mean"], one["against"][kind]["sem"]) for kind in _references(one)),
+        ]
+        for one in result["stops"]
+        if one["kind"] != "horizon"
+    ]
+    head = ["optimizer", "stop", "J", "steps", "share", "rank", "J - budget", "J - patience"]
+    return table(head, rows)
+
+
+def _references(row: Mapping[str, Any]) -> list[str]:
+    return [kind for kind in ("budget", "patience") if kind in row["against"]]
+
+
+def training(found: Mapping[str, Any]) -> str:
+    rows = []
+    for seed, kinds in found["trained"]["meta_steps"].items():
+        cells = [f"{kinds[kind]['meta_steps']} in {kinds[kind]['seconds'] / 60:.0f} min" for kind in ("rule", "head")]
+        rows.append([seed, *cells])
+    return table(["seed", "meta-steps of the rule", "of the halting posterior"], rows)
+
+
+def _joined(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def draw(folder: Path, seed: int) -> None:
+    """Content, style, Adam and the learned optimizer after 20 steps, its stop, Adam after all steps."""
+    import matplotlib.pyplot as plt
+
+    one = best_of(str(folder / f"head-{seed}"))
+    stop = tuned_stop(folder, seed, one)
+    rows = []
+    for name, num in (("trained", 3), ("grass", 2)):
+        experiment = SETTINGS[name].experiment()
+        problem = held_out_problems(experiment, num)
+        adam = {
+            step: RULES.build("adam", {"lr": read(f"style-{name}")["rates"]["adam"][str(step)]}) for step in (20, 128)
+        }
+        learned = run_until_stopped(one.worn_rule, problem, HORIZON, stop, one.online_posterior)
+        columns = [
+            problem.theta0["pixels"],
+            _styles(experiment.build_family().for_tests, num),
+            _after(adam[20], problem, 20),
+            _after(one.worn_rule, problem, 20),
+            learned.params["pixels"],
+            _after(adam[128], problem, 128),
+        ]
+        rows += [(images, int(step)) for *images, step in zip(*columns, learned.step, strict=True)]
+    titles = ["content", "style", "Adam, 20 steps", "learned, 20 steps", "learned stop", "Adam, 128 steps"]
+    figure, axes = plt.subplots(len(rows), len(titles), figsize=(8.4, 1.45 * len(rows)), layout="constrained")
+    for line, (images, step) in zip(axes, rows, strict=True):
+        for axis, image, title in zip(line, images, titles, strict=True):
+            axis.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
+            axis.set_axis_off()
+            said = f"{title}: {step} steps" if title == "learned stop" else title if line is axes[0] else ""
+            axis.set_title(said, fontsize=8)
+    figure.savefig(FIGURE, dpi=110)
+    print(f"{FIGURE}: {FIGURE.stat().st_size / 1000:.0f} kB")
+
+
+def _after(rule: UpdateRule, problem: StyleTransfer, steps: int) -> Tensor:
+    stop: StopRule = Budget(float(steps))
+    return run_until_stopped(rule, problem, steps, stop).params["pixels"]
+
+
+def _styles(family: Style, num: int) -> Tensor:
+    """The style crops of the same problems."""
+    seeds = family.seeds(num, random_stream("test", 0))
+    return torch.stack([family.pair(seed)[1] for seed in seeds])

@@ -1,0 +1,3 @@
+"""Neural style transfer, in parts."""
+
+from probact.problems.style import family  # noqa: F401 - registers it
