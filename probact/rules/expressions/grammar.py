@@ -48,8 +48,7 @@ class Seen(NamedTuple):
     :ivar means: the running means of ``DECAYS`` that are needed, not corrected, each ``(L, *shape)``.
     :ivar steps: steps so far with this one, ``(L,)`` int64.
     :ivar plan: how many steps there are.
-    :ivar keys: ``(L,)`` int64, what random numbers are a function of, beside ``steps``.
-    :ivar first: place of the parameter's first coordinate among all of the problem's.
+    :ivar draw: place in the tree -> ``uniform`` for this step, ``(L, n)`` of the gradient's type.
     """
 
     grad: Tensor
@@ -57,8 +56,7 @@ class Seen(NamedTuple):
     means: Mapping[str, Tensor]
     steps: Tensor
     plan: Plan
-    keys: Tensor
-    first: int = 0
+    draw: Callable[[int], Tensor]
 
     def a_problem(self, values: Tensor) -> Tensor:
         """``values (L,)`` so that they broadcast."""
@@ -73,15 +71,22 @@ class Seen(NamedTuple):
         return self.a_problem((1 - DECAYS[name] ** self.steps.double()).to(self.grad.dtype))
 
     def uniform(self, place: int) -> Tensor:
-        """Uniform in (0, 1), ``(L, *shape)``: a function of key, step, coordinate and ``place`` in the tree."""
-        coordinate = torch.arange(self.grad[0].numel(), device=self.grad.device) + self.first
-        counter = self.steps.unsqueeze(-1) * 2**40 + coordinate
-        bits = uniform_bits(uniform_bits(self.keys, torch.full_like(self.keys, place)).unsqueeze(-1), counter)
-        return ((bits.double() + 0.5) / 2.0**BITS).to(self.grad.dtype).view_as(self.grad)
+        """Uniform in (0, 1), ``(L, *shape)``: another draw for each ``place`` in the tree."""
+        return self.draw(place).view_as(self.grad)
 
     def normal(self, place: int) -> Tensor:
         """Standard normal, as ``uniform``."""
         return math.sqrt(2) * torch.erfinv((2 * self.uniform(place) - 1).clamp(-1 + 1e-7, 1 - 1e-7))
+
+
+def uniform(keys: Tensor, steps: Tensor, coordinates: Tensor, place: int) -> Tensor:
+    """Uniform in (0, 1), ``(L, n)`` in double precision: a function of its arguments alone.
+
+    :param keys, steps: ``(L,)`` int64; :param coordinates: ``(n,)`` int64, their places in the problem.
+    """
+    counter = steps.unsqueeze(-1) * 2**40 + coordinates
+    bits = uniform_bits(uniform_bits(keys, torch.full_like(keys, place)).unsqueeze(-1), counter)
+    return (bits.double() + 0.5) / 2.0**BITS
 
 
 class Operand(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import RULES
-from probact.rules.expressions.grammar import Seen, direction, means_of, next_mean, plans
+from probact.rules.expressions.grammar import Seen, direction, means_of, next_mean, plans, uniform
 from probact.rules.expressions.parser import canonical, parse, written
 from probact.rules.hand_designed import HandDesigned
 from probact.rules.plan import Plan
@@ -79,7 +79,11 @@ class Expression(HandDesigned):
         update, first = {}, 0
         for name, grad in grads.items():
             of_name = {key: mean[name] for key, mean in means.items()}
-            seen = Seen(grad, params[name], of_name, steps, state.plan, state.keys, first)
+            coordinates = torch.arange(first, first := first + grad[0].numel(), device=grad.device)
+            seen = Seen(grad, params[name], of_name, steps, state.plan, _drawing(state.keys, steps, coordinates, grad))
             update[name] = -self.lr * direction(self.tree, seen)
-            first += grad[0].numel()
         return update, state._replace(means=means, steps=steps)
+
+
+def _drawing(keys: Tensor, steps: Tensor, coordinates: Tensor, like: Tensor) -> Callable[[int], Tensor]:
+    return lambda place: uniform(keys, steps, coordinates, place).to(like.dtype)
