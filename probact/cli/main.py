@@ -17,6 +17,7 @@ from probact.cli.halt_stats import halt_stats
 from probact.cli.list import list_
 from probact.cli.plot import plot
 from probact.cli.prior import prior
+from probact.cli.search_rules import search_rules
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
@@ -121,6 +122,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       prior --prior-nu 0.95    the prior alone
       list                     families, rules, halting posteriors, objectives, estimators, priors, stop rules
       curves                   real training curves: make them, train a HaltingMonitor's head on them
+      search-rules             let a controller write update rules, and try them on small networks
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -131,5 +133,5 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
-for one in (fit, halt_stats, evaluate, export, plot, prior, list_, curves):
+for one in (fit, halt_stats, evaluate, export, plot, prior, list_, curves, search_rules):
     cli.add_command(one)
