@@ -36,6 +36,7 @@ WORDS = {  # room: (what enters, what leaves)
     "judging": ("optimizers, held-out problems", "losses, stops, calibration"),
     "training": ("an Experiment", "better weights, checkpoints"),
     "runs": ("settings, a run's folder, a file", "Experiment, Objective, trained weights"),
+    "rule_search": ("a controller, a child, a number of rules", "formulas of rules and their rewards"),
     "stopping": ("what is known at step s", "stop or go on"),
     "inference": ("a Rollout, nu, H", "q(t|x,T), exact posterior, bound, gaps"),
     "unrolling": ("a rule, problems", "Rollout: losses, features, parameters"),
@@ -44,7 +45,7 @@ WORDS = {  # room: (what enters, what leaves)
     "support": ("keys, tensors, bytes", "random streams, files, registries"),
 }
 
-WIDTH, MARGIN = 1000, 16
+WIDTH, MARGIN = 1400, 16
 BOX, TALL, GAP = 296, 68, 40  # a room's width and height, and what is left between two rows
 CLEAR, BEND = 12, 24  # what an arrow keeps from a room or another arrow that it passes, and how far it bends
 

@@ -37,7 +37,7 @@ SHOWN = 3
 @click.option("--resume", type=Place(file_okay=False), help="Go on with the search in this folder.")
 @data_directory_option
 @click.pass_context
-def search_rules(context: click.Context, out: Path | None, resume: Path | None, **given: Any) -> None:
+def search_rules(context: click.Context, /, out: Path | None, resume: Path | None, **given: Any) -> None:
     """Neural Optimizer Search (Bello et al. 2017): a controller writes update rules as formulas.
 
     \b
@@ -101,4 +101,6 @@ def _report(folder: Path, settings: Settings, search: Search, tell: Any) -> None
     click.echo("\nnext, with a halting posterior around the best of them:")
     for one in [one for one in ranked if not one.is_reference][:SHOWN]:
         options = ("--rule-option", f"expr={one.rule}", "--rule-option", f"lr={one.rate:g}")
-        click.echo(f"  {command('fit', '--family', settings.child, '--rule', 'expression', *options, '--prior-nu', 0.95)}")
+        click.echo(
+            f"  {command('fit', '--family', settings.child, '--rule', 'expression', *options, '--prior-nu', 0.95)}"
+        )

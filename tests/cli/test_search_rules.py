@@ -23,7 +23,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_search_from_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    code, out, err = call(capsys, monkeypatch, "search-rules", "--controller", "random", "--rules", "2", "--out", "mine")
+    code, out, err = call(
+        capsys, monkeypatch, "search-rules", "--controller", "random", "--rules", "2", "--out", "mine"
+    )
     assert code == 0, err
     assert "2 rules" in out
     assert "adam  (known)" in out
@@ -82,7 +84,10 @@ def test_what_cannot_be_is_refused_in_one_line(
 def test_fit_refuses_what_is_no_formula(
     expr: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused(call(capsys, monkeypatch, "fit", "--prior-nu", "0.9", "--rule", "expression", "--rule-option", f"expr={expr}"), said)
+    refused(
+        call(capsys, monkeypatch, "fit", "--prior-nu", "0.9", "--rule", "expression", "--rule-option", f"expr={expr}"),
+        said,
+    )
 
 
 def test_a_formula_is_a_rule_everywhere(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +99,7 @@ def test_a_formula_is_a_rule_everywhere(capsys: pytest.CaptureFixture[str], monk
     options = ("--rule", "expression", "--rule-option", "expr=g * exp(sign(g) * sign(m))", "--rule-option", "lr=0.05")
     assert call(capsys, monkeypatch, "fit", *ARGUMENTS, *options, "--out", "mine")[0] == 0
     assert call(capsys, monkeypatch, "export", "mine", "--out", "mine.pt")[0] == 0
-    code, out, err = call(capsys, monkeypatch, "evaluate", "mine", "--num-optimizees", "8", "--baselines", "sgd")
+    code, out, err = call(capsys, monkeypatch, "evaluate", "mine", "--num-optimizees", "4", "--baselines", "sgd")
     assert code == 0, err
     assert "sgd" in out
     theta = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
@@ -106,7 +111,7 @@ def test_a_formula_is_a_rule_everywhere(capsys: pytest.CaptureFixture[str], monk
         loss.backward()
         return loss
 
-    first = float(optimizer.step(closure))
+    first = optimizer.step(closure).item()
     for _ in range(5):
         optimizer.step(closure)
     assert float((theta**2).sum()) < first
