@@ -30,7 +30,7 @@ from probact.support.files import finite_numbers, write_atomically
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
 RUNS = Path("runs") / "found-rules"
-CONTROLLERS = ("random", "evolution", "lstm")
+CONTROLLERS = ("random", "lstm", "evolution")
 
 
 def write(name: str, content: Any) -> None:
@@ -52,8 +52,8 @@ def searched(controller: str, seed: int, rules: int) -> Search:
 
 def search(rules: int, seeds: Iterable[int]) -> None:
     found: list[dict[str, Any]] = []
-    for controller in CONTROLLERS:
-        for seed in seeds:
+    for seed in seeds:
+        for controller in CONTROLLERS:
             done = searched(controller, seed, rules)
             ranked = rank(done.settings, done.records)
             adam = done.child.try_out([ranked_tree("adam")])[0]

@@ -31,8 +31,13 @@ SHOWN = 3
 @click.option("--reward", default="accuracy", show_default=True, help="accuracy or loss, on validation rows.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all random numbers.")
 @click.option("--halting", default="none", show_default=True, help="none, median, halving or learned: stops bad rules.")
-@click.option("--price", type=float, default=0.0, show_default=True,
-              help="Of a rule, in units of the reward: the search stops where more rules are not worth it; 0: never.")  # fmt: skip
+@click.option(
+    "--price",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Of a rule, in units of the reward: the search stops where more rules are not worth it; 0: never.",
+)
 @click.option("--out", type=Place(file_okay=False), help="Folder of the search.  [default: runs/rules-CONTROLLER-SEED]")
 @click.option("--resume", type=Place(file_okay=False), help="Go on with the search in this folder.")
 @data_directory_option
@@ -84,7 +89,8 @@ def _line(search: Search) -> str:
     last = search.records[-100:]
     mean = sum(record.reward for record in last) / len(last)
     best = search.best
-    return f"rule {len(search.records)}/{search.settings.rules}  mean reward {mean:.3f}  best {best.reward:.4f}: {best.rule}"
+    at = f"rule {len(search.records)}/{search.settings.rules}"
+    return f"{at}  mean reward {mean:.3f}  best {best.reward:.4f}: {best.rule}"
 
 
 def _report(folder: Path, settings: Settings, search: Search, tell: Any) -> None:
@@ -100,7 +106,5 @@ def _report(folder: Path, settings: Settings, search: Search, tell: Any) -> None
     click.echo(ranked_table(ranked))
     click.echo("\nnext, with a halting posterior around the best of them:")
     for one in [one for one in ranked if not one.is_reference][:SHOWN]:
-        options = ("--rule-option", f"expr={one.rule}", "--rule-option", f"lr={one.rate:g}")
-        click.echo(
-            f"  {command('fit', '--family', settings.child, '--rule', 'expression', *options, '--prior-nu', 0.95)}"
-        )
+        options = ("--rule-option", f"expr={one.rule}", "--rule-option", f"lr={one.rate:g}", "--prior-nu", 0.95)
+        click.echo(f"  {command('fit', '--family', settings.child, '--rule', 'expression', *options)}")

@@ -19,7 +19,8 @@ REFERENCES = ("adam", "rmsprop", "momentum", "g * exp(sign(g) * sign(m))", "(1 +
 class Ranked(NamedTuple):
     """A rule on fresh networks.
 
-    :ivar first_reward: that in the search, NaN of a reference; :ivar reward, loss, accuracy: means over ``FRESH`` seeds.
+    :ivar first_reward: that in the search, NaN of a reference.
+    :ivar reward, loss, accuracy: means over ``FRESH`` seeds.
     :ivar rate: that of the last seed; :ivar is_reference: whether it is one of ``REFERENCES``.
     """
 

@@ -70,7 +70,8 @@ def test_ctrl_c_saves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
      (("--controller", "tree"), "evolution, lstm, random"), (("--halting", "x"), "median"), (("--reward", "x"), "accuracy or loss"),
      (("--child", "quadratic"), "family of networks"), (("--child", "nothing"), "unknown family"),
      (("--child", "digits-autoencoder"), "no classifier"), (("--resume", "none"), "folder of a search"),
-     (("--resume", "a", "--out", "b"), "got both"), (("--out", "/proc/mine"), "/proc/mine"), (("--price", "nan"), "price")],
+     (("--resume", "a", "--out", "b"), "got both"), (("--out", "/proc/mine"), "/proc/mine"),
+     (("--price", "nan"), "price")],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(
     words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

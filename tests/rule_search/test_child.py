@@ -110,7 +110,10 @@ def test_looks_lie_in_both_trainings() -> None:
     assert EPOCH < LOOKS[-1] < EPOCH * EPOCHS
 
 
-@pytest.mark.parametrize(("family", "reward", "word"), [("quadratic", "loss", "family of networks"), ("digits-autoencoder", "accuracy", "no classifier")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "reward", "word"),
+    [("quadratic", "loss", "family of networks"), ("digits-autoencoder", "accuracy", "no classifier")],
+)
 def test_other_families_are_refused(family: str, reward: str, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         Child(family, reward)

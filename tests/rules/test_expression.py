@@ -89,7 +89,9 @@ def test_equal_rules_have_one_key(first: str, second: str) -> None:
     assert cache_key(parse(first)) == cache_key(parse(second))
 
 
-@pytest.mark.parametrize("pair", [("g - m", "m - g"), ("g / m", "m / g"), ("-(g + m)", "-g + m"), ("g - (m - v)", "g - m - v")])  # fmt: skip
+@pytest.mark.parametrize(
+    "pair", [("g - m", "m - g"), ("g / m", "m / g"), ("-(g + m)", "-g + m"), ("g - (m - v)", "g - m - v")]
+)
 def test_other_rules_have_other_keys(pair: tuple[str, str]) -> None:
     assert cache_key(parse(pair[0])) != cache_key(parse(pair[1]))
 
@@ -164,7 +166,7 @@ def test_decays_follow_the_plan(double: None) -> None:
     assert not Expression("m").plans
 
 
-@pytest.mark.parametrize("expr", ["log(1 - 1)", "1 / (g - g) * exp(2) / (m - m) * exp(exp(2)) / (v - v) * exp(exp(2))", "sqrt(v) / log(1)"])  # fmt: skip
+@pytest.mark.parametrize("expr", ["log(1 - 1)", "exp(exp(2)) / (g - g) * exp(exp(2)) / (m - m)", "log(1 - 1) * v"])
 def test_what_is_not_finite_moves_nothing(expr: str) -> None:
     for made in updates(Expression(expr, lr=1.0), 3):
         assert all(tensor.isfinite().all() for tensor in made.values())
@@ -189,7 +191,8 @@ def test_noise_and_drop_have_their_size() -> None:
         update = -rule.step(grads, rule.init(grads), grads, torch.zeros(5)).update["a"]
         assert float(update.mean()) == pytest.approx(mean, abs=4 * deviation / 20000**0.5)
         assert float(update.std()) == pytest.approx(deviation, rel=0.05)
-    masks = -Expression("drop(1, .5) - drop(1, .5)", lr=1.0).step(grads, rule.init(grads), grads, torch.zeros(5)).update["a"]  # fmt: skip
+    rule = Expression("drop(1, .5) - drop(1, .5)", lr=1.0)
+    masks = rule.step(grads, rule.init(grads), grads, torch.zeros(5)).update["a"]
     assert masks.any(), "two drops of one rule are of other coordinates"
 
 
@@ -205,7 +208,7 @@ def test_a_row_that_stays_goes_on_as_if_the_others_were_there() -> None:
     assert_alike([map_params(lambda t: t[index], whole)], [some], rtol=0)
 
 
-@pytest.mark.parametrize("expr", ["g * exp(sign(g) * sign(m))", "adam * linear + 1e-2w", "clip(m, 1e-3) * exp(v) / sqrt(gamma)"])  # fmt: skip
+@pytest.mark.parametrize("expr", ["g * exp(sign(g) * sign(m))", "clip(m, 1e-3) * linear + 1e-2w / sqrt(gamma)"])
 def test_it_is_a_rule(expr: str) -> None:
     check_rule(Expression, expr=expr)
 

@@ -107,10 +107,11 @@ class _Parser:
 
     def number(self, name: str) -> str:
         token = self.take()
-        for known in numbers(name):
-            if re.fullmatch(r"\d*\.?\d+(e-?\d+)?", token) and float(token) == float(known):
-                return known
-        self.refuse(f"expected {' or '.join(numbers(name))} as the number of {name}", repr(token))
+        is_number = re.fullmatch(r"\d*\.?\d+(e-?\d+)?", token)
+        found = [known for known in numbers(name) if is_number and float(token) == float(known)]
+        if not found:
+            self.refuse(f"expected {' or '.join(numbers(name))} as the number of {name}", repr(token))
+        return found[0]
 
 
 def parse(text: str) -> Node:
