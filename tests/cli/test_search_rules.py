@@ -67,7 +67,8 @@ def test_ctrl_c_saves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("words", "said"),
     [(("--rules", "0"), "rules >= 1, got 0"), (("--depth", "4"), "depth >= 1 and < 4"), (("--depth", "0"), "got 0"),
-     (("--controller", "tree"), "evolution, lstm, random"), (("--halting", "x"), "median"), (("--reward", "x"), "accuracy or loss"),
+     (("--controller", "tree"), "evolution, lstm, random"), (("--halting", "x"), "median"),
+     (("--reward", "x"), "accuracy or loss"),
      (("--child", "quadratic"), "family of networks"), (("--child", "nothing"), "unknown family"),
      (("--child", "digits-autoencoder"), "no classifier"), (("--resume", "none"), "folder of a search"),
      (("--resume", "a", "--out", "b"), "got both"), (("--out", "/proc/mine"), "/proc/mine"),
