@@ -56,7 +56,7 @@ def examples_of(found: dict[str, np.ndarray]) -> tuple[Examples, float]:
     bar = float(np.quantile(found["validation"][:, -1], BEST))
     returned = np.minimum(found["validation"], bar)
     seen = np.concatenate([found["curve"], found["validation"][:, -1:]], 1)
-    return Examples.of(seen, returned, np.zeros_like(seen)), bar
+    return Examples.of(seen, returned, np.zeros(len(seen))), bar
 
 
 def stopped(halting: Halting, curves: np.ndarray) -> np.ndarray:
@@ -147,7 +147,7 @@ def drawn_searches(rewards: np.ndarray, num: int, seed: int) -> np.ndarray:
     return some.reshape(num, -1, LOOK).max(-1)
 
 
-def J_of(best: np.ndarray, stop: np.ndarray, price: float) -> np.ndarray:
+def costs(best: np.ndarray, stop: np.ndarray, price: float) -> np.ndarray:
     """What the whole search found less what had been found at the stop, and the price of the rules until then."""
     so_far = np.maximum.accumulate(best, 1)
     return so_far[:, -1] - np.take_along_axis(so_far, stop[:, None] - 1, 1)[:, 0] + price * LOOK * stop
@@ -178,7 +178,7 @@ def stop(searches: Sequence[Sequence[Record]], folder: Path) -> dict[str, Any]:
     tuning = np.concatenate([drawn_searches(rewards, 100, seed) for seed, rewards in enumerate(found[:-1])])
     test = drawn_searches(found[-1], 20, 99)
     shortfall = 1 - np.maximum.accumulate(tuning, 1)
-    examples = Examples.of(1 - tuning, shortfall, np.zeros_like(tuning))
+    examples = Examples.of(1 - tuning, shortfall, np.zeros(len(tuning)))
     for _, _, trained in train_head(examples, 0, updates=600):  # noqa: B007
         pass
     own = folder / "searches.pt"
@@ -190,13 +190,13 @@ def stop(searches: Sequence[Sequence[Record]], folder: Path) -> dict[str, Any]:
             "monitor as shipped": lambda best, price=price: by_monitor(best, price, "curves"),
             "monitor with a head of searches": lambda best, price=price: by_monitor(best, price, str(own)),
         }
-        budget = min(looks, key=lambda look: J_of(tuning, np.full(len(tuning), look), price).mean())
-        waits = min(looks, key=lambda look: J_of(tuning, by_patience(tuning, look), price).mean())
+        budget = min(looks, key=lambda look: costs(tuning, np.full(len(tuning), look), price).mean())
+        waits = min(looks, key=lambda look: costs(tuning, by_patience(tuning, look), price).mean())
         ways[f"budget of {budget * LOOK} rules"] = lambda best, at=budget: np.full(len(best), at)
         ways[f"patience of {waits * LOOK} rules"] = lambda best, at=waits: by_patience(best, at)
-        every = np.stack([J_of(test, np.full(len(test), look), price) for look in looks])
+        every = np.stack([costs(test, np.full(len(test), look), price) for look in looks])
         ways["hindsight"] = lambda best, every=every: 1 + every.argmin(0)
-        J = {name: J_of(test, way(test), price) for name, way in ways.items()}
+        J = {name: costs(test, way(test), price) for name, way in ways.items()}
         base, floor = J[f"budget of {budget * LOOK} rules"].mean(), J["hindsight"].mean()
         for name, way in ways.items():
             rows.append(

@@ -69,17 +69,13 @@ def judged() -> str:
     rows = read("found-rules-judged")["rows"]
     problems = [*_by(rows, "problem")]
     by_rule = _by(rows, "rule")
-    first = {
-        name: min((row["loss"] for row in some if row["problem"] == problems[0])) for name, some in by_rule.items()
-    }
+    first = {name: min(row["loss"] for row in some if row["problem"] == problems[0]) for name, some in by_rule.items()}
     lines = []
     for name in sorted(by_rule, key=first.__getitem__):
         cells = {row["problem"]: row for row in by_rule[name]}
         sources = ", ".join(sorted({source.rsplit("-", 1)[0] for source in by_rule[name][0]["found_by"]}))
-        shown = [
-            with_error(cells[problem]["loss"], cells[problem]["sem"]) if problem in cells else "-"
-            for problem in problems
-        ]
+        known = [cells.get(problem) for problem in problems]
+        shown = ["-" if one is None else with_error(one["loss"], one["sem"]) for one in known]
         accuracy = cells[problems[0]]["accuracy"]
         lines.append([f"`{name}`" if sources else name, sources or "known", *shown, f"{100 * accuracy:.1f} %"])
     return table(["rule", "found by", *problems, f"accuracy, {problems[0]}"], lines)
@@ -156,8 +152,8 @@ _NEEDS = {
 def fill() -> None:
     """Every table whose results are there, between its marks."""
     text = PAGE.read_text()
-    for name, made in SECTIONS.items():
-        if (RESULTS / f"found-rules-{_NEEDS[name]}.json").exists():
+    for name, (made, results) in SECTIONS.items():
+        if (RESULTS / f"found-rules-{results}.json").exists():
             before, _, rest = text.partition(f"<!-- {name} -->\n")
             _, _, after = rest.partition(f"\n<!-- /{name} -->")
             text = f"{before}<!-- {name} -->\n{made()}\n<!-- /{name} -->{after}"
