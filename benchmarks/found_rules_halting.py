@@ -55,7 +55,7 @@ def examples_of(found: dict[str, np.ndarray]) -> tuple[Examples, float]:
     """A look brings what it lowers the validation loss below ``bar``, that of the best tenth."""
     bar = float(np.quantile(found["validation"][:, -1], BEST))
     returned = np.minimum(found["validation"], bar)
-    seen = np.concatenate([found["curve"], found["validation"][:, -1:]], 1)
+    seen = np.minimum.accumulate(np.concatenate([found["curve"], found["validation"][:, -1:]], 1), 1)
     return Examples.of(seen, returned, np.zeros(len(seen))), bar
 
 

@@ -127,23 +127,24 @@ class Learned(Halting):
     """Stops a rule where more training is not worth its price by the halting posterior of a ``HaltingMonitor``.
 
     Its head is trained on recorded curves of random rules: a look brings what it lowers the validation loss below that
-    of the best tenth of them, so that a rule that will not come so far has nothing to gain.
+    of the best tenth of them, so that a rule that will not come so far has nothing to gain.  It sees the best loss so
+    far, as a rise is no reason to wait here.
 
     :param price: of a look, in nats of validation loss.
     """
 
-    def __init__(self, price: float = 0.001, head: str = str(HEAD)) -> None:
+    def __init__(self, price: float = 0.03, head: str = str(HEAD)) -> None:
         self.price, self.head = price, head
 
     def begin(self, num: int) -> Self:
         self._monitor = HaltingMonitor(self.price, minimum_looks=1, num=num, name=self.head) if num else None
-        self._losses = np.full(num, np.inf)
+        self._best = np.full(num, np.inf)
         return self
 
     def stops(self, look: int, places: Sequence[int], losses: NDArray[np.float64]) -> NDArray[np.bool_]:
         if self._monitor is None or self._monitor.should_stop().all():
             return np.ones(len(losses), dtype=bool)
-        self._losses[list(places)] = losses
-        self._monitor.update(self._losses)
+        self._best[list(places)] = np.minimum(self._best[list(places)], losses)
+        self._monitor.update(self._best)
         stopped: NDArray[np.bool_] = self._monitor.should_stop()
         return stopped[list(places)]
