@@ -37,6 +37,7 @@ WORDS = {  # room: (what enters, what leaves)
     "training": ("an Experiment", "better weights, checkpoints"),
     "runs": ("settings, a run's folder, a file", "Experiment, Objective, trained weights"),
     "searching": ("a search, your box and values", "points to ask, stop or go on"),
+    "rule_search": ("a controller, a child, a number of rules", "formulas of rules and their rewards"),
     "stopping": ("what is known at step s", "stop or go on"),
     "inference": ("a Rollout, nu, H", "q(t|x,T), exact posterior, bound, gaps"),
     "unrolling": ("a rule, problems", "Rollout: losses, features, parameters"),
@@ -45,7 +46,7 @@ WORDS = {  # room: (what enters, what leaves)
     "support": ("keys, tensors, bytes", "random streams, files, registries"),
 }
 
-WIDTH, MARGIN = 1000, 16
+WIDTH, MARGIN = 1400, 16
 BOX, TALL, GAP = 296, 68, 40  # a room's width and height, and what is left between two rows
 CLEAR, BEND = 12, 24  # what an arrow keeps from a room or another arrow that it passes, and how far it bends
 

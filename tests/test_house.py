@@ -16,7 +16,9 @@ FILLS_A_REGISTRY = {
     "inference/objectives",
     "inference/posteriors",
     "problems",
+    "rule_search/controllers",
     "rules",
+    "rules/expressions",
     "rules/subspace",
     "stopping",
 }

@@ -18,6 +18,7 @@ from probact.cli.halt_stats import halt_stats
 from probact.cli.list import list_
 from probact.cli.plot import plot
 from probact.cli.prior import prior
+from probact.cli.search_rules import search_rules
 from probact.cli.stylize import stylize
 from probact.cli.sweep import sweep
 from probact.support.extras import remedy
@@ -133,6 +134,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       list                     families, rules, halting posteriors, objectives, estimators, priors, stop rules
       curves                   real training curves: make them, train a HaltingMonitor's head on them
       stylize CONTENT STYLE    one picture in the style of another, with a learned stop
+      search-rules             let a controller write update rules, and try them on small networks
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -143,5 +145,5 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
-for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves, sweep, stylize):
+for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves, sweep, search_rules, stylize):
     cli.add_command(one)

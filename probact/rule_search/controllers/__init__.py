@@ -1,0 +1,5 @@
+"""Controllers; every module in this folder registers its own."""
+
+from probact.support.registry import import_parts
+
+import_parts(__name__)

@@ -1,0 +1,3 @@
+from tests.helpers.searches import formulas
+
+__all__ = ["formulas"]
