@@ -10,7 +10,6 @@ import click
 import torch
 
 from probact.cli.options import Place, threads_option
-from probact.drop_in.stop import HAZARD_SHARE
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.inference.price import price_of
 from probact.problems.style.family import check_features, check_size
@@ -20,7 +19,7 @@ from probact.problems.style.loss import StyleTransfer
 from probact.rules.base import RULES, UpdateRule
 from probact.rules.hand_designed import hand_designed
 from probact.stopping.base import StopRule
-from probact.stopping.rules import Budget, Hazard
+from probact.stopping.rules import HAZARD_SHARE, Budget, Hazard
 
 ENDINGS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp": "WEBP"}
 SCALE = 0.039

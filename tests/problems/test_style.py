@@ -297,3 +297,14 @@ def test_pixels_beyond_the_range_keep_their_gradient(tmp_path: Path) -> None:
     values, grads = value_and_grad(problem.nll, theta)
     assert bool(values.isfinite().all())
     assert bool((grads["pixels"] != 0).all())
+
+
+def test_a_price_sets_the_scale_at_which_a_step_costs_it(tmp_path: Path) -> None:
+    """The picture's loss / s less the price in nats: s = lambda / c."""
+    given = {"style": (str(draw(tmp_path / "a.png")),), "content": (str(folder_of(tmp_path / "b")),), "size": 32}
+    experiment = Experiment.create(family="style", family_options=given, price=0.004)
+    problems = experiment.build_family().sample(2, torch.Generator().manual_seed(0))
+    assert isinstance(problems, StyleTransfer)
+    loss = problems.picture_loss(problems.theta0)
+    cost = experiment.step_cost
+    torch.testing.assert_close(problems.nll(problems.theta0) / cost, loss / 0.004)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -38,11 +39,13 @@ class Style(OptimizeeFamily):
     names, files and folders, see ``images.NAMES``; some come with the extra ``style``.  ``size``: pixels of a side.
     ``features``: ``random`` filters, which need no package, or ``lite0``, trained on ImageNet, which comes with the
     extra.  ``scale``: of the loss in nats, see ``StyleTransfer``; with nu = .95 and a flat price the default charges
-    .002 of the loss a step.  Test problems are of pictures, or parts of them, that no training sees.
+    .002 of the loss a step, and ``--price`` what it says.  Test problems are of pictures, or parts of
+    them, that no training sees.
 
     Andrychowicz et al. 2016, section 3.4, on the loss of Gatys, Ecker and Bethge 2016.
     """
 
+    has_unit = True
     recommended: ClassVar[Mapping[str, Any]] = {
         "rule": "subspace",
         "horizon_prior": "flat",
@@ -82,6 +85,11 @@ class Style(OptimizeeFamily):
     def for_tests(self) -> Self:
         other = type(self)(self.features, self.style, self.content, self.size, self.scale)
         other.is_held_out = True
+        return other
+
+    def priced(self, price: float, cost: float) -> Self:
+        other = copy.copy(self)
+        other.scale = price / cost
         return other
 
     @cached_property
