@@ -193,6 +193,13 @@ def test_it_goes_on_from_its_state_and_as_a_copy(rule: Any, told: int, waits: bo
         assert (other.best, other.stop_reason) == (first.best, first.stop_reason)
 
 
+def test_whole_numbers_are_found_and_not_asked_twice() -> None:
+    optimizer = BlackBoxOptimizer("gp-ei", [(1, 9), (10, 50)], integer=True, stop=None)
+    points = drive(optimizer, lambda point: (point[0] - 5) ** 2 + 0.01 * (point[1] - 20) ** 2, 25)
+    assert len({tuple(point) for point in points}) == 25
+    assert optimizer.best.point == [5, 20]
+
+
 def test_a_state_of_another_is_refused() -> None:
     optimizer = walker()
     with pytest.raises(ValueError, match="expected the state of a BlackBoxOptimizer"):
