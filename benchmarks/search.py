@@ -52,17 +52,21 @@ ANCHORS = {
 }
 
 
-def folder_of(runs: Path, family: str, seed: int) -> Path:
-    return runs / f"search-{family}-{seed}"
+UNITS = {"online": "lstm-search", "known": "lstm-search, unit known"}
 
 
-def train(family: str, seed: int, runs: Path) -> None:
-    folder = folder_of(runs, family, seed)
+def folder_of(runs: Path, family: str, seed: int, unit: str = "online") -> Path:
+    return runs / f"search-{family}-{'' if unit == 'online' else f'{unit}-'}{seed}"
+
+
+def train(family: str, seed: int, unit: str, runs: Path) -> None:
+    folder = folder_of(runs, family, seed, unit)
     arguments = ["--resume", str(folder)]
     if not (folder / "experiment.json").exists():
         dim = family.removeprefix("gp-").removesuffix("d")
         arguments = ["--family", family, *SETTINGS, "--seed", str(seed), "--out", str(folder)]
         arguments += [] if dim == "1" else ["--rule-option", f"dim={dim}"]
+        arguments += [] if unit == "online" else ["--rule-option", f"unit={unit}", "--meta-steps", "120"]
     subprocess.run([sys.executable, str(ROOT / "cli.py"), "fit", *arguments], cwd=ROOT, check=True)
 
 
@@ -123,8 +127,8 @@ def sets(experiment: Experiment, num: int) -> tuple[Optimizee, Optimizee]:
 
 
 def judge(family: str, num: int, runs: Path, out: Path) -> None:
-    seeds = {seed: folder_of(runs, family, seed) for seed in range(10)}
-    trained = {seed: _trained(folder) for seed, folder in seeds.items() if (folder / "summary.json").exists()}
+    seeds = {(unit, seed): folder_of(runs, family, seed, unit) for unit in UNITS for seed in range(5)}
+    trained = {key: _trained(folder) for key, folder in seeds.items() if (folder / "summary.json").exists()}
     if not trained:
         sys.exit(f"Error: expected trained runs {folder_of(runs, family, 0)}, ..., got none: train them first")
     rows: list[dict[str, Any]] = []
@@ -136,9 +140,9 @@ def judge(family: str, num: int, runs: Path, out: Path) -> None:
         for name, (rule, options) in ANCHORS.items():
             paths = [record(RULES.build(rule, options), problems, horizon) for problems in (test, tuning)]
             rows.append(judged(name, price, paths, test, cost, AT[family]))
-        for seed, one in trained.items():
+        for (unit, seed), one in trained.items():
             paths = [record(one.rule, problems, horizon, one.online_posterior) for problems in (test, tuning)]
-            rows.append({"seed": seed, **judged("lstm-search", price, paths, test, cost, AT[family])})
+            rows.append({"seed": seed, **judged(UNITS[unit], price, paths, test, cost, AT[family])})
         print(f"price {price}: judged", flush=True)
     result = {
         "command": f"python benchmarks/search.py judge {family} --functions {num}",
@@ -146,7 +150,7 @@ def judge(family: str, num: int, runs: Path, out: Path) -> None:
         "functions": num,
         "tuning": num // 2,
         "horizon": horizon,
-        "training": {str(seed): _training(seeds[seed]) for seed in trained},
+        "training": {f"{unit} {seed}": _training(seeds[unit, seed]) for unit, seed in trained},
         "milliseconds_a_query": {name: cost_of(family, *built) for name, built in _timed(trained).items()},
         "rows": rows,
     }
@@ -167,7 +171,7 @@ def _training(folder: Path) -> dict[str, Any]:
     }
 
 
-def _timed(trained: dict[int, TrainedOptimizer]) -> dict[str, tuple[Any, Any]]:
+def _timed(trained: dict[tuple[str, int], TrainedOptimizer]) -> dict[str, tuple[Any, Any]]:
     first = next(iter(trained.values()))
     return {
         "gp-ei, kernel fitted": (RULES.build("gp-ei"), None),
@@ -211,7 +215,7 @@ def tables(family: str) -> str:
     def of(method: str, price: float) -> list[dict[str, Any]]:
         return [row for row in rows if row["method"] == method and row["price"] == price]
 
-    seeds = len(result["training"])
+    seeds = sum(key.startswith("online") for key in result["training"])
     minutes = np.mean([one["minutes"] for one in result["training"].values()])
     head = (
         f"**{family}**: {result['functions']:,} functions, {result['tuning']:,} more for tuning, {seeds} training "
@@ -225,9 +229,9 @@ def tables(family: str) -> str:
         for name in methods:
             some = of(name, price)
             cells = [
-                over_seeds(some, "stops", way, "J") if way != "own" or name == "lstm-search" else "-" for way in ways
+                over_seeds(some, "stops", way, "J") if way != "own" or name.startswith("lstm") else "-" for way in ways
             ]
-            way = "own" if name == "lstm-search" else "EI <= price" if name.startswith("gp") else "budget"
+            way = "own" if name.startswith("lstm") else "EI <= price" if name.startswith("gp") else "budget"
             queries = number(float(np.mean([row["stops"][way]["steps"] for row in some])), 3)
             share = over_seeds(some, "stops", way, "share") if way != "budget" else "-"
             stops.append([f"{price:g}", name, *cells, over_seeds(some, "stops", "oracle", "J"), queries, share])
@@ -258,12 +262,13 @@ def main() -> None:
     parser.add_argument("what", choices=("train", "judge", "table"))
     parser.add_argument("family", nargs="?", choices=tuple(AT), default="gp-1d")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--unit", choices=tuple(UNITS), default="online")
     parser.add_argument("--functions", type=int, default=1000)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     if asked.what == "train":
-        train(asked.family, asked.seed, asked.runs)
+        train(asked.family, asked.seed, asked.unit, asked.runs)
     elif asked.what == "judge":
         judge(asked.family, asked.functions, asked.runs, asked.out or RESULTS / f"search-{asked.family}.json")
     else:

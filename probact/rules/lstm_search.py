@@ -46,18 +46,23 @@ class LSTMSearch(ModelBased):
     LSTM's state.  There is one network for each dimension of the box.
 
     :param dim: d, the number of variables.
+    :param unit: ``online``: f's unit and offset are learned from its values; ``known``: f has mean 0 and variance 1.
     :param kernel: ``rbf`` or ``matern52``; :param noise: standard deviation of the noise, in amplitudes of f.
     """
 
     num_features = NUM_SIGNALS + NUM_READ
 
-    def __init__(self, dim: int = 1, hidden_size: int = 64, kernel: str = "rbf", noise: float = 0.0) -> None:
+    def __init__(
+        self, dim: int = 1, hidden_size: int = 64, unit: str = "online", kernel: str = "rbf", noise: float = 0.0
+    ) -> None:
         super().__init__()
+        if unit not in ("online", "known"):
+            raise ValueError(f"{self.label}: expected unit online or known, got {unit!r:.40}")
         check_range(self.label, at_least=1, below=1000, dim=dim)
         check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size)
         check_range(self.label, at_least=0, below=1e6, noise=noise)
         check_kernel(self.label, kernel)
-        self.surrogate = Surrogate(kernel, noise)
+        self.surrogate = Surrogate(kernel, noise, known=unit == "known")
         self.dim, self.hidden_size = dim, hidden_size
         self.cell = nn.LSTMCell(2 * dim + NUM_INPUTS, hidden_size)
         self.move = nn.Linear(hidden_size, dim)

@@ -119,7 +119,8 @@ class Surrogate:
     mean is N(0, ``OFFSET`` A^2) and the amplitude A^2 = (n_0 + Q) / (n_0 + n), Q = y^T K^-1 y; the weight of a
     length-scale is |K|^(-1/2) (n_0 + Q)^(-(n_0 + n) / 2) (Rasmussen and Williams 2006, chapters 2 and 5).
 
-    :param known: f is of mean 0 and variance 1 and in that unit; nothing is standardised.
+    :param known: f is of mean 0 and variance 1 and in that unit: nothing is standardised, and the weight of a
+        length-scale is |K|^(-1/2) e^(-Q / 2).
     :param best_alone: take the likeliest length-scale in place of all by their weights.
     :param noise: standard deviation of the noise, in amplitudes.
     """
@@ -262,7 +263,8 @@ class _Fit(NamedTuple):
         a = (beliefs.a - centre[:, None, None] * beliefs.b) / divisor[:, None, None]
         best = (beliefs.y.min(1).values - centre) / divisor
         if surrogate.known:
-            return cls(a, best, torch.ones_like(beliefs.log_det), torch.zeros_like(beliefs.log_det), unit, centre)
+            log_weights = torch.log_softmax(-beliefs.log_det - 0.5 * a.square().sum(-1), -1)
+            return cls(a, best, torch.ones_like(log_weights), log_weights, unit, centre)
         total = PSEUDO_VALUES + beliefs.y.shape[1]
         spent = PSEUDO_VALUES + a.square().sum(-1)
         log_weights = torch.log_softmax(-beliefs.log_det - 0.5 * total * spent.log(), -1)

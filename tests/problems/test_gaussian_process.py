@@ -29,21 +29,21 @@ def test_it_keeps_the_promises_of_a_family(family: str) -> None:
     check_family(FAMILIES[family])
 
 
-@pytest.mark.parametrize("family", FAMILIES_OF_DRAWS[:3])
+@pytest.mark.parametrize("family", FAMILIES_OF_DRAWS[:2])
 def test_no_point_of_the_box_is_below_the_optimum(family: str) -> None:
     problems = drawn(family)
     dim = problems.frequencies.shape[-1]
-    points = torch.rand(30, 20_000, dim, generator=torch.Generator().manual_seed(5))
+    points = torch.rand(30, 2000, dim, generator=torch.Generator().manual_seed(5))
     values = waves_at((problems.frequencies, problems.phases, problems.amplitudes), points)
     assert float((values.min(1).values - problems.lowest).min()) > -1e-4
     assert float((values.min(1).values - problems.lowest).mean()) < 0.15 * dim
 
 
 def test_the_optimum_on_a_line_is_that_of_a_fine_grid() -> None:
-    problems = drawn("gp-1d").to(torch.float64)
-    grid = torch.linspace(0, 1, 20_001, dtype=torch.float64).view(1, -1, 1).expand(30, -1, -1)
+    problems = drawn("gp-1d", 10).to(torch.float64)
+    grid = torch.linspace(0, 1, 5001, dtype=torch.float64).view(1, -1, 1).expand(10, -1, -1)
     values = waves_at((problems.frequencies, problems.phases, problems.amplitudes), grid)
-    torch.testing.assert_close(problems.lowest, values.min(1).values, rtol=0, atol=5e-6)
+    torch.testing.assert_close(problems.lowest, values.min(1).values, rtol=0, atol=2e-5)
 
 
 def test_slopes_are_derivatives() -> None:
@@ -54,19 +54,19 @@ def test_slopes_are_derivatives() -> None:
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "matern52"])
-@pytest.mark.parametrize("family", ["gp-1d", "gp-3d"])
-def test_values_covary_as_the_kernel_says(family: str, kernel: str) -> None:
-    """Of 6,000 functions of one length-scale; a sample covariance errs by about 1 / sqrt(6000) = .013."""
-    problems = drawn(family, 6000, length="0.3", kernel=kernel)
+def test_values_covary_as_the_kernel_says(kernel: str) -> None:
+    """Of 1,500 functions of one length-scale; a sample covariance errs by about 1 / sqrt(1500) = .026."""
+    num = 1500
+    problems = drawn("gp-1d", num, length="0.3", kernel=kernel)
     dim = problems.frequencies.shape[-1]
     distances = torch.tensor([0.0, 0.1, 0.3, 0.6])
     x = torch.zeros(4, dim)
     x[:, 0] = 0.2 + distances
-    values = waves_at((problems.frequencies, problems.phases, problems.amplitudes), x.expand(6000, -1, -1))
+    values = waves_at((problems.frequencies, problems.phases, problems.amplitudes), x.expand(num, -1, -1))
     found = (values[:, :1] * values).mean(0)
-    torch.testing.assert_close(found, correlation((distances / 0.3).square(), kernel), rtol=0, atol=0.06)
-    assert float(values.mean(0).abs().max()) < 0.05
-    asked = {"x": x.unsqueeze(1).expand(-1, 6000, -1)}
+    torch.testing.assert_close(found, correlation((distances / 0.3).square(), kernel), rtol=0, atol=0.1)
+    assert float(values.mean(0).abs().max()) < 0.1
+    asked = {"x": x.unsqueeze(1).expand(-1, num, -1)}
     torch.testing.assert_close(problems.covariance(asked)[0, 0], correlation((distances / 0.3).square(), kernel))
 
 
