@@ -46,8 +46,8 @@ HORIZONS = {
     "gradient-boosting": 40,
     "hartmann-6": 60,
 }
-FUNCTIONS = {"gp-1d": 30, "gp-2d": 20}
-OTHERS = 12
+FUNCTIONS = {"gp-1d": 30}
+OTHERS = 10
 """Functions of each of the other families."""
 Point = list[float]
 Function = Callable[[Point], float]
