@@ -105,7 +105,7 @@ def judged(
     test, tuning = paths
     found = verdicts(test, tuning, cost)
     if test.known[0].expected is not None:
-        at_price = stop_by(ExpectedImprovement().at(-cost), test, cost)
+        at_price = stop_by(ExpectedImprovement.of_price(cost), test, cost)
         found.append(at_price._replace(kind="EI <= price"))
     regret = in_unit(test.nll, problems)
     return {

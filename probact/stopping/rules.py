@@ -116,21 +116,26 @@ class Hazard(StopRule):
 
 @STOP_RULES.register("expected-improvement")
 class ExpectedImprovement(StopRule):
-    """The search expects no more of its next query than so many nats; the threshold is minus that.
+    """The search expects no more of its next query than so many nats; the threshold is minus its log10.
 
     At the price of a step it is the own rule of a search by expected improvement: what is to come costs more than it
     brings.  For unit costs also LogEIPC's and that of Pandora's box (Xie et al. 2025).
     """
 
     needs_expectation = True
-    default, highest = -PRICE, 0
+    default = -math.log10(PRICE)
+
+    @classmethod
+    def of_price(cls, cost: float) -> ExpectedImprovement:
+        """Stop where no more is expected than a step costs, ``cost`` in nats."""
+        return cls(-math.log10(cost))
 
     def score(self, known: Known, memory: Any) -> tuple[Tensor, Any]:
         assert known.expected is not None
-        return -known.expected, memory
+        return -torch.log10(known.expected + 1e-30), memory
 
     def describe(self) -> str:
-        return f"expected gain <= {abs(self.threshold):.3g}"
+        return f"expected gain <= {10**-self.threshold:.3g}"
 
 
 @STOP_RULES.register("stochastic")

@@ -153,7 +153,7 @@ def test_an_own_rule_stops_where_less_is_expected_than_it_costs() -> None:
     problems = functions(60, seed=2)
     rule = RULES.build("gp-ei", {"length": "known"}).double()
     cost = float((problems.price / problems.scale)[0])
-    stopped = run_until_stopped(rule, problems, 20, ExpectedImprovement().at(-cost))
+    stopped = run_until_stopped(rule, problems, 20, ExpectedImprovement.of_price(cost))
     assert 3 < float(stopped.step.double().mean()) < 10
     assert float(regret(searched(rule, problems, 20), problems).mean(1)[20]) < 0.01
     with pytest.raises(ValueError, match="stop rule 'expected-improvement': expected a search that expects gains"):

@@ -14,7 +14,7 @@ from probact.stopping.rules import Patience, Stochastic
 
 def score_of(rule: StopRule) -> list[float]:
     """Of one step with a rising memory."""
-    known = Known(3, *(torch.tensor([value], dtype=torch.float64) for value in (0.4, 0.2, 0.1, 0.3)))
+    known = Known(3, *(torch.tensor([value], dtype=torch.float64) for value in (0.4, 0.2, 0.1, 0.3, 0.02)))
     return [*rule.score(known, rule.init(known.loss))[0].tolist(), rule.threshold]
 
 
