@@ -156,12 +156,15 @@ class Box:
         """``shares`` within [0,1]; what is no number in the middle."""
         return [min(max(share, 0.0), 1.0) if share == share else 0.5 for share in shares]
 
-    def fresh(self, shares: Sequence[float], asked: Sequence[Any]) -> list[float]:
-        """``shares``; where all axes are of whole numbers, the middle of the nearest cell that is not among ``asked``.
+    def fresh(self, shares: Sequence[float], places: Sequence[Sequence[float]]) -> list[float]:
+        """``shares``; where all axes are of whole numbers, the middle of the nearest cell without one of ``places``.
 
         A search that is asked for whole numbers would else ask for the same ones again and again.
         """
-        if not all(axis.integer for axis in self.axes) or self.point(shares) not in asked:
+        if not all(axis.integer for axis in self.axes):
+            return list(shares)
+        asked = [self.point(place) for place in places]
+        if self.point(shares) not in asked:
             return list(shares)
         near = [self._near(axis, share) for axis, share in zip(self.axes, shares, strict=True)]
         free = (list(cell) for cell in product(*near) if self.point(cell) not in asked)

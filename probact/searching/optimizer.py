@@ -131,7 +131,7 @@ class BlackBoxOptimizer:
         """The next point, in your units; the same one until it is told."""
         if self._history.pending is None:
             shares = self.box.within(self._course.propose())
-            shares = self.box.fresh(shares, [self.box.point(query.place) for query in self._history.queries])
+            shares = self.box.fresh(shares, [query.place for query in self._history.queries])
             self._history = self._history._replace(pending=tuple(shares))
         return self.box.point(self._history.pending or ())
 
@@ -251,10 +251,12 @@ class BlackBoxOptimizer:
 
     def _terms_now(self) -> Terms:
         """Those that follow from the values so far."""
+        if self.rule.is_unit_free and self._scale is None and self._given_price:
+            return Terms(0.0, 1.0, self._given_price)
         centre, spread = self._standard()
         unit = spread or 1.0
         if self.rule.is_unit_free and self._scale is None:
-            return Terms(0.0, 1.0, self._given_price or SHARE * unit)
+            return Terms(0.0, 1.0, SHARE * unit)
         return Terms(centre, unit, self._given_price / unit if self._given_price and spread else SHARE)
 
     def _begin(self, terms: Terms) -> Course:
