@@ -240,7 +240,7 @@ def tables(family: str) -> str:
         [
             head,
             table(["search", *(f"@{step}" for step in steps)], regret),
-            "J = regret at the stop + price × queries. *Queries* and *share*, of the way from the tuned budget to "
+            "J = regret at the stop + price x queries. *Queries* and *share*, of the way from the tuned budget to "
             "hindsight, are of the last stop before hindsight.",
             table(columns, stops),
         ]

@@ -41,7 +41,7 @@ def tune(family: str, rules: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    families = [name for name in FAMILIES if not issubclass(FAMILIES[name], Mixture)]
+    families = [name for name in FAMILIES if not (issubclass(FAMILIES[name], Mixture) or FAMILIES[name].has_unit)]
     usual = [name for name, rule in hand_designed().items() if rule.usual]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", metavar="FAMILY", default=families)

@@ -20,7 +20,7 @@ from probact.stopping.rules import Hazard
 from probact.support.trees import map_params
 from probact.training.loop import train
 from probact.training.meta_training import MetaTraining
-from tests.helpers.checks import gradients, objective, problems
+from tests.helpers.checks import OPTIMIZERS, gradients, objective, problems
 from tests.helpers.commands import ARGUMENTS
 from tests.helpers.trainings import tiny
 
@@ -40,7 +40,7 @@ def test_problems(family: str, double: None) -> None:
     torch.testing.assert_close(there.loss(params, 3).cpu(), here.loss(here.theta0, 3), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(RULES))
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("family", ["regression", "digits-mixed"])
 def test_rules(name: str, family: str, double: None) -> None:
     rule, here = RULES[name]().double(), problems(family)

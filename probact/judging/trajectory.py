@@ -62,7 +62,8 @@ def record(
     for rows in zip(*(part.known for part in parts), strict=True):
         step, *tables = zip(*rows, strict=True)
         loss, grad_norm, *beliefs = (None if some[0] is None else torch.cat(some) for some in tables)
-        assert loss is not None and grad_norm is not None
+        assert loss is not None
+        assert grad_norm is not None
         known.append(Known(step[0], loss, grad_norm, *beliefs))
     scores = {
         step: Score(*map(torch.cat, zip(*(part.scores[step] for part in parts), strict=True)))

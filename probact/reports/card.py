@@ -12,7 +12,13 @@ from probact.runs.run import Chain, Run
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import expanded, write_atomically
 from probact.support.missing import MissingError
+from probact.support.sight import Sight
 
+WORN_BY = {
+    Sight.GRADIENT: "An optimizer for `probact.LearnedOptimizer`",
+    Sight.VALUE: "A search for `probact.BlackBoxOptimizer`",
+    Sight.INPUT: "A computation",
+}
 TO_BE_WRITTEN = "To be written: what it was not tried on, and where it fails."
 
 
@@ -57,7 +63,7 @@ def write_card(
     )
     parts = [
         f"# {out.stem}",
-        f"An optimizer for `probact.LearnedOptimizer`: {one.describe()}.\n"
+        f"{WORN_BY[one.rule.sees]}: {one.describe()}.\n"
         f"{rule:,} weights of the rule and {head:,} of the halting posterior; {out.stat().st_size:,} bytes.",
         "## Training",
         *(f"```sh\n{command}\n```\n\n{_effort(chain)}" for chain, command in trainings),

@@ -39,4 +39,6 @@ def families_for(sight: Sight) -> list[str]:
     """Names of families on which a rule that sees this is tried."""
     if sight is Sight.GRADIENT:
         return ["regression", "digits"]
+    if sight is Sight.VALUE:
+        return ["gp-1d"]
     return [name for name in FAMILIES if sight in FAMILIES[name].shows]

@@ -11,10 +11,15 @@ from probact.inference.objectives.act import ACT
 from probact.inference.objectives.base import Objective
 from probact.inference.priors import Prior
 from probact.problems.base import Optimizee
+from probact.rules.base import RULES
+from probact.support.sight import Sight
 from probact.support.trees import map_params
 from probact.testing import assert_causal, assert_no_leak
 from probact.testing.small import HORIZON, NUM, objective, problems
 from probact.unrolling.rollout import Rollout, unroll
+
+OPTIMIZERS = [name for name in RULES if RULES[name].sees is Sight.GRADIENT]
+"""Names of the rules that see a gradient."""
 
 
 def brute_force_elbo(q: Tensor, log_likelihood: Tensor, nu: float, kl_scale: float = 1.0) -> Tensor:

@@ -24,6 +24,7 @@ from probact.unrolling.rollout import Rollout
 from tests.helpers.checks import (
     HORIZON,
     NUM,
+    OPTIMIZERS,
     assert_causal,
     assert_matches_closed_form,
     gradients,
@@ -154,7 +155,7 @@ def test_causal_from_the_first_gradient_on(halting: str, double: None) -> None:
 
 
 @pytest.mark.parametrize("halting", list(POSTERIORS))
-@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_any_rule_with_any_posterior_trains_every_weight(rule: str, halting: str, double: None) -> None:
     act = act_of(rule=rule, halting=halting)
     optimizee = problems("regression")

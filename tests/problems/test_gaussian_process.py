@@ -73,9 +73,11 @@ def test_values_covary_as_the_kernel_says(kernel: str) -> None:
 def test_lengths_are_log_uniform_and_prices_within_their_spread() -> None:
     problems = drawn("gp-1d", 2000, length=".1:.4", spread=2.0)
     share = (problems.length / 0.1).log() / math.log(4)
-    assert 0 <= float(share.min()) < 0.01 and 0.99 < float(share.max()) <= 1.001
+    assert 0 <= float(share.min()) < 0.01
+    assert 0.99 < float(share.max()) <= 1.001
     assert float(share.mean()) == pytest.approx(0.5, abs=0.03)
-    assert 0.005 <= float(problems.price.min()) < 0.0051 and 0.0198 < float(problems.price.max()) <= 0.02
+    assert 0.005 <= float(problems.price.min()) < 0.0051
+    assert 0.0198 < float(problems.price.max()) <= 0.02
 
 
 def test_nll_is_regret_in_units_of_the_scale() -> None:

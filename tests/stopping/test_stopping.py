@@ -27,7 +27,7 @@ from probact.stopping.base import STOP_RULES, Known, StopRule
 from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Hazard
 from probact.testing import check_stop_rule
-from tests.helpers.checks import objective, problems
+from tests.helpers.checks import OPTIMIZERS, objective, problems
 from tests.helpers.properties import (
     assert_compaction_changes_nothing,
     assert_stops_where_the_replay_says,
@@ -90,6 +90,8 @@ def test_scores_by_hand() -> None:
     assert of(STOP_RULES["patience"](epsilon=0.0)) == [0, 0, 0, 0, 0, 1]
     assert of(STOP_RULES["cumulative"]()) == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
     assert of(STOP_RULES["hazard"]()) == [0, 0.05, 0.1, 0.15, 0.2, 0.25]
+    expecting = known(1)._replace(expected=torch.tensor([0.01], dtype=torch.float64))
+    assert float(scores(STOP_RULES["expected-improvement"](), [expecting])) == pytest.approx(2)
     u = float(STOP_RULES["stochastic"](seed=3).init(path[0].loss))
     assert 0 < u < 1
     assert of(STOP_RULES["stochastic"](seed=3)) == [round(s / 10 - u, 9) for s in range(6)]
@@ -116,7 +118,7 @@ def test_a_draw_of_the_stochastic_rule_has_the_law_of_q(double: None) -> None:
     assert float((frequency - q).abs().max()) < 4 * (0.25 / len(stop)) ** 0.5
 
 
-@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("rule", OPTIMIZERS)
 @pytest.mark.parametrize("family", ["regression", "digits", "digits-mixed"])
 def test_compaction_changes_no_result(rule: str, family: str, double: None) -> None:
     """Every rule, with problems leaving the batch: the same stops and the same parameters."""
@@ -211,5 +213,5 @@ def test_every_family_can_be_followed() -> None:
 
 def test_the_thresholds_of_those_who_choose_none() -> None:
     defaults = {name: STOP_RULES[name].default for name in STOP_RULES}
-    online = {"cumulative": 0.5, "hazard": 0.025, "stochastic": 0.0}
+    online = {"cumulative": 0.5, "hazard": 0.025, "stochastic": 0.0, "expected-improvement": -math.log10(0.05)}
     assert defaults == {"budget": 20.0, "gradient": 3.0, "patience": 5.0, **online}

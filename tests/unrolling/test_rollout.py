@@ -13,7 +13,7 @@ from probact.unrolling import progress
 from probact.unrolling.progress import NUM_FEATURES
 from probact.unrolling.rollout import unroll
 from probact.unrolling.walk import Unrolling
-from tests.helpers.checks import gradients, plain_unroll, problems
+from tests.helpers.checks import OPTIMIZERS, gradients, plain_unroll, problems
 
 LEARNED = "lstm"
 
@@ -69,7 +69,7 @@ def test_cutting_the_path_changes_the_gradient_not_the_value(double: None) -> No
     assert any(not torch.allclose(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_features_do_not_see_the_future(rule: str, double: None) -> None:
     """A shorter unroll is the beginning of a longer one."""
     optimizer = RULES[rule]()
