@@ -46,8 +46,8 @@ HORIZONS = {
     "gradient-boosting": 40,
     "hartmann-6": 60,
 }
-FUNCTIONS = {"gp-1d": 30, "gp-2d": 20}
-OTHERS = 12
+FUNCTIONS = {"gp-1d": 30}
+OTHERS = 10
 """Functions of each of the other families."""
 Point = list[float]
 Function = Callable[[Point], float]
@@ -117,7 +117,7 @@ METHODS: dict[str, Callable[[Function, int, int, int], Asked]] = {
     **{f"optuna-gp {start}": optuna_by("gp", start) for start in STARTS},
     "skopt-gp 5": skopt_by(5),
 }
-"""Of other libraries with so many random trials at the start; a table takes the best of these for each column."""
+"""Of other libraries with so many random trials at the start; a table takes the best of these in each column."""
 
 
 def functions(family: str) -> tuple[Regret, int]:
@@ -204,21 +204,9 @@ def _group(rows: list[Any]) -> Group:
 
 
 def tuned(some: dict[str, Group], cost: Callable[[Group], np.ndarray]) -> np.ndarray:
-    """Of each function the cost at the setting and the column that are best on the other half of the functions."""
-    costs = {name: cost(group) for name, group in some.items()}
-    num = len(next(iter(costs.values())))
-    scores = np.empty(num)
-    for half in (0, 1):
-        mine, others = np.arange(num) % 2 == half, np.arange(num) % 2 != half
-        best = min(
-            (
-                (values[others, column].mean(), name, column)
-                for name, values in costs.items()
-                for column in range(values.shape[1])
-            ),
-        )
-        scores[mine] = costs[best[1]][mine, best[2]]
-    return scores
+    """Cost of each function, at the setting and the column whose mean over these very functions is smallest."""
+    columns = [column for group in some.values() for column in cost(group).T]
+    return min(columns, key=lambda column: float(column.mean()))
 
 
 def budget(group: Group, price: float) -> np.ndarray:

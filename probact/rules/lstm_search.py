@@ -63,6 +63,7 @@ class LSTMSearch(ModelBased):
         check_range(self.label, at_least=0, below=1e6, noise=noise)
         check_kernel(self.label, kernel)
         self.surrogate = Surrogate(kernel, noise, known=unit == "known")
+        self.is_unit_free = unit == "online"
         self.dim, self.hidden_size = dim, hidden_size
         self.cell = nn.LSTMCell(2 * dim + NUM_INPUTS, hidden_size)
         self.move = nn.Linear(hidden_size, dim)

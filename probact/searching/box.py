@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from probact.support.refusals import said
 
+NEAR = 2000
+"""About so many cells around a query are looked at for one that was not asked."""
 Bounds = Sequence[tuple[float, float]] | Mapping[str, tuple[float, float]]
 Which = bool | Collection[bool | int | str]
 """Which axes: all or none, a truth value for each, or the names or places of some."""
@@ -26,7 +29,7 @@ class Axis:
     """One variable, ``low`` to ``high``, both included.
 
     A whole number n is the cell from n - 1/2 to n + 1/2, so that all have the same room on [0,1] (with ``log`` on the
-    log scale), and is shown to the search as the middle of its cell.
+    log scale).  A search sees a function that is the same in the whole cell.
     """
 
     name: str
@@ -149,10 +152,26 @@ class Box:
                 raise ValueError(f"{axis.name}: expected {whole} in [{axis.low:g}, {axis.high:g}], got {value!r:.40}")
         return [axis.inside(value) for axis, value in zip(self.axes, values, strict=True)]
 
-    def snapped(self, shares: Sequence[float]) -> list[float]:
-        """``shares`` as the search is to be shown them: whole numbers in the middle of their cells."""
-        inside = (min(max(share, 0.0), 1.0) if share == share else 0.5 for share in shares)
-        return [
-            axis.inside(axis.outside(share)) if axis.integer else share
-            for axis, share in zip(self.axes, inside, strict=True)
-        ]
+    def within(self, shares: Sequence[float]) -> list[float]:
+        """``shares`` within [0,1]; what is no number in the middle."""
+        return [min(max(share, 0.0), 1.0) if share == share else 0.5 for share in shares]
+
+    def fresh(self, shares: Sequence[float], places: Sequence[Sequence[float]]) -> list[float]:
+        """``shares``; where all axes are of whole numbers, the middle of the nearest cell without one of ``places``.
+
+        A search that is asked for whole numbers would else ask for the same ones again and again.
+        """
+        if not all(axis.integer for axis in self.axes):
+            return list(shares)
+        asked = [self.point(place) for place in places]
+        if self.point(shares) not in asked:
+            return list(shares)
+        near = [self._near(axis, share) for axis, share in zip(self.axes, shares, strict=True)]
+        free = (list(cell) for cell in product(*near) if self.point(cell) not in asked)
+        return min(free, key=lambda cell: math.dist(cell, shares), default=list(shares))
+
+    def _near(self, axis: Axis, share: float) -> list[float]:
+        """The middles of the cells of an axis that are nearest to ``share``, fewer where there are many axes."""
+        here, reach = axis.outside(share), max(1, int(NEAR ** (1 / self.dim)) // 2)
+        low, high = max(int(axis.low), int(here) - reach), min(int(axis.high), int(here) + reach)
+        return [axis.inside(value) for value in range(low, high + 1)]

@@ -130,7 +130,8 @@ class BlackBoxOptimizer:
     def ask(self) -> Any:
         """The next point, in your units; the same one until it is told."""
         if self._history.pending is None:
-            shares = self.box.snapped(self._course.propose())
+            shares = self.box.within(self._course.propose())
+            shares = self.box.fresh(shares, [query.place for query in self._history.queries])
             self._history = self._history._replace(pending=tuple(shares))
         return self.box.point(self._history.pending or ())
 
@@ -142,7 +143,10 @@ class BlackBoxOptimizer:
         :raises ValueError: if nothing was asked, or this is no number, or no point of the box.
         """
         y = checked_value(value)
-        place = self._history.pending if at is None else tuple(self.box.shares(at))
+        place = self._history.pending
+        if at is not None:
+            given = tuple(self.box.shares(at))
+            place = given if place is None or self.box.point(place) != self.box.point(given) else place
         if place is None:
             told = "was told already" if self._history.queries else "was not asked for"
             raise ValueError(f"tell: expected a point by ask() before, or at=POINT, got a value of one that {told}")
@@ -247,10 +251,12 @@ class BlackBoxOptimizer:
 
     def _terms_now(self) -> Terms:
         """Those that follow from the values so far."""
+        if self.rule.is_unit_free and self._scale is None and self._given_price:
+            return Terms(0.0, 1.0, self._given_price)
         centre, spread = self._standard()
         unit = spread or 1.0
         if self.rule.is_unit_free and self._scale is None:
-            return Terms(0.0, 1.0, self._given_price or SHARE * unit)
+            return Terms(0.0, 1.0, SHARE * unit)
         return Terms(centre, unit, self._given_price / unit if self._given_price and spread else SHARE)
 
     def _begin(self, terms: Terms) -> Course:
@@ -280,6 +286,6 @@ class BlackBoxOptimizer:
         """
         with naming(self.rule.label):
             course = self._begin(Terms(0.0, 1.0, SHARE))
-            course.take_in(0.0, self.box.snapped(course.propose()))
+            course.take_in(0.0, self.box.within(course.propose()))
         assert course.known is not None
         return course.known.expected is not None

@@ -43,7 +43,7 @@ def asked_for(
         if posterior is not None:
             return rules.Hazard(rules.HAZARD_SHARE * (1 - posterior.nu))
         if expects:
-            return rules.ExpectedImprovement(-cost)
+            return rules.ExpectedImprovement.of_price(cost)
         raise ValueError(
             f"{rule.label} neither has a halting posterior nor says what it expects, so it has no stop of its own: say "
             "stop='patience=5', another stop rule, or stop=None for never"

@@ -39,12 +39,25 @@ def test_whole_numbers_are_cells(log: bool) -> None:
     for n in range(1, 9):
         (share,) = box.shares({"n": n})
         assert box.point([share])["n"] == n
-        assert box.snapped([share]) == pytest.approx([share])
-    assert box.snapped([0.001]) == pytest.approx(box.shares({"n": 1}))
 
 
 def test_what_leaves_the_box_comes_back() -> None:
-    assert Box.of([(0, 2), (0, 2)]).snapped([-0.5, math.nan]) == [0.0, 0.5]
+    assert Box.of([(0, 2), (0, 2)]).within([-0.5, math.nan]) == [0.0, 0.5]
+
+
+def test_whole_numbers_are_not_asked_twice() -> None:
+    box = Box.of([(1, 3), (1, 3)], integer=True)
+    places: list[list[float]] = []
+    for _ in range(9):
+        places.append(box.fresh([0.5, 0.45], places))
+    asked = [box.point(place) for place in places]
+    assert sorted(asked) == [[a, b] for a in (1, 2, 3) for b in (1, 2, 3)]
+    assert asked[:2] == [[2, 2], [2, 1]]
+    assert box.fresh([0.5, 0.45], places) == [0.5, 0.45]
+    mixed = Box.of([(1, 3), (1.0, 3.0)], integer=[0])
+    assert mixed.fresh([0.5, 0.5], [[0.5, 0.5]]) == [0.5, 0.5]
+    wide = Box.of([(0, 10**6)] * 3, integer=True)
+    assert wide.point(wide.fresh([0.5] * 3, [[0.5] * 3])) != wide.point([0.5] * 3)
 
 
 @pytest.mark.parametrize("which", [True, ["a", "b"], [0, 1], [True, True], ("a", 1)])

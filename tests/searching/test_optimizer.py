@@ -193,6 +193,13 @@ def test_it_goes_on_from_its_state_and_as_a_copy(rule: Any, told: int, waits: bo
         assert (other.best, other.stop_reason) == (first.best, first.stop_reason)
 
 
+def test_whole_numbers_are_found_and_not_asked_twice() -> None:
+    optimizer = BlackBoxOptimizer("gp-ei", [(1, 9), (10, 50)], integer=True, stop=None)
+    points = drive(optimizer, lambda point: (point[0] - 5) ** 2 + 0.01 * (point[1] - 20) ** 2, 25)
+    assert len({tuple(point) for point in points}) == 25
+    assert optimizer.best.point == [5, 20]
+
+
 def test_a_state_of_another_is_refused() -> None:
     optimizer = walker()
     with pytest.raises(ValueError, match="expected the state of a BlackBoxOptimizer"):
@@ -295,6 +302,40 @@ def test_a_trained_file_stops_by_its_own_rule(tmp_path: Path) -> None:
     assert not other.should_stop()
     with pytest.raises(ValueError, match="expected functions of dim 2 variables, got 1"):
         BlackBoxOptimizer.from_pretrained(path, [(0, 1)])
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1e3, 0.0), (1e-3, 100.0)])
+@pytest.mark.parametrize("price", [0.02, None])
+def test_what_ships_asks_and_stops_in_any_unit(factor: float, offset: float, price: float | None) -> None:
+    def function(point: Any) -> float:
+        return math.sin(4 * point[0]) + 0.3 * point[0]
+
+    plain, other = (
+        BlackBoxOptimizer.from_pretrained("gp-1d", [(-1, 2)], price=None if price is None else price * unit)
+        for unit in (1.0, factor)
+    )
+    expected = drive(plain, function)
+    points = drive(other, lambda point: factor * function(point) + offset)
+    assert 4 <= len(expected) < 15
+    np.testing.assert_allclose(points, expected, atol=1e-5)
+    assert plain.best.value < -1.1
+    with pytest.raises(ValueError, match="expected functions of dim 1 variables, got 2"):
+        BlackBoxOptimizer.from_pretrained("gp-1d", [(-1, 2)] * 2)
+
+
+def test_beyond_its_horizon_it_holds_on_and_wants_to_stop() -> None:
+    """Twice the 20 queries of its training: the best never gets worse, the hazard no smaller."""
+    problems = FAMILIES.build("gp-1d").sample(4, torch.Generator().manual_seed(7)).to(torch.float64)
+    for index in range(4):
+        one = problems.select(torch.tensor([index]))
+        optimizer = BlackBoxOptimizer.from_pretrained("gp-1d", [(0, 1)], price=0.01)
+        hazards, best = [], []
+        for _ in range(40):
+            optimizer.tell(one.value({"x": torch.tensor([optimizer.ask()], dtype=torch.float64)}))
+            hazards.append(optimizer.hazard or 0.0)
+            best.append(optimizer.best.value)
+        assert best == sorted(best, reverse=True)
+        assert hazards[39] >= hazards[19]
 
 
 def test_its_hazard_is_that_of_the_unroll(tmp_path: Path) -> None:
