@@ -49,11 +49,11 @@ class LeftToRight(Computation):
         return (unread, hidden), self.answer(hidden), 4.0 * (unread[:, 0] == 0)
 
 
-def main(meta_steps: int = 400) -> tuple[float, float, float]:
+def main(meta_steps: int = 600) -> tuple[float, float, float]:
     """Accuracy at the stop, mean steps, and the mean number of signs."""
     experiment = Experiment.create(
         family="lists", rule="left-to-right", halting_first=True, horizon_prior="flat", kl_scale=0.1,
-        horizon=8, truncate=0, batch=128, lr=0.01, meta_steps=meta_steps, curriculum=200, validate_every=100,
+        horizon=8, truncate=0, batch=128, lr=0.01, meta_steps=meta_steps, curriculum=150, validate_every=100,
     )  # fmt: skip
     training = MetaTraining(experiment)
     for record in training:
