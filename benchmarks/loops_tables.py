@@ -77,7 +77,15 @@ def extrapolation() -> str:
             ]
         cells.append(", ".join(share(row[EXTRAPOLATED]["accuracy"]) for row in found))
         rows.append(cells)
-    head = ["trained on 1 to 8 non-zeros", "seeds", "accuracy, 1 to 8", "steps", "accuracy, 9 to 16", "steps", "by seed"]
+    head = [
+        "trained on 1 to 8 non-zeros",
+        "seeds",
+        "accuracy, 1 to 8",
+        "steps",
+        "accuracy, 9 to 16",
+        "steps",
+        "by seed",
+    ]
     return table(head, rows)
 
 

@@ -11,8 +11,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from probact import FAMILIES, RULES, Computation, Experiment, Hazard, Labelled, MetaTraining, OptimizeeFamily, Params
-from probact import run_until_stopped as run
+from probact import (
+    FAMILIES,
+    RULES,
+    Computation,
+    Experiment,
+    Hazard,
+    Labelled,
+    MetaTraining,
+    OptimizeeFamily,
+    Params,
+    run_until_stopped as run,
+)
 
 
 @FAMILIES.register("lists")

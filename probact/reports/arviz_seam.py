@@ -31,7 +31,9 @@ def chosen(tree: xr.DataTree) -> xr.Dataset:
     difficulty = tables(tree).difficulty.values
     order = np.argsort(difficulty, kind="stable")
     picked = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)]
-    draws = tree["posterior"].to_dataset()[["t"]].isel(optimizee=picked).drop_vars(["difficulty", "size"], errors="ignore")
+    draws = (
+        tree["posterior"].to_dataset()[["t"]].isel(optimizee=picked).drop_vars(["difficulty", "size"], errors="ignore")
+    )
     return draws.assign_coords(optimizee=[f"best step {difficulty[one]:.3g}, no. {one}" for one in picked])
 
 

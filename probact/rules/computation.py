@@ -54,7 +54,9 @@ class Computation(UpdateRule):
             part = named.get(name)
             if not isinstance(part, Tensor) or part.shape != tensor.shape:
                 got = tuple(part.shape) if isinstance(part, Tensor) else "none"
-                raise ValueError(f"{self.label}: think: expected an answer {name!r} of {tuple(tensor.shape)}, got {got}")
+                raise ValueError(
+                    f"{self.label}: think: expected an answer {name!r} of {tuple(tensor.shape)}, got {got}"
+                )
         return Step(map_params(torch.sub, {name: named[name] for name in params}, params), state, features)
 
 

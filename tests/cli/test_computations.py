@@ -22,7 +22,11 @@ def test_a_network_from_training_to_its_file(run: Any, elsewhere: Path) -> None:
     code, out, err = run("fit", *FEW, *SMALL, "--out", "run")
     assert code == 0, err
     assert "gru-reader, trained" in out
-    for line in (("halt-stats", "run", "--num-optimizees", "40"), ("plot", "run"), ("export", "run", "--stop", "hazard=0.1", "--out", "one.pt")):
+    for line in (
+        ("halt-stats", "run", "--num-optimizees", "40"),
+        ("plot", "run"),
+        ("export", "run", "--stop", "hazard=0.1", "--out", "one.pt"),
+    ):
         code, out, err = run(*line)
         assert code == 0, out + err
     table = posterior_file.tables(posterior_file.load(Run.open(Path("run")).posterior))
@@ -70,7 +74,7 @@ def test_what_does_not_fit_is_refused(line: tuple[str, ...], expected: str, run:
 @pytest.mark.slow
 def test_parity_is_solved_by_what_the_family_recommends(run: Any, elsewhere: Path) -> None:
     """Every label right, in fewer steps than reading all of the longest takes."""
-    code, out, err = run("fit", "--family", "parity", "--seed", "20", "--out", "run")
+    code, _, err = run("fit", "--family", "parity", "--seed", "20", "--out", "run")
     assert code == 0, err
     trained = Run.open(Path("run"))
     one = trained.chains[0].trained()

@@ -88,9 +88,7 @@ def test_an_answer_may_have_several_parts() -> None:
     torch.testing.assert_close(rollout.params, {"mean": x / 4, "scale": x[:, :1] / 4})
 
 
-@pytest.mark.parametrize(
-    ("answer", "got"), [(torch.zeros(6, 3), r"\(6, 3\)"), ({"other": torch.zeros(6, 2)}, "none")]
-)
+@pytest.mark.parametrize(("answer", "got"), [(torch.zeros(6, 3), r"\(6, 3\)"), ({"other": torch.zeros(6, 2)}, "none")])
 def test_an_answer_of_another_shape_is_refused(answer: Any, got: str) -> None:
     rule = Counting()
     rule.think = lambda state: (state, answer, torch.zeros(6, 1))  # type: ignore[method-assign]
