@@ -11,22 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from probact import (
-    FAMILIES,
-    RULES,
-    Computation,
-    Experiment,
-    Hazard,
-    Labelled,
-    MetaTraining,
-    OptimizeeFamily,
-    Params,
-    run_until_stopped as run,
-)
+import probact
+from probact import Experiment, Hazard, Labelled, MetaTraining, Params
 
 
-@FAMILIES.register("lists")
-class Lists(OptimizeeFamily):
+@probact.FAMILIES.register("lists")
+class Lists(probact.OptimizeeFamily):
     """Lists of 6 places: 1 to 6 random signs, then blanks."""
 
     shows = Labelled.shows
@@ -39,8 +29,8 @@ class Lists(OptimizeeFamily):
         return Labelled({"answer": torch.zeros(num, 2)}, places=signs.unsqueeze(-1), label=odd, count=length[:, 0])
 
 
-@RULES.register("left-to-right")
-class LeftToRight(Computation):
+@probact.RULES.register("left-to-right")
+class LeftToRight(probact.Computation):
     """Reads one sign a step, and tells halting whether the next is blank."""
 
     num_features = 1
@@ -59,18 +49,18 @@ class LeftToRight(Computation):
         return (unread, hidden), self.answer(hidden), 4.0 * (unread[:, 0] == 0)
 
 
-def main(meta_steps: int = 400) -> tuple[float, float, float]:
+def main(meta_steps: int = 600) -> tuple[float, float, float]:
     """Accuracy at the stop, mean steps, and the mean number of signs."""
     experiment = Experiment.create(
         family="lists", rule="left-to-right", halting_first=True, horizon_prior="flat", kl_scale=0.1,
-        horizon=8, truncate=0, batch=128, lr=0.01, meta_steps=meta_steps, curriculum=200, validate_every=100,
+        horizon=8, truncate=0, batch=128, lr=0.01, meta_steps=meta_steps, curriculum=150, validate_every=100,
     )  # fmt: skip
     training = MetaTraining(experiment)
     for record in training:
         if record.validation is not None:
             print(f"meta-step {record.step}: -ELBO {record.validation:.3f} nats, E[t] {record.validation_halting:.1f}")
     trained, lists = training.objective, training.family.sample(1000, torch.Generator().manual_seed(1))
-    stopped = run(trained.rule, lists, experiment.horizon, Hazard(0.1), trained.posterior)
+    stopped = probact.run_until_stopped(trained.rule, lists, experiment.horizon, Hazard(0.1), trained.posterior)
     accuracy, steps = float((stopped.nll < 0.69).double().mean()), float(stopped.step.double().mean())
     signs = float(lists.places.abs().sum((1, 2)).mean())
     print(f"accuracy {accuracy:.1%} after {steps:.1f} steps; a list has {signs:.1f} signs")

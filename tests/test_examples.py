@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from probact.problems.base import FAMILIES
+from probact.rules.base import RULES
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,6 +20,17 @@ def test_own_optimizee(capsys: pytest.CaptureFixture[str]) -> None:
         losses = runpy.run_path(str(ROOT / "examples" / "own_optimizee.py"))["main"](meta_steps=25)
     assert "halting step" in capsys.readouterr().out
     assert losses["horizon"] < 0.9 * losses["start"]
+
+
+def test_own_computation(capsys: pytest.CaptureFixture[str]) -> None:
+    path = ROOT / "examples" / "own_computation.py"
+    assert len(path.read_text().splitlines()) < 80
+    with FAMILIES.temporarily(), RULES.temporarily():
+        accuracy, steps, signs = runpy.run_path(str(path))["main"](meta_steps=200)
+    assert f"accuracy {accuracy:.1%}" in capsys.readouterr().out
+    assert accuracy > 0.6
+    assert 3 < signs < 4
+    assert steps <= 8
 
 
 def test_svi(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,14 @@ class Addition(OptimizeeFamily):
     """
 
     shows: ClassVar[tuple[Sight, ...]] = Labelled.shows
-    recommended: ClassVar[Mapping[str, Any]] = {**Parity.recommended, "horizon": 8, "lr": 0.01, "curriculum": 100}
+    recommended: ClassVar[Mapping[str, Any]] = {
+        **Parity.recommended,
+        "horizon": 8,
+        "kl_scale": 0.3,
+        "lr": 0.01,
+        "meta_steps": 1200,
+        "curriculum": 100,
+    }
 
     def __init__(self, n: int = 5, numbers: str = "", largest: int = 5) -> None:
         check_size(self.label, n)
