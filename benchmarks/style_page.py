@@ -96,7 +96,10 @@ def _references(row: Mapping[str, Any]) -> list[str]:
 def training(found: Mapping[str, Any]) -> str:
     rows = []
     for seed, kinds in found["trained"]["meta_steps"].items():
-        cells = [f"{kinds[kind]['meta_steps']} in {kinds[kind]['seconds'] / 60:.0f} min" for kind in ("rule", "head")]
+        cells = [
+            f"{kinds[kind]['meta_steps']} in {kinds[kind]['seconds'] / 60:.0f} min" if kind in kinds else "none"
+            for kind in ("rule", "head")
+        ]
         rows.append([seed, *cells])
     return table(["seed", "meta-steps of the rule", "of the halting posterior"], rows)
 

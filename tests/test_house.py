@@ -16,6 +16,7 @@ FILLS_A_REGISTRY = {
     "inference/objectives",
     "inference/posteriors",
     "problems",
+    "problems/style",
     "rules",
     "rules/subspace",
     "stopping",
