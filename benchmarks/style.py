@@ -62,7 +62,7 @@ class Setting(NamedTuple):
 
 
 _FEW = {"adam": (0.01, 0.02, 0.03, 0.05), "lbfgs": (0.01, 0.03, 0.1)}
-_ALL = {**_FEW, "nag": (0.003, 0.01, 0.03), "rmsprop": (0.002, 0.005, 0.01)}
+_ALL = {**_FEW, "nag": (0.01, 0.03, 0.05), "rmsprop": (0.005, 0.01, 0.02)}
 SETTINGS = {
     "trained": Setting(TRAINED, 40, 8, _ALL),
     "grass": Setting({**PHOTOS, "style": ["grass"]}, 24, 4, _FEW),
