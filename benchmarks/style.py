@@ -223,11 +223,12 @@ def _stops(name: str, found: list[Verdict], scale: float) -> list[dict[str, Any]
     """In units of the loss."""
     oracle = next(one for one in found if one.kind == "oracle")
     learned = own_verdict(found) if any(one.rule and one.rule.needs_posterior for one in found) else None
-    kept = [one for one in found if one.kind in ("budget", "patience", "oracle", "horizon")]
+    kept = [one for one in found if one.kind in ("budget", "patience", "horizon", "oracle")]
     share = dict(zip((one.kind for one in found), shares(found), strict=True))
     rows = []
     for one in kept + ([] if learned is None else [learned]):
-        against = {other.kind: _moments((one.J - other.J) * scale) for other in kept[:2]}
+        others = [other for other in kept if other.kind != "oracle"]
+        against = {other.kind: _moments((one.J - other.J) * scale) for other in others}
         rows.append({
             "optimizer": name, "kind": "learned stop" if one is learned else one.kind, "rule": one.describe(),
             "J": _moments(one.J * scale), "steps": float(one.stop.double().mean()),
