@@ -61,8 +61,8 @@ class Setting(NamedTuple):
         )
 
 
-_FEW = {"adam": (0.01, 0.02, 0.03, 0.05), "lbfgs": (0.03, 0.1, 0.3)}
-_ALL = {**_FEW, "nag": (0.003, 0.01, 0.03), "rmsprop": (0.002, 0.005, 0.01)}
+_FEW = {"adam": (0.01, 0.02, 0.03, 0.05), "lbfgs": (0.01, 0.03, 0.1)}
+_ALL = {**_FEW, "nag": (0.01, 0.03, 0.05), "rmsprop": (0.005, 0.01, 0.02)}
 SETTINGS = {
     "trained": Setting(TRAINED, 40, 8, _ALL),
     "grass": Setting({**PHOTOS, "style": ["grass"]}, 24, 4, _FEW),
@@ -132,14 +132,16 @@ class Paths:
 def judge(name: str, folder: Path, seeds: Iterable[int]) -> None:
     """Losses at ``AT``, and J of stops at the price of a step."""
     paths, setting = Paths(name, folder), SETTINGS[name]
-    learned = {seed: best_of(str(folder / f"head-{seed}")) for seed in seeds}
+    learned = {seed: best_of(str(trained_in(folder, seed))) for seed in seeds}
     cost = setting.experiment().step_cost
     curves: dict[str, list[Tensor]] = {"learned": []}
     stops: list[dict[str, Any]] = []
     for seed, one in learned.items():
-        test, tuning = (paths.of(kind, "learned", float(seed), one) for kind in ("test", "tuning"))
+        run = trained_in(folder, seed).name
+        test, tuning = (paths.of(kind, run, None, one) for kind in ("test", "tuning"))
         curves["learned"].append(test.nll * paths.scale)
-        stops += _stops(f"learned, seed {seed}", verdicts(test, tuning, cost), paths.scale)
+        if one.online_posterior is not None:
+            stops += _stops(f"learned, seed {seed}", verdicts(test, tuning, cost), paths.scale)
     chosen: dict[str, dict[str, float]] = {}
     for rule, rates in setting.rates.items():
         found = {rate: paths.of("tuning", rule, rate) for rate in rates}
@@ -159,10 +161,21 @@ def judge(name: str, folder: Path, seeds: Iterable[int]) -> None:
     print(f"style-{name}.json", flush=True)
 
 
+def trained_in(folder: Path, seed: int) -> Path:
+    """The run with the halting posterior, or that of the rule alone where there is none yet."""
+    head = folder / f"head-{seed}"
+    return (
+        head
+        if (head / "experiment.json").exists() and Run.open(head).chains[0].is_finished
+        else folder / f"rule-{seed}"
+    )
+
+
 def _meta_steps(folder: Path, seeds: Iterable[int]) -> dict[str, dict[str, Any]]:
     found = {}
     for seed in seeds:
-        records = {kind: Run.open(folder / f"{kind}-{seed}").chains[0].records() for kind in ("rule", "head")}
+        kinds = ["rule"] + ["head"] * trained_in(folder, seed).name.startswith("head")
+        records = {kind: Run.open(folder / f"{kind}-{seed}").chains[0].records() for kind in kinds}
         found[str(seed)] = {kind: {"meta_steps": one[-1]["step"], "seconds": round(sum(row["seconds"] for row in one))}
                             for kind, one in records.items()}  # fmt: skip
     return found
@@ -210,11 +223,12 @@ def _stops(name: str, found: list[Verdict], scale: float) -> list[dict[str, Any]
     """In units of the loss."""
     oracle = next(one for one in found if one.kind == "oracle")
     learned = own_verdict(found) if any(one.rule and one.rule.needs_posterior for one in found) else None
-    kept = [one for one in found if one.kind in ("budget", "patience", "oracle", "horizon")]
+    kept = [one for one in found if one.kind in ("budget", "patience", "horizon", "oracle")]
     share = dict(zip((one.kind for one in found), shares(found), strict=True))
     rows = []
     for one in kept + ([] if learned is None else [learned]):
-        against = {other.kind: _moments((one.J - other.J) * scale) for other in kept[:2]}
+        others = [other for other in kept if other.kind != "oracle"]
+        against = {other.kind: _moments((one.J - other.J) * scale) for other in others}
         rows.append({
             "optimizer": name, "kind": "learned stop" if one is learned else one.kind, "rule": one.describe(),
             "J": _moments(one.J * scale), "steps": float(one.stop.double().mean()),
@@ -226,7 +240,7 @@ def _stops(name: str, found: list[Verdict], scale: float) -> list[dict[str, Any]
 
 def tuned_stop(folder: Path, seed: int, one: TrainedOptimizer) -> Any:
     """The learned stop of ``seed``, tuned on the crops for it."""
-    tuning = Paths("trained", folder).of("tuning", "learned", float(seed), one)
+    tuning = Paths("trained", folder).of("tuning", trained_in(folder, seed).name, None, one)
     cost = SETTINGS["trained"].experiment().step_cost
     found = [verdict for verdict in verdicts(tuning, tuning, cost) if verdict.rule]
     return tune_stop(type(own_verdict(found).rule), tuning, cost).rule

@@ -24,6 +24,7 @@ from probact.support.randomness import random_stream
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs" / "style.md", ROOT / "docs" / "images" / "style.png"
+REFERENCES = ("budget", "patience", "horizon")
 TITLES = {
     "trained": "Styles of training, 64 x 64",
     "grass": "A style never trained on, grass, 64 x 64",
@@ -36,8 +37,8 @@ def write_tables() -> None:
     found = {name: read(f"style-{name}") for name in there}
     text = PAGE.read_text()
     for mark, content in (("losses", losses(found)), ("stops", stops(found)), ("training", training(found))):
-        pattern = re.compile(f"(<!-- {mark} -->\n).*?(\n<!-- /{mark} -->)", re.DOTALL)
-        text, times = pattern.subn(lambda marks, content=content: f"{marks[1]}{content}{marks[2]}", text)
+        pattern = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+        text, times = pattern.subn(lambda marks, content=content: f"{marks[1]}{content}\n{marks[2]}", text)
         if times != 1:
             raise ValueError(f"{PAGE}: expected the marks {mark} once, got them {times} times")
     PAGE.write_text(text)
@@ -75,28 +76,26 @@ def stops(found: Mapping[str, Any]) -> str:
     rows = [
         [
             one["optimizer"],
-            one["kind"] if one["rule"].startswith(one["kind"]) else f"{one['kind']}: {one['rule']}",
+            one["rule"] if one["kind"] in ("horizon", "oracle") else f"{one['kind']}: {one['rule']}",
             with_error(one["J"]["mean"], one["J"]["sem"]),
             f"{one['steps']:.1f} ± {one['steps_sd']:.1f}",
             f"{one['share']:.2f}",
             number(one["rank"], 2),
-            *(with_error(one["against"][kind]["mean"], one["against"][kind]["sem"]) for kind in _references(one)),
+            *(with_error(one["against"][kind]["mean"], one["against"][kind]["sem"]) for kind in REFERENCES),
         ]
         for one in result["stops"]
-        if one["kind"] != "horizon"
     ]
-    head = ["optimizer", "stop", "J", "steps", "share", "rank", "J - budget", "J - patience"]
+    head = ["optimizer", "stop", "J", "steps", "share", "rank", "J - budget", "J - patience", "J - all"]
     return table(head, rows)
-
-
-def _references(row: Mapping[str, Any]) -> list[str]:
-    return [kind for kind in ("budget", "patience") if kind in row["against"]]
 
 
 def training(found: Mapping[str, Any]) -> str:
     rows = []
     for seed, kinds in found["trained"]["meta_steps"].items():
-        cells = [f"{kinds[kind]['meta_steps']} in {kinds[kind]['seconds'] / 60:.0f} min" for kind in ("rule", "head")]
+        cells = [
+            f"{kinds[kind]['meta_steps']} in {kinds[kind]['seconds'] / 60:.0f} min" if kind in kinds else "none"
+            for kind in ("rule", "head")
+        ]
         rows.append([seed, *cells])
     return table(["seed", "meta-steps of the rule", "of the halting posterior"], rows)
 

@@ -17,6 +17,7 @@ FILLS_A_REGISTRY = {
     "inference/posteriors",
     "problems",
     "rule_search/controllers",
+    "problems/style",
     "rules",
     "rules/expressions",
     "rules/subspace",

