@@ -47,9 +47,12 @@ def write(name: str, content: Any) -> None:
 
 
 def searched(controller: str, seed: int, rules: int) -> Search:
-    """Run to the end, or read."""
+    """Run to the end, or read; a longer search begins as a shorter one does."""
     folder = RUNS / f"{controller}-{seed}"
     settings = Settings(controller=controller, rules=rules, seed=seed)
+    known = Record.read(folder / "rules.jsonl")
+    if len(known) >= rules:
+        return Search(settings, known[:rules])
     is_begun = (folder / "settings.json").exists()
     search = Search.at(Settings.read(folder).going_on({"rules": rules}), folder) if is_begun else Search(settings)
     search.settings.write(folder)
