@@ -94,7 +94,7 @@ def head(path: Path) -> dict[str, Any]:
     worth = rest["validation"][:, -1] <= bar
     tried = []
     for price in np.logspace(-4, -1, 13) * bar:
-        at = stopped(Learned(float(price), str(HEAD)), rest["curve"])
+        at = stopped(Learned(float(price)), rest["curve"])
         tried.append({"price": float(price), "kept": float((at[worth] == 0).mean()), "steps": share_of_steps(at)})
         print(tried[-1], flush=True)
     good = [one for one in tried if one["kept"] >= KEEPS] or tried[:1]
