@@ -47,9 +47,12 @@ def write(name: str, content: Any) -> None:
 
 
 def searched(controller: str, seed: int, rules: int) -> Search:
-    """Run to the end, or read."""
+    """Run to the end, or read; a longer search begins as a shorter one does."""
     folder = RUNS / f"{controller}-{seed}"
     settings = Settings(controller=controller, rules=rules, seed=seed)
+    known = Record.read(folder / "rules.jsonl")
+    if len(known) >= rules:
+        return Search(settings, known[:rules])
     is_begun = (folder / "settings.json").exists()
     search = Search.at(Settings.read(folder).going_on({"rules": rules}), folder) if is_begun else Search(settings)
     search.settings.write(folder)
@@ -141,20 +144,25 @@ def judged(name: str, expr: str | None, problem: str) -> dict[str, Any]:
 
 
 def judge(best_of: int) -> None:
-    """The known rules, and the ``best_of`` best of each search on fresh networks."""
+    """The known rules, and the ``best_of`` best of each search on fresh networks; what is in the file is not redone."""
     found = json.loads((RESULTS / "found-rules-search.json").read_text())["searches"]
     rules: dict[tuple[str, str | None], list[str]] = {(name, expr): [] for name, expr in KNOWN.items()}
     for one in found:
         best = [row["rule"] for row in one["ranked"] if not row["is_reference"]][:best_of]
         for place, rule in enumerate(best, 1):
             rules.setdefault((rule, rule), []).append(f"{one['controller']}-{one['seed']}-{place}")
-    rows = []
+    path, rows = RESULTS / "found-rules-judged.json", []
+    there = json.loads(path.read_text())["rows"] if path.exists() else []
+    done = {(row["problem"], row["rule"]): row for row in there}
     with torch.no_grad():
         for problem in PROBLEMS:
             for (name, expr), sources in rules.items():
-                rows.append({"problem": problem, "rule": name, "found_by": sources, **judged(name, expr, problem)})
+                row = done.get((problem, name)) or {"problem": problem, "rule": name, **judged(name, expr, problem)}
+                rows.append({**row, "found_by": sources})
                 print(rows[-1], flush=True)
-                write("judged", {"tuned_on": TUNED_ON, "judged_on": JUDGED_ON, "rows": rows})
+                left = [row for key, row in done.items() if key not in {(one["problem"], one["rule"]) for one in rows}]
+                write("judged", {"tuned_on": TUNED_ON, "judged_on": JUDGED_ON, "rows": [*rows, *left]})
+    write("judged", {"tuned_on": TUNED_ON, "judged_on": JUDGED_ON, "rows": rows})
 
 
 def random_searches() -> list[list[Record]]:

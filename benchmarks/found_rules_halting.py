@@ -94,7 +94,7 @@ def head(path: Path) -> dict[str, Any]:
     worth = rest["validation"][:, -1] <= bar
     tried = []
     for price in np.logspace(-4, -1, 13) * bar:
-        at = stopped(Learned(float(price), str(HEAD)), rest["curve"])
+        at = stopped(Learned(float(price)), rest["curve"])
         tried.append({"price": float(price), "kept": float((at[worth] == 0).mean()), "steps": share_of_steps(at)})
         print(tried[-1], flush=True)
     good = [one for one in tried if one["kept"] >= KEEPS] or tried[:1]
@@ -164,7 +164,7 @@ def by_patience(best: np.ndarray, patience: int) -> np.ndarray:
 
 def by_monitor(best: np.ndarray, price: float, name: str) -> np.ndarray:
     monitor = HaltingMonitor(price * LOOK, num=len(best), name=name, mode="max", minimum_looks=1)
-    for row in best.T:
+    for row in np.maximum.accumulate(best, 1).T:
         monitor.update(row)
         if monitor.should_stop().all():
             break
@@ -175,11 +175,11 @@ def by_monitor(best: np.ndarray, price: float, name: str) -> np.ndarray:
 def stop(searches: Sequence[Sequence[Record]], folder: Path) -> dict[str, Any]:
     """All ways to stop at each price: tuned on two recorded searches, judged on twenty orders of the third."""
     found = [np.array([record.reward for record in records]) for records in searches]
-    tuning = np.concatenate([drawn_searches(rewards, 100, seed) for seed, rewards in enumerate(found[:-1])])
+    tuning = np.concatenate([drawn_searches(rewards, 250, seed) for seed, rewards in enumerate(found[:-1])])
     test = drawn_searches(found[-1], 20, 99)
     shortfall = 1 - np.maximum.accumulate(tuning, 1)
-    examples = Examples.of(1 - tuning, shortfall, np.zeros(len(tuning)))
-    for _, _, trained in train_head(examples, 0, updates=600):  # noqa: B007
+    examples = Examples.of(shortfall, shortfall, np.zeros(len(tuning)))
+    for _, _, trained in train_head(examples, 0, updates=2000):  # noqa: B007
         pass
     own = folder / "searches.pt"
     trained.save(own, {"sets": "random searches for rules"})

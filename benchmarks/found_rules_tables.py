@@ -48,11 +48,10 @@ def searches() -> str:
                 _over(max(one["rewards"]) for one in some),
                 _over(_best(one)["reward"] for one in some),
                 _over(adam),
-                _over((1e3 * one["seconds"] / one["rules"] for one in some), 1, 3),
             ]
         )
     head = ["controller", "searches x rules", "mean reward, last fifth", "distinct there", "above Adam there"]
-    return table([*head, "best reward", "the best again", "Adam, likewise", "ms a rule"], rows)
+    return table([*head, "best reward", "the best again", "Adam, likewise"], rows)
 
 
 def found() -> str:

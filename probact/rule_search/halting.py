@@ -133,7 +133,7 @@ class Learned(Halting):
     :param price: of a look, in nats of validation loss.
     """
 
-    def __init__(self, price: float = 0.03, head: str = str(HEAD)) -> None:
+    def __init__(self, price: float = 0.03, head: Path = HEAD) -> None:
         self.price, self.head = price, head
 
     def begin(self, num: int) -> Self:
