@@ -68,5 +68,5 @@ def test_a_price_is_kept_and_none_is_none() -> None:
     plain = Experiment.create(family="quadratic")
     assert plain.price == 0
     assert Experiment.from_json(plain.to_json()) == plain
-    with pytest.raises(ValueError, match="price: expected a number > 0, got -0.1"):
+    with pytest.raises(ValueError, match=r"price: expected a number > 0, got -0\.1"):
         Experiment.create(family="gp-1d", price=-0.1)
