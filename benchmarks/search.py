@@ -5,7 +5,8 @@
     python benchmarks/search.py table                       # writes the tables of docs/black-box.md
 
 ``train`` runs ``python cli.py fit`` with prices log-uniform between .003 and .034, so that one network serves all; a
-run that is there is resumed.  ``judge`` takes every seed that has been trained.  Losses are regret f - min f, prices
+run that is there is resumed.  ``judge`` takes every seed that has been trained; with ``--unit known`` it adds the
+searches that know the unit of f to what is there.  Losses are regret f - min f, prices
 and J = regret at the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions
 of their own, but for ``EI <= price``, which has none.
 """
@@ -126,33 +127,35 @@ def sets(experiment: Experiment, num: int) -> tuple[Optimizee, Optimizee]:
     return held_out_problems(experiment, num), tuning
 
 
-def judge(family: str, num: int, runs: Path, out: Path) -> None:
-    seeds = {(unit, seed): folder_of(runs, family, seed, unit) for unit in UNITS for seed in range(5)}
+def judge(family: str, unit: str, num: int, runs: Path, out: Path) -> None:
+    seeds = {seed: folder_of(runs, family, seed, unit) for seed in range(5)}
     trained = {key: _trained(folder) for key, folder in seeds.items() if (folder / "summary.json").exists()}
     if not trained:
-        sys.exit(f"Error: expected trained runs {folder_of(runs, family, 0)}, ..., got none: train them first")
+        sys.exit(f"Error: expected trained runs {seeds[0]}, ..., got none: train them first")
     rows: list[dict[str, Any]] = []
     for price in PRICES:
         experiment = experiment_of(family, price)
         test, tuning = sets(experiment, num)
         assert isinstance(test, Regret)
         horizon, cost = experiment.horizon, experiment.step_cost
-        for name, (rule, options) in ANCHORS.items():
+        for name, (rule, options) in ANCHORS.items() if unit == "online" else ():
             paths = [record(RULES.build(rule, options), problems, horizon) for problems in (test, tuning)]
             rows.append(judged(name, price, paths, test, cost, AT[family]))
-        for (unit, seed), one in trained.items():
+        for seed, one in trained.items():
             paths = [record(one.rule, problems, horizon, one.online_posterior) for problems in (test, tuning)]
             rows.append({"seed": seed, **judged(UNITS[unit], price, paths, test, cost, AT[family])})
         print(f"price {price}: judged", flush=True)
+    before = json.loads(out.read_text()) if out.exists() and unit != "online" else {}
     result = {
         "command": f"python benchmarks/search.py judge {family} --functions {num}",
         "family": family,
         "functions": num,
         "tuning": num // 2,
         "horizon": horizon,
-        "training": {f"{unit} {seed}": _training(seeds[unit, seed]) for unit, seed in trained},
-        "milliseconds_a_query": {name: cost_of(family, *built) for name, built in _timed(trained).items()},
-        "rows": rows,
+        "training": before.get("training", {}) | {f"{unit} {seed}": _training(seeds[seed]) for seed in trained},
+        "milliseconds_a_query": before.get("milliseconds_a_query")
+        or {name: cost_of(family, *built) for name, built in _timed(trained).items()},
+        "rows": [row for row in before.get("rows", []) if row["method"] != UNITS[unit]] + rows,
     }
     write_atomically(out, json.dumps(result, indent=1) + "\n")
 
@@ -171,7 +174,7 @@ def _training(folder: Path) -> dict[str, Any]:
     }
 
 
-def _timed(trained: dict[tuple[str, int], TrainedOptimizer]) -> dict[str, tuple[Any, Any]]:
+def _timed(trained: dict[int, TrainedOptimizer]) -> dict[str, tuple[Any, Any]]:
     first = next(iter(trained.values()))
     return {
         "gp-ei, kernel fitted": (RULES.build("gp-ei"), None),
@@ -270,7 +273,9 @@ def main() -> None:
     if asked.what == "train":
         train(asked.family, asked.seed, asked.unit, asked.runs)
     elif asked.what == "judge":
-        judge(asked.family, asked.functions, asked.runs, asked.out or RESULTS / f"search-{asked.family}.json")
+        judge(
+            asked.family, asked.unit, asked.functions, asked.runs, asked.out or RESULTS / f"search-{asked.family}.json"
+        )
     else:
         write_tables()
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from probact.runs.experiment import Experiment
-from tests.helpers.commands import command, refused
+from tests.helpers.commands import call, refused
 
+Run = Callable[[str], tuple[int, str, str]]
 SMALL = "--horizon 6 --meta-steps 3 --batch 8 --validation-problems 8 --test-problems 16"
 
 
-def test_a_search_from_training_to_its_file(elsewhere: Path) -> None:
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return lambda line: call(capsys, monkeypatch, *line.split())
+
+
+@pytest.mark.slow
+def test_a_search_from_training_to_its_file(run: Run, elsewhere: Path) -> None:
     """Judged beside searches that have nothing to train, by a stop rule that only searches have."""
-    code, out, err = command(elsewhere, f"fit --family gp-1d --price 0.03 {SMALL} --out run")
+    code, out, err = run(f"fit --family gp-1d --price 0.03 {SMALL} --out run")
     assert code == 0, out + err
     settings = json.loads((elsewhere / "run" / "experiment.json").read_text())
     assert (settings["rule"], settings["price"], settings["horizon_prior"]) == ("lstm-search", 0.03, "flat")
-    code, out, err = command(elsewhere, "evaluate run --out judged")
+    code, out, err = run("evaluate run --out judged")
     assert code == 0, out + err
     judged = json.loads((elsewhere / "judged" / "evaluation.json").read_text())
     assert {row["optimizer"] for row in judged["losses"]} == {"lstm-search, stick-breaking", "gp-ei", "random-search"}
@@ -29,7 +37,7 @@ def test_a_search_from_training_to_its_file(elsewhere: Path) -> None:
     assert ("random-search", "expected-improvement") not in kinds
     assert not any(kind == "gradient" for _, kind in kinds)
     for line in ("halt-stats run", "export run --stop expected-improvement --out one.pt --card"):
-        code, out, err = command(elsewhere, line)
+        code, out, err = run(line)
         assert code == 0, out + err
     assert "A search for `probact.BlackBoxOptimizer`" in (elsewhere / "one.md").read_text()
 
@@ -48,8 +56,8 @@ def test_a_search_from_training_to_its_file(elsewhere: Path) -> None:
         ("--family gp-1d --rule-option unit=metric", "rule 'lstm-search': expected unit online or known"),
     ],
 )
-def test_what_does_not_fit_is_refused(line: str, expected: str, elsewhere: Path) -> None:
-    refused(command(elsewhere, f"fit {line} {SMALL} --out run"), expected)
+def test_what_does_not_fit_is_refused(line: str, expected: str, run: Run, elsewhere: Path) -> None:
+    refused(run(f"fit {line} {SMALL} --out run"), expected)
 
 
 def test_a_price_is_kept_and_none_is_none() -> None:
@@ -60,5 +68,5 @@ def test_a_price_is_kept_and_none_is_none() -> None:
     plain = Experiment.create(family="quadratic")
     assert plain.price == 0
     assert Experiment.from_json(plain.to_json()) == plain
-    with pytest.raises(ValueError, match="price: expected a number > 0, got -0.1"):
+    with pytest.raises(ValueError, match=r"price: expected a number > 0, got -0\.1"):
         Experiment.create(family="gp-1d", price=-0.1)
