@@ -206,7 +206,8 @@ def over_seeds(rows: Sequence[dict[str, Any]], *keys: str) -> str:
     values = [one["mean"] if isinstance(one, dict) else one for one in found]
     if len(values) == 1:
         return with_error(values[0], found[0]["sem"] if isinstance(found[0], dict) else None)
-    return with_error(float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5)
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return with_error(float(np.mean(values)), error if error > 1e-9 else None)
 
 
 def tables(family: str) -> str:
@@ -238,6 +239,7 @@ def tables(family: str) -> str:
             queries = number(float(np.mean([row["stops"][way]["steps"] for row in some])), 3)
             share = over_seeds(some, "stops", way, "share") if way != "budget" else "-"
             stops.append([f"{price:g}", name, *cells, over_seeds(some, "stops", "oracle", "J"), queries, share])
+    cost = ", ".join(f"{name} {number(value, 2)} ms" for name, value in result["milliseconds_a_query"].items())
     columns = ["price", "search", *ways.values(), "hindsight", "queries", "share"]
     return "\n\n".join(
         [
@@ -246,6 +248,7 @@ def tables(family: str) -> str:
             "J = regret at the stop + price x queries. *Queries* and *share*, of the way from the tuned budget to "
             "hindsight, are of the last stop before hindsight.",
             table(columns, stops),
+            f"CPU time a query of one function, with the halting posterior where there is one: {cost}.",
         ]
     )
 

@@ -181,7 +181,7 @@ class OptimizeeFamily(ABC):
         return (self,)
 
     def priced(self, price: float, cost: float) -> Self:
-        """The same where a step costs ``price`` in the unit of the problems' values, and ``cost`` in nats.
+        """The same where a step costs ``price`` in the unit of the problems' values (0: their own), ``cost`` in nats.
 
         :raises ValueError: if they have none, as their loss is in nats itself.
         """

@@ -98,7 +98,7 @@ class Regret(BlackBox):
 class RegretFamily(OptimizeeFamily):
     """A distribution over ``Regret``: its values have a unit, in which a step has a price.
 
-    :ivar price: lambda; ``cost``: c, what training charges for a step in nats.
+    :ivar price: lambda, .01 unless another is asked for; ``cost``: c, what training charges for a step in nats.
     """
 
     shows = BlackBox.shows
@@ -108,7 +108,7 @@ class RegretFamily(OptimizeeFamily):
 
     def priced(self, price: float, cost: float) -> Self:
         other = copy.copy(self)
-        other.price, other.cost = price, cost
+        other.price, other.cost = price or self.price, cost
         return other
 
     def prices(self, num: int, generator: torch.Generator, spread: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -171,7 +171,6 @@ class GaussianProcesses(RegretFamily):
 
 SEARCHED: dict[str, Any] = {
     "rule": "lstm-search",
-    "price": 0.01,
     "prior_nu": 0.358,
     "kl_scale": 0.05,
     "horizon_prior": "flat",

@@ -78,7 +78,7 @@ class Experiment:
     )
     price: float = setting(
         0.0,
-        "Price of a step in the unit of the family's values, where they have one (gp-1d, ...): sets their scale.",
+        "Price of a step in the unit of the family's values, where they have one (gp-1d, ...); else their own, .01.",
         above=0,
     )
     horizon_prior: str = setting(
@@ -214,7 +214,7 @@ class Experiment:
     def build_family(self) -> OptimizeeFamily:
         """The family with its options, at the price asked for; it reads its data when it is first sampled."""
         family = FAMILIES.build(self.family, self.family_options)
-        return family.priced(self.price, self.step_cost) if self.price else family
+        return family.priced(self.price, self.step_cost) if self.price or family.has_unit else family
 
     def build_prior(self) -> Prior:
         """p(T) and p(t|T), capped at H."""

@@ -65,6 +65,7 @@ def test_a_price_is_kept_and_none_is_none() -> None:
     assert Experiment.from_json(priced.to_json()) == priced
     family = priced.build_family()
     assert (family.price, family.cost) == (0.02, priced.step_cost)  # type: ignore[attr-defined]
+    assert Experiment.create(family="gp-1d").build_family().price == 0.01  # type: ignore[attr-defined]
     plain = Experiment.create(family="quadratic")
     assert plain.price == 0
     assert Experiment.from_json(plain.to_json()) == plain
