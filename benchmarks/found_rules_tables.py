@@ -131,21 +131,14 @@ def stop() -> str:
 
 
 SECTIONS = {
-    "searches": searches,
-    "found": found,
-    "judged": judged,
-    "controllers": by_controller,
-    "rates": rates,
-    "stop": stop,
+    "searches": (searches, "search"),
+    "found": (found, "search"),
+    "judged": (judged, "judged"),
+    "controllers": (by_controller, "judged"),
+    "rates": (rates, "rates"),
+    "stop": (stop, "stop"),
 }
-_NEEDS = {
-    "searches": "search",
-    "found": "search",
-    "judged": "judged",
-    "controllers": "judged",
-    "rates": "rates",
-    "stop": "stop",
-}
+"""Table and the results that it is made from."""
 
 
 def fill() -> None:
@@ -153,8 +146,8 @@ def fill() -> None:
     text = PAGE.read_text()
     for name, (made, results) in SECTIONS.items():
         if (RESULTS / f"found-rules-{results}.json").exists():
-            before, _, rest = text.partition(f"<!-- {name} -->\n")
-            _, _, after = rest.partition(f"\n<!-- /{name} -->")
+            before, _, rest = text.partition(f"<!-- {name} -->")
+            _, _, after = rest.partition(f"<!-- /{name} -->")
             text = f"{before}<!-- {name} -->\n{made()}\n<!-- /{name} -->{after}"
     PAGE.write_text(text)
 
