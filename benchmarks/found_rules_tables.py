@@ -24,9 +24,11 @@ def _by(rows: Iterable[dict[str, Any]], key: str) -> dict[Any, list[dict[str, An
 
 
 def _over(values: Iterable[float], scale: float = 1.0, digits: int = 3) -> str:
+    """Mean and its standard error."""
     values = [scale * value for value in values]
-    spread = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.1g}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}g}{spread}"
+    error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    mean = f"{np.mean(values):.0f}" if np.mean(values) >= 100 else f"{np.mean(values):.{digits}g}"
+    return mean + (f" ± {error:.0f}" if error >= 10 else f" ± {error:.1g}" if error > 1e-9 else "")
 
 
 def _best(one: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def rates() -> str:
 
 def stop() -> str:
     rows = [
-        [number(row["price"]), row["stop"], with_error(row["J"], row["J_sem"]), number(row["rules"], 3),
+        [number(row["price"]), row["stop"], with_error(row["J"], row["J_sem"] if row["J_sem"] > 1e-9 else None), number(row["rules"], 3),
          f"{row['share']:.2f}"]
         for row in read("found-rules-stop")["rows"]
     ]  # fmt: skip
