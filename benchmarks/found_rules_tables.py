@@ -124,11 +124,10 @@ def rates() -> str:
 
 
 def stop() -> str:
-    rows = [
-        [number(row["price"]), row["stop"], with_error(row["J"], row["J_sem"] if row["J_sem"] > 1e-9 else None), number(row["rules"], 3),
-         f"{row['share']:.2f}"]
-        for row in read("found-rules-stop")["rows"]
-    ]  # fmt: skip
+    rows = []
+    for row in read("found-rules-stop")["rows"]:
+        J = with_error(row["J"], row["J_sem"] if row["J_sem"] > 1e-9 else None)
+        rows.append([number(row["price"]), row["stop"], J, number(row["rules"], 3), f"{row['share']:.2f}"])
     return table(["price of a rule", "the search stops by", "J", "rules", "share of budget to hindsight"], rows)
 
 
