@@ -103,7 +103,6 @@ TUNED_ON, JUDGED_ON = 8, 16
 PROBLEMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "digits": ("digits", {}, 80),
     "digits 40-40 ReLU": ("digits", {"hidden": "40,40", "activation": "relu"}, 80),
-    "digits-autoencoder": ("digits-autoencoder", {}, 200),
 }
 
 
