@@ -180,7 +180,7 @@ def figure() -> None:
         seeds = len(next(iter(by_name.values())))
         headed(
             drawn,
-            "Controllers that learn write better rules; chance, too, finds some above Adam within fifty",
+            "Controllers that learn write better rules; chance, too, finds some above Adam within a hundred",
             f"digits 64-20-10; mean and range of {seeds} searches each",
         )
         save_figure(drawn, FIGURE)
