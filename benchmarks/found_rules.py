@@ -103,7 +103,6 @@ TUNED_ON, JUDGED_ON = 8, 16
 PROBLEMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "digits": ("digits", {}, 80),
     "digits 40-40 ReLU": ("digits", {"hidden": "40,40", "activation": "relu"}, 80),
-    "digits-autoencoder": ("digits-autoencoder", {}, 200),
 }
 
 
@@ -172,7 +171,7 @@ def random_searches() -> list[list[Record]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["search", "judge", "head", "rates", "stop", "figure", "table"])
-    parser.add_argument("--rules", type=int, default=600)
+    parser.add_argument("--rules", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--best-of", type=int, default=2)
     given = parser.parse_args()
@@ -186,7 +185,7 @@ def main() -> None:
     elif given.what == "rates":
         write("rates", halting.rates(random_searches()))
     elif given.what == "stop":
-        write("stop", halting.stop(random_searches(), RUNS))
+        write("stop", halting.stop(random_searches()))
     elif given.what == "figure":
         tables.figure()
     else:

@@ -162,8 +162,8 @@ def by_patience(best: np.ndarray, patience: int) -> np.ndarray:
     return 1 + waits.argmax(1)
 
 
-def by_monitor(best: np.ndarray, price: float, name: str) -> np.ndarray:
-    monitor = HaltingMonitor(price * LOOK, num=len(best), name=name, mode="max", minimum_looks=1)
+def by_monitor(best: np.ndarray, price: float) -> np.ndarray:
+    monitor = HaltingMonitor(price * LOOK, num=len(best), mode="max")
     for row in np.maximum.accumulate(best, 1).T:
         monitor.update(row)
         if monitor.should_stop().all():
@@ -172,23 +172,16 @@ def by_monitor(best: np.ndarray, price: float, name: str) -> np.ndarray:
     return np.where(at == 0, best.shape[1], at)
 
 
-def stop(searches: Sequence[Sequence[Record]], folder: Path) -> dict[str, Any]:
+def stop(searches: Sequence[Sequence[Record]]) -> dict[str, Any]:
     """All ways to stop at each price: tuned on two recorded searches, judged on twenty orders of the third."""
     found = [np.array([record.reward for record in records]) for records in searches]
     tuning = np.concatenate([drawn_searches(rewards, 250, seed) for seed, rewards in enumerate(found[:-1])])
     test = drawn_searches(found[-1], 20, 99)
-    shortfall = 1 - np.maximum.accumulate(tuning, 1)
-    examples = Examples.of(shortfall, shortfall, np.zeros(len(tuning)))
-    for _, _, trained in train_head(examples, 0, updates=2000):  # noqa: B007
-        pass
-    own = folder / "searches.pt"
-    trained.save(own, {"sets": "random searches for rules"})
     rows = []
     looks = range(1, tuning.shape[1] + 1)
     for price in PRICES:
         ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-            "monitor as shipped": lambda best, price=price: by_monitor(best, price, "curves"),
-            "monitor with a head of searches": lambda best, price=price: by_monitor(best, price, str(own)),
+            "a HaltingMonitor, as shipped": lambda best, price=price: by_monitor(best, price),
         }
         budget = min(looks, key=lambda look: costs(tuning, np.full(len(tuning), look), price).mean())
         waits = min(looks, key=lambda look: costs(tuning, by_patience(tuning, look), price).mean())

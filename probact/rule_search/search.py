@@ -47,7 +47,7 @@ class Search:
         self._found = {record.rule: record for record in known}
         self._monitor = HaltingMonitor(settings.price * BATCH, mode="max") if settings.price else None
         for start in range(0, len(known), BATCH):
-            self._watch(known[start : start + BATCH])
+            self._watch(known[: start + BATCH])
 
     @property
     def best(self) -> Record:
@@ -78,7 +78,7 @@ class Search:
             self._found.setdefault(rule, made[-1])
         self.controller.learn([Scored(one.program, utility(one.reward), one.is_new) for one in made])
         self.records += made
-        self._watch(made)
+        self._watch(self.records)
         return made
 
     def _record(self, rule: str, program: tuple[int, ...], tried: Tried | None, seconds: float) -> Record:
@@ -87,9 +87,10 @@ class Search:
         found = (tried.reward, tried.loss, tried.accuracy, tried.rate, tried.stopped_at)
         return Record(rule, program, *found, seconds=seconds, is_new=True)
 
-    def _watch(self, batch: Sequence[Record]) -> None:
+    def _watch(self, records: Sequence[Record]) -> None:
+        """A look at the best of ``records``, all so far: a worse batch is no news."""
         if self._monitor is not None and not self.has_paid:
-            self._monitor.update(max(record.reward for record in batch))
+            self._monitor.update(max(record.reward for record in records))
 
     def save(self, folder: Path) -> None:
         """Where it stands."""

@@ -99,6 +99,7 @@ def fitted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     assert code == 0, err
 
 
+@pytest.mark.slow
 def test_a_formula_is_worn_as_an_optimizer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Fitted with a halting posterior, exported, read again."""
     fitted(capsys, monkeypatch)

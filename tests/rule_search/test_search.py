@@ -75,7 +75,7 @@ def test_a_rule_is_trained_once(formulas: None) -> None:
 def test_learning_controllers_find_more_than_chance(formulas: None) -> None:
     means = {}
     for name in NAMES:
-        search = Search(Settings(controller=name, rules=500, depth=1))
+        search = Search(Settings(controller=name, rules=350, depth=1))
         list(search.run())
         means[name] = sum(record.reward for record in search.records[-100:]) / 100
     assert min(means["lstm"], means["evolution"]) > means["random"] + 0.15
