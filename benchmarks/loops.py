@@ -43,14 +43,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 HALF = {"family_options": {"nonzero": "1:8"}}
 ACT = {"halting": "graves", "halting_first": False, "kl_scale": 1.0}
-PONDERNET = {
-    "halting_first": False,
-    "horizon_prior": "empirical",
-    "horizon_prior_options": {"steps": [20], "smoothing": 1e-9},
-    "prior_nu": 0.64,
-    "kl_scale": 0.01,
-}
-"""T = 20, p(t|T) ~ .8^t, beta = .01, lambda_p = .2: the values of Banino, Balaguer, Blundell 2021."""
+PONDERNET = {"prior_nu": 0.8, "kl_scale": 0.01}
+"""beta = .01, lambda_p = .2: constants of Banino, Balaguer, Blundell 2021; T is the cap, also while it grows."""
 NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
 TAUS = (0.01, 0.001)
 NUM, ROUNDS = 4096, 5
@@ -155,9 +149,11 @@ def fits_all(settings: Experiment) -> bool:
 
 
 def judge(name: str, runs: Path) -> None:
-    """Write ``results/loops-NAME.json``."""
+    """Write ``results/loops-NAME.json``, of the seeds that are trained to the end."""
     run, rows = Run.open(runs / name), []
     for chain in run.chains:
+        if len(chain.records()) < chain.experiment.meta_steps:
+            continue
         settings, one = chain.experiment, chain.trained()
         stop = tuned_stop(one, settings, own_kinds(followed=True, sees_gradient=False))
         own: Any = held_out_problems(settings, NUM)
@@ -182,6 +178,8 @@ def judge(name: str, runs: Path) -> None:
             }
         )
         print(f"{name}, seed {settings.seed}: {rows[-1]['own']['accuracy']:.1%}, {rows[-1]['own']['steps']:.2f} steps")
+    if not rows:
+        return
     result = {"name": name, "settings": run.experiment.given(), "threads": torch.get_num_threads(), "seeds": rows}
     write_atomically(RESULTS / f"loops-{name}.json", json.dumps(result, indent=1) + "\n")
 

@@ -15,9 +15,11 @@ PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
 EXTRAPOLATED, LARGE = "n = 16, 9 to 16 non-zeros", "n = 64, 1 to 64 non-zeros"
 LABELS = {
-    "half": "this (t ~ q(t given x), hazard tuned)",
-    "pondernet": "PonderNet (T = 20, beta .01, lambda .2)",
-    "act": "ACT (Graves)",
+    "half": "this, kappa .1, nu .95",
+    "pondernet": "PonderNet: beta .01, lambda .2",
+    "act": "ACT, tau .01",
+    "act-tuning-0.01": "ACT, tau .01",
+    "act-tuning-0.001": "ACT, tau .001",
 }
 
 
@@ -69,7 +71,7 @@ def extrapolation() -> str:
         found = seeds(name)
         if not found:
             continue
-        cells = [label, str(len(found))]
+        cells = [label, ", ".join(str(row["seed"]) for row in found)]
         for which in ("own", EXTRAPOLATED):
             cells += [
                 share(mean(found, lambda row, which=which: row[which]["accuracy"])),  # type: ignore[misc]
