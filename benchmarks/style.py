@@ -61,7 +61,7 @@ class Setting(NamedTuple):
         )
 
 
-_FEW = {"adam": (0.01, 0.02, 0.03, 0.05), "lbfgs": (0.01, 0.03, 0.1)}
+_FEW = {"adam": (0.01, 0.02, 0.03, 0.05), "lbfgs": (0.01, 0.03, 0.1, 0.3)}
 _ALL = {**_FEW, "nag": (0.01, 0.03, 0.05), "rmsprop": (0.005, 0.01, 0.02)}
 SETTINGS = {
     "trained": Setting(TRAINED, 40, 8, _ALL),

@@ -24,6 +24,8 @@ from probact.support.randomness import random_stream
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs" / "style.md", ROOT / "docs" / "images" / "style.png"
+CROPS = {"trained": (1, 6, 8), "grass": (1, 3)}
+"""Those of the figure, whose steps differ."""
 REFERENCES = ("budget", "patience", "horizon")
 TITLES = {
     "trained": "Styles of training, 64 x 64",
@@ -111,16 +113,16 @@ def draw(folder: Path, seed: int) -> None:
     one = best_of(str(folder / f"head-{seed}"))
     stop = tuned_stop(folder, seed, one)
     rows = []
-    for name, num in (("trained", 3), ("grass", 2)):
+    for name, crops in CROPS.items():
         experiment = SETTINGS[name].experiment()
-        problem = held_out_problems(experiment, num)
+        problem = held_out_problems(experiment).select(torch.tensor(crops))
         adam = {
             step: RULES.build("adam", {"lr": read(f"style-{name}")["rates"]["adam"][str(step)]}) for step in (20, 128)
         }
         learned = run_until_stopped(one.worn_rule, problem, HORIZON, stop, one.online_posterior)
         columns = [
             problem.theta0["pixels"],
-            _styles(experiment.build_family().for_tests, num),
+            _styles(experiment.build_family().for_tests, experiment.test_problems)[list(crops)],
             _after(adam[20], problem, 20),
             _after(one.worn_rule, problem, 20),
             learned.params["pixels"],
@@ -128,14 +130,14 @@ def draw(folder: Path, seed: int) -> None:
         ]
         rows += [(images, int(step)) for *images, step in zip(*columns, learned.step, strict=True)]
     titles = ["content", "style", "Adam, 20 steps", "learned, 20 steps", "learned stop", "Adam, 128 steps"]
-    figure, axes = plt.subplots(len(rows), len(titles), figsize=(8.4, 1.45 * len(rows)), layout="constrained")
-    for line, (images, step) in zip(axes, rows, strict=True):
+    figure, axes = plt.subplots(len(rows), len(titles), figsize=(8, 1.45 * len(rows)), layout="constrained")
+    for place, (line, (images, step)) in enumerate(zip(axes, rows, strict=True)):
         for axis, image, title in zip(line, images, titles, strict=True):
             axis.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
             axis.set_axis_off()
-            said = f"{title}: {step} steps" if title == "learned stop" else title if line is axes[0] else ""
+            said = f"{title}: {step} steps" if title == "learned stop" else title * (place == 0)
             axis.set_title(said, fontsize=8)
-    figure.savefig(FIGURE, dpi=110)
+    figure.savefig(FIGURE, dpi=85)
     print(f"{FIGURE}: {FIGURE.stat().st_size / 1000:.0f} kB")
 
 
