@@ -231,10 +231,7 @@ class Experiment:
         return Looks(self.step_cost, self.recall) if self.looks else None
 
     def at_price(self, share: float) -> Self:
-        """At the nu whose price lies so far, 0 to 1, from the lowest to the highest of ``prior_nu_range`` (log scale).
-
-        The same where there is no range.
-        """
+        """At the nu whose price lies so far, 0 to 1, in ``prior_nu_range`` (log scale); the same without one."""
         if not self.prior_nu_range:
             return self
         high, low = (math.log(price_of(nu)) for nu in self.prior_nu_range)

@@ -89,7 +89,7 @@ class Style(OptimizeeFamily):
 
     def priced(self, price: float, cost: float) -> Self:
         other = copy.copy(self)
-        other.scale = price / cost
+        other.scale = price / cost if price else self.scale
         return other
 
     @cached_property
