@@ -164,7 +164,7 @@ class Setting:
         elif self.kind is dict:
             described["additionalProperties"] = {**_JSON_OPTION, "items": {"type": _JSON_OPTION["type"][:-1]}}
         if self.is_none(self.default):
-            described = {"anyOf": [described, {"const": self.default}]}
+            described = {"anyOf": [described, {"type": self.json_type, "enum": [self.default]}]}
         if self.several:
             described = {"anyOf": [described, {"type": "array", "items": described, "minItems": 1}]}
         return {"description": self.help, "default": self.default, **described}
