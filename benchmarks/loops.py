@@ -71,6 +71,7 @@ RUNS = {
     **{f"act-tuning-{tau:g}": Plan({**HALF, **ACT, "ponder_cost": tau}, (10,)) for tau in TAUS},
     "act": Plan({**HALF, **ACT, "ponder_cost": 0.01}),
     **{f"nu-{nu:g}": Plan({"prior_nu": nu, "kl_scale": 0.05, "meta_steps": 400}, (0,)) for nu in NUS},
+    "nu-0.95-longer": Plan({"kl_scale": 0.05}, (0,)),
     "gru-loop": Plan({"rule": "gru-loop", "meta_steps": 1000}, (0,)),
 }
 

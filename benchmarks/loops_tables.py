@@ -104,12 +104,14 @@ def evidence() -> str:
 
 def by_nu() -> str:
     rows = []
-    for nu in (0.5, 0.7, 0.8, 0.9, 0.95):
-        for row in seeds(f"nu-{nu:g}"):
+    for name in ("nu-0.5", "nu-0.7", "nu-0.8", "nu-0.9", "nu-0.95", "nu-0.95-longer"):
+        nu = float(name.split("-")[1])
+        for row in seeds(name):
             own = row["own"]
             rows.append(
                 [
                     f"{nu:g}",
+                    str(row["meta_steps"]),
                     f"{1 / (1 - nu):.1f}",
                     f"{row['price']:.4f}",
                     share(own["accuracy"]),
@@ -117,7 +119,9 @@ def by_nu() -> str:
                     f"{own['rank_correlation']:.2f}",
                 ]
             )
-    return table(["nu", "prior mean of t", "price of a step, nats", "accuracy", "steps", "rank correlation"], rows)
+    return table(
+        ["nu", "meta-steps", "prior mean of t", "price of a step, nats", "accuracy", "steps", "rank correlation"], rows
+    )
 
 
 def speed() -> str:
