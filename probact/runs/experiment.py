@@ -252,7 +252,7 @@ class Experiment:
                 recommended.pop(other, None)  # one guide of T excludes the other
         if given.get("rule", cls.rule) != cls.rule:
             recommended.pop("rule_options", None)  # they are the default rule's
-        if given.get("halting") == NO_HALTING or given.get("by_segment"):
+        if given.get("halting") == NO_HALTING or given.get("by_segment") or not given.get("looks", True):
             recommended = {name: value for name, value in recommended.items() if name not in ("looks", "recall")}
         return cls(**{**recommended, **given})
 
