@@ -26,6 +26,7 @@ from probact.runs.experiment import Experiment
 from probact.stopping.base import STOP_RULES, Known, StopRule
 from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Hazard
+from probact.support.sight import Sight
 from probact.testing import check_stop_rule
 from tests.helpers.checks import OPTIMIZERS, objective, problems
 from tests.helpers.properties import (
