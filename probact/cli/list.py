@@ -47,14 +47,14 @@ def list_() -> None:
     ):
         click.echo(click.style(title, bold=True))
         for name in registry:
-            click.echo(f"  {name:20}{registry.describe(name)}")
+            click.echo(f"  {name:22}{registry.describe(name)}")
             recommended = getattr(registry[name], "recommended", {})
             if recommended:
-                click.echo(f"  {'':20}recommends {', '.join(starmap(_setting, recommended.items()))}")
+                click.echo(f"  {'':22}recommends {', '.join(starmap(_setting, recommended.items()))}")
             if options := [*_options(registry, name)]:
                 click.echo(_wrapped("options", options))
         if registry is POSTERIORS:
-            click.echo(f"  {NO_HALTING:20}No halting: learning to optimize alone, by the sum of losses.")
+            click.echo(f"  {NO_HALTING:22}No halting: learning to optimize alone, by the sum of losses.")
         click.echo()
     if names := shipped():
         click.echo(

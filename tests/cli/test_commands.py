@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -244,10 +245,11 @@ def test_list_names_everything(run: Any) -> None:
     assert code == 0
     out, _, of_files = out.partition("shipped optimizers")
     assert all(name in of_files for name in shipped())
-    for registry in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES):
-        for name in registry:
-            (line,) = [line for line in out.splitlines() if line.split()[:1] == [name]]
-            assert len(line.split()) > 3
+    names = Counter(name for kind in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES) for name in kind)
+    for name, count in names.items():
+        lines = [line for line in out.splitlines() if line.split()[:1] == [name]]
+        assert len(lines) == count, name
+        assert all(len(line.split()) > 3 for line in lines)
 
 
 @pytest.mark.parametrize(

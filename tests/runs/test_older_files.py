@@ -86,9 +86,11 @@ def test_shipped_optimizers_do_what_they_did(case: str) -> None:
     name, family = case.split()
     one, expected = TrainedOptimizer.load_named(name), SHIPPED["paths"][case]
     problems = FAMILIES.build(family).sample(SHIPPED["problems"], torch.Generator().manual_seed(SHIPPED["seed"]))
-    rule = Safeguarded(one.rule) if one.safeguard else one.rule
+    dtype = getattr(torch, expected.get("dtype", "float32"))
+    rule = (Safeguarded(one.rule) if one.safeguard else one.rule).to(dtype)
     rule.backtracks = False  # the path as it is walked
-    path = record(rule, problems, max(SHIPPED["steps"]), one.posterior)
+    assert one.posterior is not None
+    path = record(rule, problems.to(dtype), max(SHIPPED["steps"]), one.posterior.to(dtype))
     nll = torch.stack([path.nll[step] for step in SHIPPED["steps"]])
     hazard = torch.stack(
         [known.hazard for step in SHIPPED["steps"] if (known := path.known[step - 1]).hazard is not None]
