@@ -199,7 +199,7 @@ class Planes(GaussianProcesses):
     """Functions of 2 variables from Gaussian processes, seen by their values; nll = regret / s + log 2s."""
 
     dim = 2
-    recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 30}
+    recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 30, "rule_options": {"dim": 2}}
 
     def __init__(self, length: str = "0.15:0.6", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
@@ -210,7 +210,7 @@ class Spaces(GaussianProcesses):
     """Functions of 3 variables from Gaussian processes, seen by their values; nll = regret / s + log 2s."""
 
     dim = 3
-    recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 40}
+    recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 40, "rule_options": {"dim": 3}}
 
     def __init__(self, length: str = "0.2:0.8", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)
@@ -221,7 +221,7 @@ class Boxes(GaussianProcesses):
     """Functions of 6 variables from Gaussian processes, seen by their values; nll = regret / s + log 2s."""
 
     dim = 6
-    recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 60}
+    recommended: ClassVar[dict[str, Any]] = {**SEARCHED, "horizon": 60, "rule_options": {"dim": 6}}
 
     def __init__(self, length: str = "0.3:1.2", kernel: str = "rbf", noise: float = 0.0, spread: float = 1.0) -> None:
         super().__init__(length, kernel, noise, spread)

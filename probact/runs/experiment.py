@@ -250,8 +250,8 @@ class Experiment:
         for chosen, other in (("halting_first", "infer_horizon"), ("infer_horizon", "halting_first")):
             if given.get(chosen):
                 recommended.pop(other, None)  # one guide of T excludes the other
-        if given.get("rule", cls.rule) != cls.rule:
-            recommended.pop("rule_options", None)  # they are the default rule's
+        if given.get("rule", usual := recommended.get("rule", cls.rule)) != usual:
+            recommended.pop("rule_options", None)  # they are the rule's that the family recommends, or the default's
         if given.get("halting") == NO_HALTING or given.get("by_segment") or not given.get("looks", True):
             recommended = {name: value for name, value in recommended.items() if name not in ("looks", "recall")}
         return cls(**{**recommended, **given})

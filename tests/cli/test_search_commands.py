@@ -45,12 +45,12 @@ def test_a_search_from_training_to_its_file(run: Run, elsewhere: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("--family mnist --price 0.1", "price: expected a family with a unit of its own (gp-1d, "),
+        ("--family mnist --price 0.1", "price: expected a family with a unit of its own ("),
         ("--family gp-1d --price 0", "'--price': expected a number > 0, got 0"),
         ("--family gp-1d --price -1", "'--price': expected a number > 0, got -1"),
         ("--family gp-1d --family-option length=0", "family 'gp-1d': expected length > 0"),
         ("--family gp-1d --family-option kernel=cubic", "family 'gp-1d': expected kernel rbf or matern52"),
-        ("--family gp-2d", "rule 'lstm-search': expected functions of dim 1 variables, got 2"),
+        ("--family gp-2d --rule-option dim=1", "rule 'lstm-search': expected functions of dim 1 variables, got 2"),
         ("--family quadratic --rule lstm-search", "expected problems that show its loss alone"),
         ("--family gp-1d --rule gp-ei --halting none", "nothing to train: rule 'gp-ei' has no weights"),
         ("--family gp-1d --rule-option unit=metric", "rule 'lstm-search': expected unit online or known"),
