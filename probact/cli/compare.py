@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from probact.cli.options import Place
+from probact.cli.options import Declared, Place
+from probact.runs.settings import Setting
 from probact.support.extras import install, is_installed
 
 
@@ -15,7 +16,7 @@ from probact.support.extras import install, is_installed
 @click.argument("folders", metavar="RUN RUN...", nargs=-1, required=True, type=Place())
 @click.option(
     "--price",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Declared(Setting(1.0, above=0)),
     help="What a step costs, in nats, for all runs alike.  [default: that of the first run]",
 )
 @click.option("--out", type=Place(file_okay=False), help="Where comparison.json and the figure go.  [default: nowhere]")

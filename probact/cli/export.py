@@ -70,7 +70,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     trained = chains[seed].trained()
     if stop is not None:
-        trained = replace(trained, stop=_asked_for(stop, trained, chains[seed].experiment))
+        trained = replace(trained, stop=stop_asked_for(stop, trained, chains[seed].experiment))
     trained.save(out)
     click.echo(f"{out}: {trained.describe()}")
     if summary is not None:
@@ -79,7 +79,7 @@ def export(
         click.echo(f"{written}: the card{'' if limits else ', whose section on limits is to be written'}")
 
 
-def _asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> StopRule:
+def stop_asked_for(stop: str, trained: TrainedOptimizer, experiment: Experiment) -> StopRule:
     """The rule that ``--stop`` names, at the threshold given or else tuned."""
     from probact.judging.stops import own_kinds, stop_rules, tuned_stop
     from probact.runs.assembly import family_judged

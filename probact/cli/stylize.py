@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import torch
+from click.core import ParameterSource
 
-from probact.cli.options import Place, threads_option
+from probact.cli.options import Declared, Place, threads_option
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.inference.price import price_of
 from probact.problems.style.family import check_features, check_size
@@ -18,6 +20,7 @@ from probact.problems.style.images import Picture, fitted, picture
 from probact.problems.style.loss import StyleTransfer
 from probact.rules.base import RULES, UpdateRule
 from probact.rules.hand_designed import hand_designed
+from probact.runs.settings import Setting
 from probact.stopping.base import StopRule
 from probact.stopping.rules import HAZARD_SHARE, Budget, Hazard
 
@@ -53,7 +56,7 @@ class Chosen(NamedTuple):
 )
 @click.option(
     "--price",
-    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    type=Declared(Setting(0.002, above=0)),
     default=0.002,
     show_default=True,
     help="What a step costs, in units of the loss: the learned stop weighs it.",
@@ -64,12 +67,15 @@ class Chosen(NamedTuple):
     "--features", default="lite0", show_default=True, help=f"What compares pictures: {' or '.join(NETWORKS)}."
 )
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Learning rate of a rule with one.  [default: tuned]"
+    "--rate", type=Declared(Setting(1.0, above=0)), help="Learning rate of a rule with one.  [default: tuned]"
 )
 @threads_option
 @click.option("--out", type=Place(), required=True, help="The picture to write, such as out.png.")
 @click.option("--force", is_flag=True, help="Write over a picture that is there.")
+@click.pass_context
 def stylize(
+    context: click.Context,
+    /,
     content: str,
     style: str,
     optimizer: str,
@@ -94,6 +100,8 @@ def stylize(
     check_features("--features", features)
     _check_out(out, force)
     chosen = _chosen(optimizer, features, price, steps, rate)
+    if chosen.posterior is None and context.get_parameter_source("price") is ParameterSource.COMMANDLINE:
+        click.echo(f"--price: {optimizer} has no learned stop that weighs it, and stops by {chosen.stop.describe()}")
     pictures = [picture(content), picture(style)]
     network = NETWORKS[features]()
     made = [fitted(one.pixels, size) for one in pictures]
@@ -121,12 +129,18 @@ def _chosen(optimizer: str, features: str, price: float, steps: int, rate: float
         lr = rate or RATES[features].get(optimizer)
         rule = RULES.build(optimizer, {} if lr is None else {"lr": lr})
         return Chosen(rule, Budget(float(steps)), None, SCALE)
-    from probact.runs.sources import best_of
+    from probact.cli.export import stop_asked_for
+    from probact.runs.run import Run
+    from probact.runs.sources import best_of, is_run
+    from probact.support.files import expanded
 
     if rate is not None:
         raise click.UsageError(f"--rate: expected a rule with a rate ({', '.join(hand_designed())}), got {optimizer}")
     one = best_of(optimizer)
     posterior = one.online_posterior
+    if one.stop is None and posterior is not None and is_run(optimizer):
+        click.echo("the run's own stop is tuned first, as `export --stop own` does, whose file keeps it")
+        one = replace(one, stop=stop_asked_for("own", one, Run.open(expanded(optimizer)).best().experiment))
     stop = one.stop or (Budget(float(steps)) if posterior is None else Hazard(HAZARD_SHARE * (1 - one.nu)))
     return Chosen(one.worn_rule, stop, posterior, price / price_of(one.nu, one.kl_scale))
 

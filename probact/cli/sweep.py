@@ -196,5 +196,5 @@ def _report(asked: Sweep) -> None:
             save_figure(what_varies_does(found), asked.folder / "sweep.png")
         written += ", sweep.png"
     click.echo(f"\nwritten to {asked.folder}: {written}, and a run a folder")
-    if len(runs) > 1:
+    if len(runs) > 1 and "family" not in asked.varied:
         click.echo(f"next: {command('compare', *(run.folder for run in runs[:2]))}")

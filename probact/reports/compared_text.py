@@ -84,6 +84,8 @@ def finding(found: RunsCompared) -> str:
     """Which run costs the least, and whether that is more than chance over the problems."""
     best, second = found.runs[:2]
     gap, error = second.difference, second.difference_sem
+    if gap == 0:
+        return f"{best.run} and {second.run} cost the same."
     by = f"{best.run} costs least: {gap:.3g} nats a problem below {second.run}"
     if math.isnan(error):
         return f"{by}."

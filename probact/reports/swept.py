@@ -115,7 +115,7 @@ def finding(found: Swept) -> str:
     text = f"The losses speak for {best.name}: log evidence {best.log_evidence:.4g} nats a problem"
     others = [run for run in found.runs if run is not best and not math.isnan(run.log_evidence)]
     if not others:
-        return f"{text}."
+        return f"Log evidence of {best.name}: {best.log_evidence:.4g} nats a problem; there is no other to compare."
     second = max(others, key=lambda run: run.log_evidence)
     error = math.hypot(best.log_evidence_sem, second.log_evidence_sem)
     ahead = best.log_evidence - second.log_evidence

@@ -76,7 +76,7 @@ class LSTMSearch(ModelBased):
         if flat.shape[1] != self.dim:
             raise ValueError(
                 f"{self.label}: expected functions of dim {self.dim} variables, got {flat.shape[1]}: "
-                f"choose another option dim"
+                f"a network is for one number of variables, its option dim"
             )
         zero = flat.new_zeros(len(flat), self.hidden_size)
         return LearnedMemory(super().init(params), zero, zero, flat.new_zeros(len(flat)))

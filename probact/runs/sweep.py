@@ -70,6 +70,8 @@ class Sweep:
             raise ValueError(
                 f"{folder} already holds a sweep: continue it with --resume {folder}, or choose another --out"
             )
+        if (folder / "experiment.json").exists():
+            raise ValueError(f"{folder} already holds a run: choose another --out")
         for point, experiment in zip(sweep.points, experiments, strict=True):
             Run.create(sweep.folder_of(point), experiment, seeds)
         content = {"format": FORMAT, "varied": {name: list(of) for name, of in varied.items()}, "seeds": list(seeds)}

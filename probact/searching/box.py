@@ -124,6 +124,17 @@ class Box:
         """d."""
         return len(self.axes)
 
+    @property
+    def num_points(self) -> int | None:
+        """How many there are in a box of whole numbers alone; None in another."""
+        if not all(axis.integer for axis in self.axes):
+            return None
+        return math.prod(int(axis.high) - int(axis.low) + 1 for axis in self.axes)
+
+    def num_told(self, places: Iterable[Sequence[float]]) -> int:
+        """How many different points ``places`` of [0,1]^d are in the user's units."""
+        return len({tuple(axis.outside(share) for axis, share in zip(self.axes, at, strict=True)) for at in places})
+
     def point(self, shares: Sequence[float]) -> Any:
         """In the user's units, a list or a dict, as the bounds were."""
         values = [axis.outside(share) for axis, share in zip(self.axes, shares, strict=True)]

@@ -17,7 +17,7 @@ from probact.searching.course import Course
 from probact.searching.history import History, Query, checked_value
 from probact.searching.stop import OWN, SHARE, Asked, Terms, asked_for, reason, weighs_price
 from probact.searching.told import Told, most_first, standard_of
-from probact.stopping.base import StopRule
+from probact.stopping.base import StopRule, is_number
 from probact.support.refusals import check_range, naming
 from probact.support.sight import Sight
 from probact.unrolling.progress import PRICE
@@ -91,6 +91,8 @@ class BlackBoxOptimizer:
             )
         self.box, self.maximize = Box.of(bounds, log, integer), bool(maximize)
         if price is not None:
+            if not is_number(price):
+                raise ValueError(f"BlackBoxOptimizer: expected price > 0, got {price!r:.40}")
             check_range("BlackBoxOptimizer", above=0, below=math.inf, price=price)
         if scale is not None:
             check_range("BlackBoxOptimizer: scale", above=0, below=math.inf, spread=scale[1])
@@ -268,6 +270,9 @@ class BlackBoxOptimizer:
 
     def _decide(self) -> None:
         course, stop, num = self._course, self.stop, self.num_queries
+        points = self.box.num_points
+        if stop is not None and points and self.box.num_told(query.place for query in self._history.queries) == points:
+            self._stopped = f"after {num} queries: all {points} points of the box are known"
         if stop is None or course.score is None or course.known is None or self._stopped or num < self.minimum:
             return
         values = {query.value for query in self._history.finite}

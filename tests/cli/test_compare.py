@@ -38,6 +38,7 @@ def test_runs_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     refused(run("compare", "a", "./a"), "expected two different runs or more")
     refused(run("compare", "a", "other"), "family 'quadratic' in a and 'mixed' in other")
     refused(run("compare", "a", "nowhere"), "nowhere: no run there")
-    refused(run("compare", "a", "b", "--price", "0"), "--price")
+    for price in ("0", "nan", "inf", "-1"):
+        refused(run("compare", "a", "b", "--price", price), "--price", "expected a number > 0")
     Path("b/posterior.nc").unlink()
     refused(run("compare", "a", "b"), "b/posterior.nc: no such file; make it with: ")

@@ -140,8 +140,11 @@ def test_a_trained_stop_ends_it(five: Experiment, two: tuple[str, str], run: Any
     line = ("stylize", *two, *FAST, "--force", "--out", "out.png", "--optimizer")
     code, out, err = run(*line, "whole")
     assert code == 0, err
-    assert "of 6 steps, stopped by hazard >= 0.025" in out
+    assert "the run's own stop is tuned first" in out
+    assert run("export", "whole", "--out", "o.pt", "--stop", "own")[0] == 0
+    assert run(*line, "o.pt")[1].splitlines()[-1] == out.splitlines()[-1]
     assert run("export", "whole", "--out", "o.pt", "--stop", "budget=2")[0] == 0
+    assert "has no learned stop that weighs it" in run(*line, "adam", "--price", "0.1")[1]
     assert "out.png: 2 of 6 steps, stopped by 2 steps; loss " in run(*line, "o.pt")[1]
 
 

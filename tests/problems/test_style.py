@@ -308,3 +308,40 @@ def test_a_price_sets_the_scale_at_which_a_step_costs_it(tmp_path: Path) -> None
     loss = problems.picture_loss(problems.theta0)
     cost = experiment.step_cost
     torch.testing.assert_close(problems.nll(problems.theta0) / cost, loss / 0.004)
+
+
+@pytest.mark.parametrize(
+    ("levels", "kind"),
+    [
+        (np.linspace(0, 65535, 64, dtype=np.uint16), "wide.png"),
+        (np.linspace(0, 1, 64, dtype=np.float32), "real.tiff"),
+        (np.linspace(0, 255, 64, dtype=np.float32), "levels.tiff"),
+        (np.linspace(0, 255, 64, dtype=np.uint8), "plain.png"),
+    ],
+)
+def test_a_grey_ramp_of_any_kind_is_the_same_ramp(levels: np.ndarray, kind: str, tmp_path: Path) -> None:
+    Image.fromarray(np.tile(levels, (40, 1))).save(tmp_path / kind)
+    found = read_image(tmp_path / kind)
+    assert found.changed == "grey: made three equal colours"
+    expected = torch.linspace(0, 1, 64).expand(3, 40, 64)
+    torch.testing.assert_close(found.pixels, expected, atol=1.01 / 255, rtol=0)  # whole levels are cut off
+
+
+def test_a_dark_picture_of_16_bits_stays_dark_and_one_of_no_range_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 40), 200, dtype=np.uint16)).save(tmp_path / "dark.png")
+    assert float(read_image(tmp_path / "dark.png").pixels.max()) < 0.004
+    Image.fromarray(np.full((40, 40), -1.0, dtype=np.float32)).save(tmp_path / "below.tiff")
+    with pytest.raises(ValueError, match=r"expected pixels in 0\.\.65535, got -1 to -1"):
+        read_image(tmp_path / "below.tiff")
+
+
+def test_a_photograph_stands_as_its_camera_was_held(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 80, 3), dtype=np.uint8)
+    pixels[:, :40] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.fromarray(pixels).save(tmp_path / "one.png", exif=exif)
+    found = read_image(tmp_path / "one.png").pixels
+    assert found.shape == (3, 80, 40)
+    assert float(found[:, :40].min()) == 1
+    assert float(found[:, 40:].max()) == 0

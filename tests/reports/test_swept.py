@@ -72,6 +72,7 @@ def test_problems_that_diverged_are_left_out_and_counted() -> None:
     assert found.runs[0].num_diverged == 1
     assert math.isfinite(found.runs[0].loss)
     assert "1 problems diverged" in swept_table(found)
+    assert "there is no other to compare" in finding(found)
 
 
 def test_the_table_keeps_to_its_width() -> None:

@@ -32,6 +32,8 @@ def test_a_point_of_every_combination_in_a_folder_of_its_own(tmp_path: Path) -> 
     assert len({chain.folder for chain in again.chains}) == 8
     with pytest.raises(ValueError, match="already holds a sweep: continue it with --resume"):
         Sweep.create(tmp_path / "s", GRID, experiments(), (3, 4))
+    with pytest.raises(ValueError, match="already holds a run: choose another --out"):
+        Sweep.create(again.runs[0].folder, GRID, experiments(), (3, 4))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"format": "probact sweep 1", "varied": 3}'])

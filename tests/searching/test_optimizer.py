@@ -369,3 +369,20 @@ def test_the_spread_is_that_of_the_first_values() -> None:
     assert mean_and_spread([1e300, -1e300])[1] == pytest.approx(math.sqrt(2) * 1e300)
     assert mean_and_spread([0.1 + 0.2, 0.3])[1] == 0
     assert mean_and_spread([]) == (0.0, 0.0)
+
+
+def test_a_box_whose_points_are_all_known_is_done() -> None:
+    optimizer = BlackBoxOptimizer("gp-ei", {"n": (1, 3)}, integer=True, price=1e-5)
+    asked = []
+    while not optimizer.should_stop():
+        assert len(asked) < 4
+        asked.append(optimizer.ask()["n"])
+        optimizer.tell((asked[-1] - 2) ** 2)
+    assert sorted(asked) == [1, 2, 3]
+    assert optimizer.stop_reason == "after 3 queries: all 3 points of the box are known"
+
+
+@pytest.mark.parametrize("price", [".1", math.nan, True, 0])
+def test_a_price_that_is_none_is_refused(price: Any) -> None:
+    with pytest.raises(ValueError, match=r"price"):
+        BlackBoxOptimizer("gp-ei", [(0, 1)], price=price)

@@ -49,7 +49,7 @@ def read_image(path: Path) -> Picture:
     :raises OSError: if there is no such file.
     """
     with needed():
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
     if path.is_dir():
         raise ValueError(f"{path}: expected an image, got a folder")
     try:
@@ -57,8 +57,11 @@ def read_image(path: Path) -> Picture:
             mode, size = image.mode, image.size
             if min(size) < _SMALLEST:
                 raise ValueError(f"{path}: expected sides of at least {_SMALLEST} pixels, got {size[0]} x {size[1]}")
+            upright = ImageOps.exif_transpose(image)
+            if mode in ("I", "F") or mode.startswith("I;"):
+                return Picture(_of_levels(np.array(upright)), "grey: made three equal colours")
             has_alpha = "A" in image.getbands() or "transparency" in image.info
-            rgb = image.convert("RGBA" if has_alpha else "RGB")
+            rgb = upright.convert("RGBA" if has_alpha else "RGB")
     except FileNotFoundError:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
@@ -67,8 +70,21 @@ def read_image(path: Path) -> Picture:
     if has_alpha:
         array = array[:3] * array[3:] + 1 - array[3:]
         return Picture(array.contiguous(), "alpha: put on white")
-    grey = mode in ("1", "L", "I", "F") or mode.startswith("I;")
-    return Picture(array.contiguous(), "grey: made three equal colours" if grey else "")
+    return Picture(array.contiguous(), "grey: made three equal colours" if mode in ("1", "L") else "")
+
+
+def _of_levels(levels: np.ndarray) -> Tensor:
+    """Of numbers ``(height, width)`` of another range than 0..255: from 0 to 1, else to 255, else to 65,535.
+
+    :raises ValueError: if they are of none of these.
+    """
+    top = next((top for top in (1.0, 255.0, 65535.0) if levels.max(initial=0) <= top), None)
+    if top is None or not np.isfinite(levels).all() or levels.min(initial=0) < 0:
+        raise ValueError(f"expected pixels in 0..65535, got {levels.min():g} to {levels.max():g}")
+    if levels.dtype.kind == "u" or (levels.dtype.kind == "i" and top == 1.0):
+        top = 65535.0  # 16 bits, however dark
+    grey = torch.from_numpy((levels / top).astype(np.float32))
+    return grey.expand(3, -1, -1).contiguous()
 
 
 @cache
