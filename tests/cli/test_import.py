@@ -33,7 +33,7 @@ def test_a_family_of_a_file(elsewhere: Path) -> None:
     assert "my_family" not in (elsewhere / "run" / "experiment.json").read_text()
     code, out, err = command(elsewhere, "list", PROBACT_IMPORT="my_family")
     assert err == ""
-    assert "bowls               Quadratic problems of a file." in out
+    assert "bowls                 Quadratic problems of a file." in out
     missing = command(elsewhere, "halt-stats run --num-optimizees 2")
     refused(missing, "experiment.json: family: expected one of", "'bowls'", "a plug-in? name its module with --import")
 
