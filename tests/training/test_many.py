@@ -110,9 +110,12 @@ def test_a_cluster_survives_a_killed_worker_and_stops_when_asked(tmp_path: Path)
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_cluster_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_is_none_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setitem(os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
+    dask = pytest.importorskip("dask")
     run = run_in(tmp_path / "many")
-    with pytest.raises(ValueError, match=r"cluster tcp://127\.0\.0\.1:9: expected a Dask scheduler, got none"):
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(ValueError, match=r"cluster tcp://127\.0\.0\.1:9: expected a Dask scheduler, got none"),
+    ):
         many.train_on_cluster(run.chains, "tcp://127.0.0.1:9", 1, 1, [], lambda line: None)
