@@ -22,6 +22,7 @@ from probact.rules.hand_designed import hand_designed
 from probact.rules.safeguarded import Safeguarded
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
+from probact.support.statistics import standard_error
 
 DIMENSIONS = {
     "loss": ("entry", "at", "optimizee"),
@@ -176,8 +177,7 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float, int]:
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return float("nan"), float("nan"), values.size
-    spread = finite.std(ddof=1) / finite.size**0.5 if finite.size > 1 else float("nan")
-    return float(finite.mean()), float(spread), int(values.size - finite.size)
+    return float(finite.mean()), standard_error(finite), int(values.size - finite.size)
 
 
 def loss_rows(data: xr.Dataset) -> tuple[LossRow, ...]:
@@ -206,7 +206,7 @@ def _loss_row(data: xr.Dataset) -> LossRow:
         seeds=tuple(data.seed.values.tolist()) if kind == "trained" else (),
         loss=by_step(means),
         sem=by_step(errors),
-        seed_sem=by_step(float(one.std(ddof=1) / len(one) ** 0.5) if len(one) > 1 else float("nan") for one in by_seed),
+        seed_sem=by_step(map(standard_error, by_seed)),
         diverged=by_step(diverged),
         learning_rate=by_step(data.learning_rate.values[0].tolist()),
         **scored,

@@ -24,7 +24,7 @@ from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
 from probact.support.sight import Sight
-from probact.support.statistics import rank_correlation
+from probact.support.statistics import rank_correlation, standard_error
 from probact.unrolling.border import try_family
 
 SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -172,7 +172,7 @@ def best_stops(result: Evaluation) -> list[BestStop]:
             continue
         means: dict[str, Any] = {"J": float(J.mean()), "num_seeds": len(rows)}
         if len(rows) > 1:
-            means["J_sem"] = float(J.std(ddof=1) / len(J) ** 0.5)
+            means["J_sem"] = standard_error(J)
             for name in ("loss", "steps", "steps_sd", "share", "rank_correlation"):
                 means[name] = float(np.mean([row[name] for row in rows]))
         found = BestStop(**{**vars(rows[0]), **means})

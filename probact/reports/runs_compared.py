@@ -17,6 +17,7 @@ from probact.reports.posterior_file import has_posterior, tables
 from probact.reports.verdict import spread
 from probact.support.extras import is_installed
 from probact.support.results import Result
+from probact.support.statistics import standard_error
 
 NAN = math.nan
 FEW_SEEDS = 3
@@ -119,7 +120,7 @@ def compared(
             **_of_stop(one, stops[name], J[name], J[best], name == best),
             **_of_evidence(one, has_posterior(trees[name])),
             evidence_difference=float((evidence[name] - evidence[richest]).mean()),
-            evidence_difference_sem=NAN if name == richest else sem(evidence[name] - evidence[richest]),
+            evidence_difference_sem=NAN if name == richest else standard_error(evidence[name] - evidence[richest]),
             weight=weights.get(name, NAN),
             seconds=(seconds or {}).get(name, NAN),
         )
@@ -169,14 +170,14 @@ def _of_stop(data: xr.Dataset, stop: xr.DataArray, J: xr.DataArray, J_best: xr.D
     return {
         "num_seeds": data.sizes["chain"],
         "loss": float(loss.mean()),
-        "loss_sem": sem(loss.mean("chain").values),
+        "loss_sem": standard_error(loss.mean("chain").values),
         "loss_at_horizon": float(data.loss_path.isel(step=-1).mean()),
         "steps": float(stop.mean()),
         "steps_sd": spread(stop),
         "J": float(own.mean()),
-        "J_seed_sem": sem(of_seeds),
+        "J_seed_sem": standard_error(of_seeds),
         "difference": float((own - least).mean()),
-        "difference_sem": NAN if is_best else sem(own - least),
+        "difference_sem": NAN if is_best else standard_error(own - least),
         "wins": NAN if is_best else float((own < least).mean()),
     }
 
@@ -196,8 +197,3 @@ def _weights(evidence: Mapping[str, np.ndarray]) -> dict[str, float]:
     from probact.reports.arviz_seam import stacking_weights
 
     return stacking_weights(evidence)
-
-
-def sem(values: np.ndarray) -> float:
-    """Standard error of the mean of ``values (n,)``; NaN for one."""
-    return float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else NAN

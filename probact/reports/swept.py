@@ -12,9 +12,9 @@ import xarray as xr
 from probact.reports import posterior_file
 from probact.reports.halting_statistics import halting_step
 from probact.reports.posterior_file import has_posterior
-from probact.reports.runs_compared import sem
 from probact.reports.verdict import spread
 from probact.support.results import Result
+from probact.support.statistics import standard_error
 
 NAN = math.nan
 
@@ -93,7 +93,7 @@ def _swept(point: Mapping[str, object], tree: xr.DataTree, seconds: float) -> Sw
     numbers: dict[str, float] = {}
     for name, values in over_problems.items():
         of_seeds = values.mean("optimizee").values
-        numbers |= {name: float(np.mean(of_seeds)), f"{name}_sem": sem(of_seeds)}
+        numbers |= {name: float(np.mean(of_seeds)), f"{name}_sem": standard_error(of_seeds)}
     return SweptRun(
         values={name.replace("_", "-"): str(value) for name, value in point.items()},
         prior_nu=float(tree.attrs["prior_nu"]),

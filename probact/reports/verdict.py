@@ -11,7 +11,7 @@ import xarray as xr
 
 from probact.reports.posterior_file import STOPS
 from probact.support.results import Result
-from probact.support.statistics import rank_correlation
+from probact.support.statistics import rank_correlation, standard_error
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
@@ -81,8 +81,7 @@ def worth(data: xr.Dataset, price: float, rule: str, learned: bool = True) -> St
         numbers |= {f"steps{of}": float(steps[name].mean()), f"sd{of}": spread(steps[name])}
     for of, name in (("", "budget"), ("_patience", "patience")):
         difference = (J["own"] - J[name]).mean("chain")
-        many = difference.size > 1
-        numbers[f"J_error{of}"] = float(difference.std(ddof=1)) / difference.size**0.5 if many else NAN
+        numbers[f"J_error{of}"] = standard_error(difference.values)
         numbers[f"wins{of}"] = float((J["own"] < J[name]).mean())
     numbers["rank_correlation"] = correlation(steps["own"], steps["oracle"])
     return Stopping(rule=rule, learned=learned, price=price, **numbers)

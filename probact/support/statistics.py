@@ -16,6 +16,11 @@ def quantiles(pmf: np.ndarray) -> dict[str, int]:
     return {str(level): 1 + int((cdf >= level * (1 - 1e-9)).argmax()) for level in LEVELS}
 
 
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean of ``values (n,)``; NaN for one."""
+    return float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else math.nan
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's, of ``a (n,)`` and ``b (n,)``; NaN where one of them is constant."""
     from scipy.stats import spearmanr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def test_parity_is_solved_by_what_the_family_recommends(run: Any, elsewhere: Pat
     assert code == 0, err
     found = summary_of(Run.open(Path("run")))
     assert found.loss_at["20"] < 0.01
-    assert found.loss_at_halting < 0.05
-    assert found.stopping.steps < found.stopping.steps_budget - 2
+    # A wrong label costs log 2 nats at least, so that this is less than one wrong in a hundred at the stop.
+    assert found.loss_at_halting < 0.01 * math.log(2)
+    assert found.stopping.steps < min(12, found.stopping.steps_budget - 2)
     assert found.stopping.rank_correlation > 0.5
