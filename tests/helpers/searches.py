@@ -1,39 +1,47 @@
-"""Searches for rules whose child is a formula of the rule's text, so that they take no time."""
+"""Searches that are asked and told: one that can be written down, and a loop that drives any."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from typing import Any
 
-import pytest
+import torch
+from torch import Tensor
 
-from probact.rule_search import search as module
-from probact.rule_search.child import LOOKS, Tried
-from probact.rule_search.halting import Halting
-from probact.rules.expressions.grammar import Node, nodes
-from probact.rules.expressions.parser import written
-
-
-def reward_of(tree: Node) -> float:
-    """More for a momentum in it; else by its text."""
-    drawn = int(hashlib.sha256(written(tree).encode()).hexdigest()[:8], 16) / 16**8
-    return min(0.1 + 0.5 * ("momentum" in {node.name for node in nodes(tree)}) + 0.3 * drawn, 1.0)
+from probact.rules.base import Step, UpdateRule
+from probact.searching.optimizer import BlackBoxOptimizer
+from probact.stopping.rules import Budget
+from probact.support.sight import Sight
+from probact.support.trees import Params, State
 
 
-class Formula:
-    """In place of ``Child``."""
+class Walker(UpdateRule):
+    """Asks at .2, then .13 further on and a little against the last value, as it is shown it."""
 
-    def __init__(self, family: str, reward: str, seed: int) -> None:
-        self.tried: list[str] = []
+    name = "walker"
+    sees = Sight.VALUE
+    num_features = 1
 
-    def try_out(self, trees: Sequence[Node], halting: Halting) -> list[Tried]:
-        self.tried += map(written, trees)
-        found = [reward_of(tree) for tree in trees]
-        tried = [Tried(reward, 1 - reward, reward, 0.1, 0, (1 - reward,) * len(LOOKS)) for reward in found]
-        halting.end(tried)
-        return tried
+    def init(self, params: Params) -> State:
+        return (torch.zeros(len(params["x"]), dtype=torch.long),)
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        (count,) = state
+        x, y = params["x"], loss.unsqueeze(-1)
+        query = torch.where(count.unsqueeze(-1) == 0, 0.2, (x + 0.13 - 0.01 * y) % 1)
+        return Step({"x": query - x}, (count + 1,), y)
 
 
-@pytest.fixture
-def formulas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Child", Formula)
+def bowl(point: Any) -> float:
+    return sum((value - 1.0) ** 2 for value in point)
+
+
+def drive(optimizer: BlackBoxOptimizer, function: Any = bowl, most: int = 40) -> list[Any]:
+    points = []
+    while not optimizer.should_stop() and optimizer.num_queries < most:
+        points.append(optimizer.ask())
+        optimizer.tell(function(points[-1]))
+    return points
+
+
+def walker(dim: int = 1, **options: Any) -> BlackBoxOptimizer:
+    return BlackBoxOptimizer(Walker(), [(-3.0, 3.0)] * dim, **{"stop": Budget(12), **options})

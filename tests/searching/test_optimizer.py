@@ -14,47 +14,13 @@ from torch import Tensor
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.problems.base import FAMILIES
-from probact.rules.base import RULES, Step, UpdateRule
+from probact.rules.base import RULES, UpdateRule
 from probact.runs.trained import TrainedOptimizer
 from probact.searching.optimizer import BlackBoxOptimizer
 from probact.searching.told import mean_and_spread, num_first, standard_of
 from probact.stopping.rules import Budget, Hazard, Patience
-from probact.support.sight import Sight
-from probact.support.trees import Params, State
 from probact.unrolling.rollout import unroll
-
-
-class Walker(UpdateRule):
-    """Asks at .2, then .13 further on and a little against the last value, as it is shown it."""
-
-    name = "walker"
-    sees = Sight.VALUE
-    num_features = 1
-
-    def init(self, params: Params) -> State:
-        return (torch.zeros(len(params["x"]), dtype=torch.long),)
-
-    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        (count,) = state
-        x, y = params["x"], loss.unsqueeze(-1)
-        query = torch.where(count.unsqueeze(-1) == 0, 0.2, (x + 0.13 - 0.01 * y) % 1)
-        return Step({"x": query - x}, (count + 1,), y)
-
-
-def bowl(point: Any) -> float:
-    return sum((value - 1.0) ** 2 for value in point)
-
-
-def drive(optimizer: BlackBoxOptimizer, function: Any = bowl, most: int = 40) -> list[Any]:
-    points = []
-    while not optimizer.should_stop() and optimizer.num_queries < most:
-        points.append(optimizer.ask())
-        optimizer.tell(function(points[-1]))
-    return points
-
-
-def walker(dim: int = 1, **options: Any) -> BlackBoxOptimizer:
-    return BlackBoxOptimizer(Walker(), [(-3.0, 3.0)] * dim, **{"stop": Budget(12), **options})
+from tests.helpers.searches import Walker, bowl, drive, walker
 
 
 @pytest.mark.parametrize(("family", "dim"), [("gp-1d", 1), ("branin", 2)])
@@ -232,55 +198,6 @@ def test_values_of_any_number_type(value: Any) -> None:
     assert isinstance(optimizer.best.value, float)
 
 
-@pytest.mark.parametrize("value", ["2", None, [1.0, 2.0], np.ones(2), torch.ones(2), 1j])
-def test_what_is_no_number_is_refused(value: Any) -> None:
-    optimizer = walker()
-    optimizer.ask()
-    with pytest.raises(ValueError, match="tell: expected a number"):
-        optimizer.tell(value)
-    assert optimizer.num_queries == 0
-
-
-def test_telling_without_asking_is_refused() -> None:
-    optimizer = walker()
-    with pytest.raises(ValueError, match=r"tell: expected a point by ask\(\) before, .* that was not asked for"):
-        optimizer.tell(1.0)
-    with pytest.raises(ValueError, match="best: expected a finite value before, got none"):
-        _ = optimizer.best
-    optimizer.ask()
-    optimizer.tell(1.0)
-    with pytest.raises(ValueError, match="that was told already"):
-        optimizer.tell(1.0)
-    assert optimizer.num_queries == 1
-
-
-@pytest.mark.parametrize(
-    ("rule", "options", "said"),
-    [
-        ("adam", {}, "expected a rule that sees its loss alone, got rule 'adam': it sees its loss and gradient"),
-        ("nothing", {}, "unknown rule 'nothing'"),
-        (3, {}, "rule: expected a search such as 'gp-ei', got int"),
-        ("gp-ei", {"price": 0}, "expected price > 0"),
-        ("gp-ei", {"price": math.nan}, "expected price > 0"),
-        ("gp-ei", {"minimum": 0}, "expected minimum >= 1"),
-        ("gp-ei", {"scale": (0, 0)}, "expected spread > 0"),
-        ("gp-ei", {"stop": "hazard"}, "stop rule 'hazard': expected a halting posterior to read"),
-        ("gp-ei", {"stop": "gradient"}, "stop rule 'gradient': expected a gradient to read"),
-        ("gp-ei", {"stop": "sometime"}, "stop: expected NAME or NAME=THRESHOLD"),
-        ("gp-ei", {"stop": 3}, "stop: expected a stop rule"),
-        ("gp-ei", {"stop": None, "price": 1.0}, "price: expected a stop that weighs it, got stop=None"),
-        ("gp-ei", {"stop": "budget=5", "price": 1.0}, "price: expected a stop that weighs it"),
-        ("random-search", {}, "rule 'random-search' neither has a halting posterior nor says what it expects"),
-        ("lstm-search", {"bounds": [(0, 1)] * 3}, "expected functions of dim 1 variables, got 3"),
-        ("gp-ei", {"bounds": [(1, 0)]}, "low < high"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(rule: Any, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said) as caught:
-        BlackBoxOptimizer(rule, **{"bounds": [(0, 1)], **options})
-    assert "\n" not in str(caught.value)
-
-
 def trained(rule: UpdateRule, path: Path, **options: Any) -> Path:
     torch.manual_seed(0)
     posterior = HaltingPosterior.of(rule, "stick-breaking", 0.358)
@@ -380,9 +297,3 @@ def test_a_box_whose_points_are_all_known_is_done() -> None:
         optimizer.tell((asked[-1] - 2) ** 2)
     assert sorted(asked) == [1, 2, 3]
     assert optimizer.stop_reason == "after 3 queries: all 3 points of the box are known"
-
-
-@pytest.mark.parametrize("price", [".1", math.nan, True, 0])
-def test_a_price_that_is_none_is_refused(price: Any) -> None:
-    with pytest.raises(ValueError, match=r"price"):
-        BlackBoxOptimizer("gp-ei", [(0, 1)], price=price)
