@@ -1,3 +1,3 @@
-from tests.helpers.searches import formulas
+from tests.helpers.formulas import formulas
 
 __all__ = ["formulas"]
