@@ -54,3 +54,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *arguments: call(capsys, monkeypatch, *arguments)
+
+
+@pytest.fixture
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports come without their figures, which take most of a small run's time, but in tests marked as drawn."""
+    if request.node.get_closest_marker("drawn") is None:
+        for module in ("curves_figures", "evaluation_figures", "halting_figures"):
+            monkeypatch.setattr(f"probact.reports.{module}.draw_all", lambda *_, **__: [])

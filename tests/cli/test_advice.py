@@ -9,6 +9,8 @@ import pytest
 from probact.cli import advice
 from tests.helpers.commands import ARGUMENTS, refused
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.mark.parametrize(
     ("called", "shown"),

@@ -28,6 +28,8 @@ from tests.helpers.commands import ARGUMENTS, parsed, refused
 from tests.helpers.processes import CLI
 from tests.helpers.trainings import TINY, tiny
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FIGURES = {
     "halting_heat_map.png",
     "halting_by_problem.png",
@@ -38,6 +40,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.drawn
 def test_a_newcomers_path(elsewhere: Path, run: Any) -> None:
     code, out, err = run("fit", "--prior-nu", "0.9", *ARGUMENTS, "--out", "first")
     assert code == 0, err
@@ -116,6 +119,7 @@ def test_no_command_shows_them_all(run: Any) -> None:
     assert "\n    halt-stats               what its halting posterior looks like" in err
 
 
+@pytest.mark.drawn
 def test_several_seeds_become_chains(elsewhere: Path, run: Any) -> None:
     assert run("fit", *ARGUMENTS, "--seed", "3", "--chains", "2", "--out", "chains")[0] == 0
     assert {path.name for path in (elsewhere / "chains").iterdir()} >= {"seed-3", "seed-4", "posterior.nc"}

@@ -12,6 +12,8 @@ from probact.curves.recipes import RECIPES
 from tests.helpers.commands import refused
 from tests.helpers.curves import Toy, drawn_curves, some_curves
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def toys(monkeypatch):

@@ -15,7 +15,10 @@ from probact.problems.base import FAMILIES
 from tests.helpers.commands import ARGUMENTS, refused
 from tests.helpers.trainings import TINY
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 
+
+@pytest.mark.drawn
 def test_evaluate(elsewhere: Path, run: Any) -> None:
     """Two runs against two baselines: tables, files, and the same numbers the second time."""
     assert run("fit", *ARGUMENTS, "--out", "a", "--chains", "2")[0] == 0

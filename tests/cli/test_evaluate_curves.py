@@ -12,6 +12,8 @@ from probact.monitoring.head import CurveHead
 from tests.helpers.commands import refused
 from tests.helpers.curves import curves_of, drawn_curves
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def folder(elsewhere: Path) -> Path:
@@ -24,6 +26,7 @@ def folder(elsewhere: Path) -> Path:
     return elsewhere
 
 
+@pytest.mark.drawn
 def test_evaluate_curves(folder: Path, run: Any) -> None:
     prices = ("--price", "1e-3", "--price", "1e-2", "--relative-price", ".01")
     arguments = ("evaluate", "--curves", "curves", *prices, "--monitor", "head.pt", "--out", "verdict")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -14,6 +15,8 @@ from probact.stopping.base import StopRule
 from probact.stopping.rules import Hazard
 from tests.helpers.commands import ARGUMENTS, refused
 from tests.helpers.trainings import TINY
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_export(elsewhere: Path, run: Any) -> None:

@@ -12,6 +12,8 @@ import pytest
 from probact.runs.trained import TrainedOptimizer
 from tests.helpers.commands import refused
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FIT = (
     "fit --family quadratic --rule adam --rule-option lr=0.1 --halting stick-breaking --halting-first --horizon 6 "
     "--batch 4 --meta-steps 2 --validation-problems 4 --test-problems 6 --prior-nu 0.8"

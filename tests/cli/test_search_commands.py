@@ -11,6 +11,8 @@ import pytest
 from probact.runs.experiment import Experiment
 from tests.helpers.commands import call, refused
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Run = Callable[[str], tuple[int, str, str]]
 SMALL = "--horizon 6 --meta-steps 3 --batch 8 --validation-problems 8 --test-problems 16"
 

@@ -237,6 +237,6 @@ def test_the_stop_of_a_shipped_one_knows_no_units(name: str) -> None:
                 break
         return optimizer.num_steps
 
-    steps = [stopped_at(unit) for unit in (2.0**-30, 1.0, 2.0**20)]
+    steps = [stopped_at(unit) for unit in (2.0**-30, 2.0**20)]
     assert max(steps) < 1900
     assert max(steps) <= 1.5 * min(steps)

@@ -21,7 +21,7 @@ from tests.helpers.checks import prior_of
 
 pytestmark = pytest.mark.usefixtures("double")
 
-H, NU, NUM, NUM_DRAWS = 20, 0.9, 10_000, 99
+H, NU, NUM, NUM_DRAWS = 20, 0.9, 4_000, 99
 PATH = 3 * 0.8 ** torch.arange(1, H + 1, dtype=torch.float64)
 """theta_1..theta_H of gradient descent on a parabola: its late steps are hard to tell apart."""
 LIKELIHOODS = {"normal": Normal(PATH, 0.5), "bernoulli": Bernoulli(logits=PATH)}

@@ -7,7 +7,7 @@ from probact.problems.assorted import KINDS, Assorted, Draw, log_losses, squares
 from probact.problems.base import FAMILIES, value_and_grad
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_can_be_learned(kind: str, seed: int) -> None:
     problems = Assorted((kind,)).sample(2, torch.Generator().manual_seed(seed))

@@ -21,6 +21,8 @@ from probact.training.meta_training import MetaTraining
 from tests.helpers.commands import ARGUMENTS, call
 from tests.helpers.trainings import TINY, same
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MEMBERS = ("quadratic", "mixed", "digits-mixed")
 
 

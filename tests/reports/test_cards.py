@@ -17,6 +17,8 @@ from probact.training.loop import train
 from tests.helpers.commands import assert_reproduced, parsed, plain, refused
 from tests.helpers.trainings import TINY, tiny
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OF_A_SOURCE = ("begin_with", "freeze_rule")
 CHANGED: dict[str, Any] = {
     "family_options": {"dim": 3},

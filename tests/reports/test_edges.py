@@ -69,8 +69,13 @@ def test_the_least_and_the_most(words: tuple[str, ...], fit: Any) -> None:
     assert summary
 
 
-@pytest.mark.parametrize("settings", [{}, {"halting": "none"}, {"infer_horizon": True}, {"halting_first": True}])
-@pytest.mark.parametrize("how", ["overflow", "cliff", "nan"])
+@pytest.mark.parametrize(
+    ("how", "settings"),
+    [
+        *((how, {}) for how in ("overflow", "cliff", "nan")),
+        *(("nan", settings) for settings in ({"halting": "none"}, {"infer_horizon": True}, {"halting_first": True})),
+    ],
+)
 def test_statistics_of_the_problems_that_are_finite(how: str, settings: dict[str, Any]) -> None:
     training = MetaTraining(tiny(**settings))
     problems = spoilt(training.family.sample, how, 1)(5, torch.Generator().manual_seed(0))

@@ -20,6 +20,8 @@ from probact.training.loop import train
 from tests.helpers.commands import ARGUMENTS, refused
 from tests.helpers.trainings import same, tiny
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 class Killed(Exception):  # noqa: N818 - stands for a signal
     pass
@@ -105,6 +107,7 @@ def test_a_finished_run_stays_as_it_is_when_it_is_resumed(chains: str, elsewhere
     assert run(*shlex.split(longer), "--out", "longer")[0] == 0
 
 
+@pytest.mark.drawn
 def test_a_finished_run_without_its_report_gets_it(elsewhere: Path, run: Any) -> None:
     made = Run.create(Path("a run"), tiny(meta_steps=2), [0])
     train(made.chains[0], lambda record: None, lambda: False)

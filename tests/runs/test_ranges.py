@@ -11,6 +11,8 @@ from probact import FAMILIES, HALTING_PRIORS, HORIZON_PRIORS, RULES, STOP_RULES,
 from probact.support.registry import Registry
 from tests.helpers.commands import ARGUMENTS, call, refused
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def numeric_options() -> list[tuple[Registry[Any], str, str]]:
     found = []

@@ -25,6 +25,8 @@ from tests.helpers.checks import plain_unroll, problems
 from tests.helpers.commands import assert_reproduced
 from tests.helpers.trainings import same, tiny
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LOST = {"hidden_size": "4", "scale": "30.0"}
 """Options of an untrained LSTM that gets lost."""
 

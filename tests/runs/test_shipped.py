@@ -77,6 +77,7 @@ def test_list_without_any(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "shipped" not in run("list")[1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluated_by_name_and_as_a_file(named: TrainedOptimizer, elsewhere: Path, run: Any) -> None:
     """The same numbers either way; the price of a step and H are those that it was trained with."""
     shutil.copy(trained.WEIGHTS / "other.pt", "mine.pt")

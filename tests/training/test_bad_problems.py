@@ -17,6 +17,8 @@ from tests.helpers.commands import ARGUMENTS, call
 from tests.helpers.spoilt import HOW, same_as_without, spoilt, trained
 from tests.helpers.trainings import same, tiny
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SEGMENTS = {"objective": "log-loss", "by_segment": True, "truncate": 2}
 TRAININGS: dict[str, dict[str, Any]] = {
     "lstm": {},

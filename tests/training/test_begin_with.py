@@ -23,6 +23,8 @@ from probact.training.meta_training import MetaTraining
 from tests.helpers.commands import ARGUMENTS, refused
 from tests.helpers.trainings import same, tiny
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OPTIONS = {"hidden_size": 4}
 
 

@@ -1,0 +1,113 @@
+"""How long a newcomer waits, in fresh virtual environments: writes ``benchmarks/results/newcomer.json``.
+
+    python benchmarks/newcomer.py wheel     # from pip install of the wheel to a training loop that was stopped
+    python benchmarks/newcomer.py readme    # from the README's first command to figures, and to the report
+
+``wheel`` builds the wheel first, untimed; ``readme`` clones this repository, untimed.  ``PYTHON`` names the
+interpreter.  Each step's seconds stand in the file, with the number of cores and how many processes wanted one: pip
+takes torch from wherever this machine has it, so that a slow network adds to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "newcomer.json"
+PYTHON = os.environ.get("PYTHON", sys.executable)
+LOOP = """
+import torch, probact
+
+torch.manual_seed(0)
+X = torch.randn(600, 20)
+y = (X @ torch.randn(20) + torch.randn(600) > 0).float()
+model = torch.nn.Sequential(torch.nn.Linear(20, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
+loss = torch.nn.functional.binary_cross_entropy_with_logits
+optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+monitor = probact.HaltingMonitor(price=1e-3)  # one more epoch must be worth .001 nats
+for epoch in range(1000):
+    for rows in torch.randperm(400).split(32):
+        optimizer.zero_grad()
+        loss(model(X[rows]).squeeze(-1), y[rows]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        monitor.update(float(loss(model(X[400:]).squeeze(-1), y[400:])))
+    if monitor.should_stop():
+        break
+print(f"stopped after epoch {epoch}")
+"""
+
+
+class Watch:
+    """Runs commands one after the other, and keeps the seconds of each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.seconds = folder, dict[str, float]()
+        self.environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    def call(self, name: str, *command: str | Path) -> str:
+        begun = time.perf_counter()
+        options: dict[str, Any] = {"cwd": self.folder, "env": self.environment, "capture_output": True, "text": True}
+        done = subprocess.run(command, check=False, **options)
+        self.seconds[name] = round(time.perf_counter() - begun, 1)
+        if done.returncode:
+            raise SystemExit(f"{name}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+        print(f"{name}: {self.seconds[name]} s", flush=True)
+        return done.stdout
+
+
+def wheel(folder: Path) -> dict[str, Any]:
+    """From ``pip install`` to a loop that was stopped."""
+    subprocess.run([PYTHON, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT], check=True)
+    (built,) = folder.glob("*.whl")
+    subprocess.run([PYTHON, "-m", "venv", folder / "venv"], check=True)
+    watch, python = Watch(folder), folder / "venv" / "bin" / "python"
+    watch.call("pip install", python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", built)
+    said = watch.call("training loop", python, "-c", LOOP)
+    stopped = re.search(r"stopped after epoch (\d+)", said)
+    assert stopped is not None, said
+    assert int(stopped[1]) < 999, said
+    return {"seconds": watch.seconds, "epochs": int(stopped[1]) + 1}
+
+
+def readme(folder: Path) -> dict[str, Any]:
+    """The README's first command, part by part, and the report if there is such a command."""
+    subprocess.run(["git", "clone", "-q", ROOT, folder / "clone"], check=True)
+    watch, python = Watch(folder / "clone"), Path(".venv") / "bin" / "python"
+    line = re.search(r"^python3 -m venv .*cli\.py fit.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert line is not None, "README.md: no command that sets up and fits"
+    for command in line[0].split(" && "):
+        words = command.replace("'", "").replace("python3", PYTHON, 1).split()
+        watch.call(next(name for name in ("fit", "pip", "venv") if name in words), *words)
+    figures = sorted(path.name for path in (folder / "clone" / "runs").rglob("*.png"))
+    assert figures, "fit drew no figures"
+    if "report" in watch.call("--help", python, "cli.py", "--help").split():
+        watch.call("report", python, "cli.py", "report")
+    return {"seconds": watch.seconds, "figures": figures}
+
+
+def main(names: list[str]) -> None:
+    ways = {"wheel": wheel, "readme": readme}
+    if not names or set(names) - ways.keys():
+        raise SystemExit(f"expected some of {', '.join(ways)}, got {' '.join(names) or 'none'}")
+    for name in names:
+        load = os.getloadavg()[0]
+        with tempfile.TemporaryDirectory() as folder:
+            found = ways[name](Path(folder))
+        found["total"] = round(sum(found["seconds"].values()), 1)
+        found.update(cores=os.cpu_count(), load=[round(load, 1), round(os.getloadavg()[0], 1)])
+        results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        RESULT.write_text(json.dumps({**results, name: found}, indent=1) + "\n")
+        print(f"{name}: {found['total']} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
