@@ -102,7 +102,10 @@ class CommandLine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-@pytest.mark.parametrize(("num_runs", "num_steps"), [(2, 8), pytest.param(25, 20, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("num_runs", "num_steps"), [(2, 8), pytest.param(25, 20, marks=[pytest.mark.slow, pytest.mark.drawn])]
+)
 def test_any_command(num_runs: int, num_steps: int, monkeypatch: Any) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
