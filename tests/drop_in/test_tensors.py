@@ -42,7 +42,7 @@ def near_one(*params: Tensor) -> Callable[[], Tensor]:
 )
 def test_each_alone(param: Tensor, name: str) -> None:
     given = nn.Parameter(param.clone(memory_format=torch.preserve_format))
-    losses = descend(pretrained([given], name), near_one(given), 60)
+    losses = descend(pretrained([given], name), near_one(given), 30)
     assert losses[-1] < (0.05 if name == "subspace-regression" else 0.5) * losses[0]
     assert given.dtype == param.dtype
     assert given.stride() == param.clone(memory_format=torch.preserve_format).stride()
