@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.commands import ARGUMENTS, call, refused
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

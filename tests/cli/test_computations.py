@@ -45,6 +45,7 @@ def test_a_network_from_training_to_its_file(run: Any, elsewhere: Path) -> None:
     torch.testing.assert_close(stopped.nll, again.nll)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluate_says_how_many_steps_for_all_are_as_accurate(run: Any, elsewhere: Path) -> None:
     code, _, err = run("fit", *FEW, *SMALL, "--out", "run")
     assert code == 0, err
