@@ -54,7 +54,7 @@ def _read(run: Run) -> Reported:
     from probact.reports.page.run_section import Reported
 
     return Reported(
-        name=str(run.folder),
+        name=str(_named(run.folder)),
         tree=posterior_file.load(run.posterior),
         records=run.records(),
         summary=summary_of(run),
@@ -63,7 +63,14 @@ def _read(run: Run) -> Reported:
     )
 
 
+def _named(folder: Path) -> Path:
+    """Without where this directory lies, if it is in there."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
 def _commands(run: Run) -> dict[str, str]:
+    folder = _named(run.folder)
     words = shlex.split(command_line(replace(run.experiment, seed=run.seeds[0])))[2:]
     if len(run.seeds) > 1:
         in_turn = tuple(range(run.seeds[0], run.seeds[0] + len(run.seeds)))
@@ -72,7 +79,7 @@ def _commands(run: Run) -> dict[str, str]:
         words += ("--chains", str(len(run.seeds))) if run.seeds == in_turn else (*first, *others)
     return {
         "The run:": command(*words),
-        "How it halts on other fresh problems:": command("halt-stats", run.folder, "--seed", "1"),
-        "Beside every tuned baseline:": command("evaluate", run.folder),
-        "This page again:": command("report", run.folder),
+        "How it halts on other fresh problems:": command("halt-stats", folder, "--seed", "1"),
+        "Beside every tuned baseline:": command("evaluate", folder),
+        "This page again:": command("report", folder),
     }

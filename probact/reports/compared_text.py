@@ -75,7 +75,7 @@ def notes(found: RunsCompared) -> Iterator[str]:
     if len({run.prior_nu for run in found.runs}) > 1:
         yield (
             "The runs' nu differ: each stop was tuned at the price of its own run, and is charged the one above "
-            "(--price sets another); each evidence is under the run's own prior."
+            "(`compare --price` sets another); each evidence is under the run's own prior."
         )
     if few := [run.run for run in found.runs if run.num_seeds < FEW_SEEDS]:
         yield (

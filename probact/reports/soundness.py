@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
-from probact.reports.posterior_file import finite, has_posterior
+from probact.reports.posterior_file import finite, has_posterior, price
 from probact.reports.runs_compared import FEW_SEEDS
 from probact.reports.text import training_note
 from probact.reports.training_figures import Records
@@ -25,6 +25,8 @@ AT_THE_END = 0.05
 """Share of the problems whose best step is the last one, from which on H is too small."""
 AGREE = 1.1
 """R-hat of t up to which chains, of independent draws and each of its own training, believe about the same."""
+SAMPLED = 200
+"""Problems whose R-hat is worked out."""
 FEW_PROBLEMS = 100
 LATE = 0.25
 """The last part of a training, in which its validation should not have fallen by much any more."""
@@ -123,16 +125,17 @@ def _bound(statistics: HaltingStatistics, learned: bool) -> Iterator[Check]:
 def _agreement(tree: xr.DataTree) -> Iterator[Check]:
     """Of chains that are of different seeds: do they believe the same of the same problem?"""
     draws = tree["posterior"].to_dataset().t.sel(optimizee=finite(tree).optimizee)
+    draws = draws.isel(optimizee=slice(None, SAMPLED))  # problems are in the order that they were drawn in
     if draws.sizes["chain"] < 2 or draws.sizes["draw"] < 4 or not has_posterior(tree):
         return
     from probact.reports.arviz_seam import convergence_of_problems
 
     r_hat, ess = convergence_of_problems(draws)
-    apart = float((r_hat > AGREE).mean())
+    apart, num = float((r_hat > AGREE).mean()), draws.sizes["chain"]
     said = (
-        f"R-hat of t across the {draws.sizes['chain']} seeds: median {np.median(r_hat):.3f}, above {AGREE:g} on "
-        f"{apart:.0%} of the problems; effective draws {np.median(ess):,.0f} of "
-        f"{draws.sizes['chain'] * draws.sizes['draw']:,} (median)."
+        f"R-hat of t across the {num} seeds, on {draws.sizes['optimizee']} problems: median {np.median(r_hat):.3f}, "
+        f"above {AGREE:g} on {apart:.0%}; effective draws {np.median(ess):,.0f} of "
+        f"{num * draws.sizes['draw']:,} (median)."
     )
     if apart > AT_THE_END:
         yield Check(
@@ -148,31 +151,28 @@ def _agreement(tree: xr.DataTree) -> Iterator[Check]:
 def _training(records: Records, tree: xr.DataTree) -> Iterator[Check]:
     """Whether the best validation still fell, by more than a step costs (else 1 %), in the last part of training."""
     of_bound = tree.attrs.get("objective") == "elbo"
+    gaining, settled, hardly = list[str](), list[str](), list[str]()
     for label, chain in records.items():
         validated = [(one["step"], one["validation"]) for one in chain if one["validation"] is not None]
-        if not validated:
-            yield Check(False, "Never validated", f"{label}: the weights are those of the last meta-step.")
-            continue
-        last = chain[-1]["step"]
-        early = [value for step, value in validated if step <= (1 - LATE) * last]
+        early = [value for step, value in validated if step <= (1 - LATE) * chain[-1]["step"]]
         if not early:
-            yield Check(False, "Hardly validated", f"{label}: only in the last {LATE:.0%} of the training.")
+            hardly.append(label)
             continue
         fall = min(early) - min(value for _, value in validated)
-        enough = _enough(of_bound, min(early), tree)
-        said = f"{label}: in the last {LATE:.0%} of {last:,} meta-steps the best validation fell by {fall:.2g} nats"
-        if fall > enough:
-            yield Check(
-                False, "Training was still gaining", f"{said}, more than {enough:.2g}. Train longer (`--meta-steps`)."
-            )
-        else:
-            yield Check(True, "Training had settled", f"{said}.")
-
-
-def _enough(of_bound: bool, level: float, tree: xr.DataTree) -> float:
-    from probact.reports.posterior_file import price
-
-    return price(tree) if of_bound else 0.01 * abs(level)
+        enough = price(tree) if of_bound else 0.01 * abs(min(early))
+        (gaining if fall > enough else settled).append(f"{label}: {fall:.2g} nats")
+    when = f"In the last {LATE:.0%} of the meta-steps the best validation fell"
+    limit = "a step's price" if of_bound else "1 %"
+    if gaining:
+        text = f"{when} by more than {limit} ({', '.join(gaining)}). Train longer: `--meta-steps`."
+        yield Check(False, "Training was still gaining", text)
+    if settled:
+        yield Check(True, "Training had settled", f"{when} by no more than {limit} ({', '.join(settled)}).")
+    if hardly:
+        text = (
+            f"Before the last {LATE:.0%} of the training never ({', '.join(hardly)}): nothing says whether it settled."
+        )
+        yield Check(False, "Hardly validated", text)
 
 
 def _against_others(summary: Summary) -> Iterator[Check]:
@@ -207,6 +207,8 @@ def _worth(found: Stopping) -> Iterator[Check]:
         ("the best budget", found.J - found.J_budget, found.J_error),
         ("the best patience", found.J - found.J_patience, found.J_error_patience),
     ):
+        if not found.learned and difference == 0:
+            continue  # it is this plain rule that stops
         size = f"{difference:+.3g} nats" if math.isnan(error) else f"{difference:+.3g} ± {error:.2g} nats"
         if difference < -2 * error:
             yield Check(True, f"Better than {other}", f"Loss and steps together: {size} against {other}.")

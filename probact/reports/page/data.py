@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from probact.reports.posterior_file import STOPS, finite, has_posterior, kl_scale, price, tables
+from probact.reports.training_figures import Records, room_below
 from probact.support.files import finite_numbers
 
-Records = Mapping[str, Sequence[Mapping[str, Any]]]
 PATH_NUMBERS = 220_000
 """Numbers of all tables (problem, step) of a page together, about 1.3 MB: more problems are thinned out."""
 UNIT = 10_000
@@ -54,6 +54,7 @@ def run_data(tree: xr.DataTree, records: Records, numbers: int = PATH_NUMBERS) -
         "optimum": [rounded(value, decimals) for value in data.optimum.values] if "optimum" in data else None,
         "prior": parts(data.prior_pmf.values),
         "chains": [_of_chain(data.isel(chain=number), learned, decimals) for number in range(data.sizes["chain"])],
+        "room": {label: significant(nats, 4) for label, nats in room_below(tree).items()},
         "training": [{"label": label, **curve(chain)} for label, chain in records.items()],
         "exact_mean": significant(float((data.tempered_pmf * data.step).sum("step").mean()), 4) if data.sizes[
             "optimizee"] else None,

@@ -53,10 +53,16 @@ def table(
         element("tr", element("th", marked(str(first)), scope="row") + "".join(map(_cell, cells)))
         for first, *cells in rows
     )
-    parts = element("caption", marked(caption)) + element("thead", element("tr", head)) + element("tbody", body)
-    return element(
-        "div", element("table", parts, class_="sortable"), class_="scroll long" if long else "scroll", tabindex="0",
-        role="region", aria_label=caption.replace("`", ""),
+    content = element("thead", element("tr", head)) + element("tbody", body)
+    return scrolled(caption, content, "scroll long" if long else "scroll", "sortable")
+
+
+def scrolled(caption: str, content: str, room: str = "scroll", kind: str = "plain") -> str:
+    """A table of that content (HTML) which is scrolled where it is too wide, below its caption, which is not."""
+    said = caption.replace("`", "")
+    return paragraph(caption, class_="caption") + element(
+        "div", element("table", content, class_=kind, aria_label=said), class_=room, tabindex="0", role="region",
+        aria_label=f"{said}, table",
     )  # fmt: skip
 
 
@@ -70,9 +76,9 @@ def details(summary: str, content: str) -> str:
     return element("details", element("summary", escape(summary)) + content)
 
 
-def section(heading: str, content: str, level: int = 3, **attributes: str) -> str:
+def section(heading: str, content: str, level: int, **attributes: str) -> str:
     """``content`` is HTML, the heading plain text."""
-    return element("section", element(f"h{level}", marked(heading)) + content, **attributes)
+    return element("section", element(f"h{level}", marked(heading), class_="part") + content, **attributes)
 
 
 def data_element(content: Any, name: str) -> str:

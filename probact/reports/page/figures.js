@@ -61,7 +61,7 @@ function sheet(place, height, said) {
 let clips = 0;
 function axes(svg, box, x, y, names, integer = true) {
   const id = `clip-${clips++}`;
-  add(add(svg, "clipPath", {id}), "rect", {x: box.left, y: box.top - 3, width: box.right - box.left, height: box.bottom - box.top + 4});
+  add(add(svg, "clipPath", {id}), "rect", {x: box.left - 7, y: box.top - 3, width: box.right - box.left + 14, height: box.bottom - box.top + 4});
   for (const tick of y.ticks) {
     add(svg, "line", {class: "grid", x1: box.left, x2: box.right, y1: y(tick), y2: y(tick)});
     add(svg, "text", {x: box.left - 7, y: y(tick) + 4, "text-anchor": "end"}, say(tick, 3));
@@ -100,6 +100,7 @@ function legend(place, entries) {
   place.replaceChildren();
   for (const [name, look] of entries) {
     const item = add(place, "li");
+    if (look === null) { item.append(name); continue; }
     const svg = add(item, "svg", {viewBox: "0 0 26 12", "aria-hidden": "true"});
     if (look.dot) add(svg, "circle", {cx: 13, cy: 6, r: 4, ...look.dot});
     else if (look.area) add(svg, "rect", {x: 2, y: 1, width: 22, height: 10, ...look.area});

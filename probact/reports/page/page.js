@@ -18,6 +18,7 @@ class RunView {
     new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; this.draw(); } }).observe(root);
   }
 
+  legend(name, entries) { legend(this.root.querySelector(`[data-legend="${name}"]`), entries); }
   get chain() { return this.data.chains[this.seed]; }
   J(step, of = this.problem) { return this.chain.loss[of][step - 1] + this.data.price * step; }
 
@@ -90,7 +91,7 @@ class RunView {
     this.places = {x, y};
     const at = (px) => Math.max(1, Math.min(H, Math.round(x.back(px))));
     follow(svg, (px, py, event) => { this.point(at(px)); tip.show(event, this.words(at(px))); }, () => {}, (px) => this.point(at(px)));
-    legend(this.root.querySelector('[data-legend="problem"]'), [
+    this.legend("problem", [
       ["loss", dashed("ink")], ["loss + price of the steps", dashed("quiet", "1 4")],
       ...(chain.q ? [["learned q(t|x)", {area: {fill: color("learned"), "fill-opacity": .45}}]] : []),
       [this.exact, dashed("exact")], ["prior p(t)", {area: {fill: color("prior"), "fill-opacity": .35}}],
@@ -114,7 +115,7 @@ class RunView {
   words(step) {
     const {chain, problem, data} = this, part = (pmf) => say(pmf[step - 1] / data.unit, 3);
     return [`step ${step}`, `loss ${say(chain.loss[problem][step - 1], 5)}`, `loss + price ${say(this.J(step), 5)}`,
-      ...(chain.q ? [`q(t|x) ${part(chain.q[problem])}`] : []), `${this.exact} ${part(chain.exact[problem])}`, `prior p(t) ${part(data.prior)}`];
+      ...(chain.q ? [`q(t|x) = ${part(chain.q[problem])}`] : []), `${this.exact} = ${part(chain.exact[problem])}`, `prior p(t) = ${part(data.prior)}`];
   }
 
   point(step) {
@@ -135,7 +136,8 @@ class RunView {
     facts.push(`loss at the start ${say(chain.start[problem])}`);
     if (data.optimum && data.optimum[problem] !== null) facts.push(`smallest possible loss ${say(data.optimum[problem], 5)}`);
     facts.push(`log p(x) ${say(chain.log_evidence[problem], 5)}`);
-    if (chain.q) facts.push(`amortisation gap ${say(chain.amortisation_gap[problem], 3)}, horizon gap ${say(chain.horizon_gap[problem], 3)} nats`);
+    if (chain.q && data.kappa !== 1) facts.push(`q is ${say(chain.tempered_gap[problem], 3)} nats from the exact posterior at KL scale ${data.kappa}`);
+    else if (chain.q) facts.push(`amortisation gap ${say(chain.amortisation_gap[problem], 3)}, horizon gap ${say(chain.horizon_gap[problem], 3)} nats`);
     this.root.querySelector('[data-reading="problem"]').textContent = `${facts.join("; ")}.`;
     const body = this.root.querySelector('[data-rows="stops"]');
     body.replaceChildren(...STOPS.filter(([name]) => chain[name]).map(([name, label]) => {
@@ -161,6 +163,7 @@ class RunView {
     points.forEach(([cx, cy]) => add(group, "circle", {cx: cx.toFixed(1), cy: cy.toFixed(1), r: 3, fill: color("learned"), "fill-opacity": .5}));
     const [px, py] = points[this.problem];
     add(svg, "circle", {class: "pick", cx: px, cy: py, r: 7});
+    this.legend("stops", [["a problem", {dot: {fill: color("learned"), "fill-opacity": .5}}], ["the one shown above", {dot: {fill: "none", stroke: color("ink"), "stroke-width": 2}}], ["best budget for all", dashed("budget", "7 4")]]);
     const near = (at) => nearest(points, at, 24);
     follow(svg, (mx, my, event) => {
       const i = near([mx, my]);
@@ -173,7 +176,7 @@ class RunView {
   drawGaps() {
     const {chain, data} = this, num = data.kept.length, tempered = data.kappa !== 1;
     const lower = tempered ? chain.tempered_gap : chain.amortisation_gap, upper = tempered ? lower : lower.map((gap, i) => gap + chain.horizon_gap[i]);
-    const sorted = [...upper].sort((a, b) => a - b), most = Math.max(sorted[Math.floor(0.98 * (num - 1))] * 1.15, 1e-6);
+    const most = Math.max(quantile(upper, 0.98) * 1.15, 1e-6);
     const {svg, width} = sheet(this.drawn.gaps, 360, "Gap between bound and evidence of each problem, from easy to hard");
     const box = {left: 52, right: width - 10, top: 28, bottom: 312};
     const x = scale([0.5, num + 0.5], [box.left, box.right]), y = scale([0, most], [box.bottom, box.top]);
@@ -184,6 +187,7 @@ class RunView {
     if (!tempered) add(group, "path", {d: bars(lower, upper), stroke: color("exact"), ...wide});
     const at = x(this.problem + 1);
     add(svg, "path", {d: `M${at - 6} ${box.bottom + 10}L${at} ${box.bottom + 1}L${at + 6} ${box.bottom + 10}Z`, fill: color("ink")});
+    this.legend("gaps", [["amortisation gap", {area: {fill: color("learned")}}], ...(tempered ? [] : [["horizon gap, on top", {area: {fill: color("exact")}}]]), ["▲ the one shown above", null]]);
     const of = (px) => Math.max(0, Math.min(num - 1, Math.round(x.back(px)) - 1));
     follow(svg, (px, py, event) => {
       const i = of(px);
@@ -210,7 +214,11 @@ class RunView {
 
   drawTraining() {
     const {data} = this, best = data.training.flatMap((one) => one.validation.map(([, value]) => value));
-    const {group, x, y} = this.curves(this.drawn.training, data.objective === "elbo" ? "−ELBO (nats)" : `${data.objective} (nats)`, "loss", best.length ? [Math.min(...best)] : []);
+    const kept = data.training.flatMap((one) => one.validation.filter(([step]) => step === one.kept).map(([, value]) => value));
+    const mean = kept.reduce((a, b) => a + b, 0) / kept.length;
+    const levels = kept.length ? Object.entries(data.room).map(([label, nats], i) => [`${label}: ${say(nats, 2)} nats below`, mean - nats, ["6 4", "2 3"][i]]) : [];
+    const {group, x, y} = this.curves(this.drawn.training, data.objective === "elbo" ? "−ELBO (nats)" : `${data.objective} (nats)`, "loss", best.length ? [Math.min(...best), quantile(best, 0.9), ...levels.map(([, level]) => level)] : []);
+    levels.forEach(([, level, dashes]) => line(group, x.domain, [level, level], x, y, dashed("ink", dashes)));
     data.training.forEach((one, i) => {
       const look = {stroke: color(`c${i % 8}`)};
       line(group, one.validation.map(([step]) => step), one.validation.map(([, value]) => value), x, y, look);
@@ -219,15 +227,17 @@ class RunView {
         add(group, "circle", {cx: x(step), cy: y(value), r: kept ? 6 : 2.5, fill: kept ? color("paper") : look.stroke, ...look, "stroke-width": kept ? 2.5 : 1});
       }
     });
-    legend(this.root.querySelector('[data-legend="training"]'), [
+    this.legend("training", [
       ...data.training.map((one, i) => [one.label, {stroke: color(`c${i % 8}`)}]),
       ["kept", {dot: {fill: color("paper"), stroke: color("ink"), "stroke-width": 2}}],
+      ...levels.map(([label, , dashes]) => [label, dashed("ink", dashes)]),
     ]);
   }
 
   drawHalting() {
-    const {data} = this, {group, x, y, box} = this.curves(this.drawn.halting, "mean halting step E[t]", "halting", data.exact_mean === null ? [] : [data.exact_mean]);
-    if (data.exact_mean !== null) line(group, x.domain, [data.exact_mean, data.exact_mean], x, y, dashed("exact", "6 4"));
+    const {data} = this, {group, x, y} = this.curves(this.drawn.halting, "mean halting step E[t]", "halting", data.exact_mean === null ? [] : [data.exact_mean]);
+    if (data.exact_mean !== null) line(group, x.domain, [data.exact_mean, data.exact_mean], x, y, dashed("ink", "6 4"));
+    this.legend("halting", data.exact_mean === null ? [] : [["exact posterior at the end", dashed("ink", "6 4")]]);
   }
 }
 
@@ -241,16 +251,20 @@ function nearest(points, [x, y], within) {
 function window_of(loss, cost) {
   const all = [...loss, ...cost].filter((v) => v !== null), low = Math.min(...all), high = Math.max(...all);
   if (low > 0 && high > 25 * low) return {domain: [low * 0.9, high * 1.1], logarithmic: true};
-  const sorted = [...loss].sort((a, b) => a - b), inner = sorted[Math.floor(0.85 * (sorted.length - 1))];
+  const inner = quantile(loss, 0.85);
   const top = high - low > 6 * (inner - low) && inner > low ? Math.max(low + 3 * (inner - low), ...cost.slice(-1)) : high;
   const room = (top - low || 1) * 0.06;
   return {domain: [low - room, top + room], logarithmic: false};
 }
 
+function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(share * (sorted.length - 1))];
+}
+
 // Limits without the first, high values, but with those in also.
 function middle(values, also) {
-  const sorted = [...values].sort((a, b) => a - b), of = (share) => sorted[Math.floor(share * (sorted.length - 1))];
-  const low = Math.min(of(values.length > 20 ? 0.02 : 0), ...also), high = Math.max(of(values.length > 20 ? 0.9 : 1), ...also);
+  const many = values.length > 20, low = Math.min(quantile(values, many ? 0.02 : 0), ...also), high = Math.max(quantile(values, many ? 0.9 : 1), ...also);
   const room = (high - low || 1) * 0.12;
   return [low - room, high + room];
 }

@@ -27,7 +27,7 @@ def page(runs: Sequence[Reported]) -> str:
     content = [] if len(runs) == 1 else [section("Side by side", _side_by_side(runs), 2), _contents(runs)]
     for number, (run, source) in enumerate(zip(runs, sources, strict=True)):
         head = "" if len(runs) == 1 else element("h2", escape(run.name), id=f"run-{number}")
-        content.append(run_section(run, source, head, numbers))
+        content.append(run_section(run, source, head, 2 if len(runs) == 1 else 3, numbers))
     data = [
         data_element(run_data(run.tree, run.records, numbers), source)
         for run, source in zip(runs, sources, strict=True)

@@ -12,8 +12,8 @@ import xarray as xr
 from probact.reports.halting_statistics import HaltingStatistics, halting_statistics
 from probact.reports.page import tables
 from probact.reports.page.data import PATH_NUMBERS, shown_problems
-from probact.reports.page.elements import code, details, element, listed, marked, paragraph, section
-from probact.reports.posterior_file import finite, has_posterior, price
+from probact.reports.page.elements import code, details, element, listed, marked, paragraph, scrolled, section
+from probact.reports.posterior_file import finite, has_posterior, kl_scale, price
 from probact.reports.run_report import Summary
 from probact.reports.soundness import Check, checks
 from probact.reports.training_figures import Records
@@ -36,31 +36,28 @@ class Reported:
     config: str
 
 
-def run_section(run: Reported, source: str, heading: str, numbers: int = PATH_NUMBERS) -> str:
+def run_section(run: Reported, source: str, heading: str = "", level: int = 2, numbers: int = PATH_NUMBERS) -> str:
     """All of one run.
 
     :param source: id of the element with its ``run_data``.
     :param heading: HTML above it, or empty.
+    :param level: of the headings within.
     :param numbers: as in ``shown_problems``.
     """
     statistics = halting_statistics(run.tree)
     found = checks(run.tree, statistics, run.summary, run.records)
-    parts = [
-        heading,
-        paragraph(about(run), class_="about"),
-        section("What was asked", code(next(iter(run.commands.values())), "the command") + paragraph(asked(run))),
-        section("What came out", _outcome(run, statistics)),
-        section("Before you trust it", "".join(_doubts(found))),
-    ]
-    if statistics.num_optimizees:
-        parts += _figures(run, numbers)
-    parts += [
-        section("Training", "".join(_training(run))),
-        section("Tables", _tables(run, statistics, numbers)),
-        section("Where it ran", _environment(run.summary)),
-        section("How to reproduce it", "".join(_reproduction(run))),
-    ]
-    return element("article", "".join(parts), data_source=source)
+    parts = {
+        "What was asked": code(next(iter(run.commands.values())), "the command") + paragraph(asked(run)),
+        "What came out": _outcome(run, statistics),
+        "Before you trust it": "".join(_doubts(found)),
+        **(_figures(run, numbers) if statistics.num_optimizees else {}),
+        "Training": "".join(_training(run)),
+        "Tables": _tables(run, statistics, numbers),
+        "Where it ran": _environment(run.summary),
+        "How to reproduce it": "".join(_reproduction(run)),
+    }
+    sections = "".join(section(title, content, level) for title, content in parts.items())
+    return element("article", heading + paragraph(about(run), class_="about") + sections, data_source=source)
 
 
 def about(run: Reported) -> str:
@@ -75,12 +72,12 @@ def asked(run: Reported) -> str:
     attrs, data = run.tree.attrs, run.tree["constant_data"].sizes
     made = max((records[-1]["step"] for records in run.records.values() if records), default=0)
     what = (
-        f"learn when to stop, with a halting posterior of kind {attrs['halting']}"
+        f" and learn when to stop, with a halting posterior of kind {attrs['halting']}"
         if has_posterior(run.tree)
-        else "learn without a halting posterior"
+        else " without a halting posterior"
     )
     return (
-        f"Train rule {attrs['rule']} on problems of {attrs['family']}, and {what}: {made:,} meta-steps, at most "
+        f"Train rule {attrs['rule']} on problems of {attrs['family']},{what}: {made:,} meta-steps, at most "
         f"H = {attrs['horizon']} steps a problem, nu = {attrs['prior_nu']:g}. A step costs {price(run.tree):.4g} nats. "
         f"All below is of {data['optimizee']:,} held-out problems."
     )
@@ -125,28 +122,27 @@ def _doubts(found: Sequence[Check]) -> Iterator[str]:
             yield details(f"{len(these)} checks that were passed", shown)
 
 
-def _figures(run: Reported, numbers: int) -> Iterator[str]:
+def _figures(run: Reported, numbers: int) -> dict[str, str]:
+    """What is drawn of the problems, by heading."""
     data, total = shown_problems(run.tree, numbers), finite(run.tree).sizes["optimizee"]
     shown = data.sizes["optimizee"]
     some = "" if shown == total else f" {shown} of {total:,} problems are shown here, evenly from easy to hard."
-    yield section(
-        "One problem at a time",
+    one = (
         paragraph(f"Choose a problem, from easy to hard by its best step in hindsight.{some}", class_="quiet")
         + _controls(run, shown)
         + _figure("problem", "Above the loss, below what is believed about the step to halt at; lines are the stops.")
-        + _chosen(),
+        + _chosen()
     )
     parts = []
     if "stop_own" in data:
-        below = "Each point is a problem: click one to see it above. On the diagonal nothing is lost."
-        parts.append(_figure("stops", f"{below} Dashed: the best budget for all."))
+        parts.append(_figure("stops", "On the diagonal nothing is lost. Click a point to see its problem above."))
     if has_posterior(run.tree):
-        what = "how far q is from the exact posterior at the KL scale of training"
-        if "tempered_at" not in run.tree.attrs or run.tree.attrs["tempered_at"] == 1:
-            what = "amortisation gap (blue), and on top the horizon gap: what the bound loses to the evidence"
-        parts.append(_figure("gaps", f"Each bar is a problem: {what}. Click one to see it above."))
+        at = "" if kl_scale(run.tree) == 1 else " at the KL scale of training"
+        parts.append(_figure("gaps", f"What q loses on each problem{at}. Click a bar to see its problem above."))
+    found = {"One problem at a time": one}
     if parts:
-        yield section("All problems", element("div", "".join(parts), class_="pair"), data_live="", hidden="")
+        found["All problems"] = element("div", "".join(parts), class_="pair", data_live="", hidden="")
+    return found
 
 
 def _figure(name: str, caption: str) -> str:
@@ -173,15 +169,13 @@ def _chosen() -> str:
     """What figures.js fills with words and stops of the problem that is shown."""
     head = "".join(element("th", name, scope="col") for name in ("stop", "step", "loss", "loss + price", "lost, nats"))
     body = element("thead", element("tr", head)) + element("tbody", "", data_rows="stops")
-    caption = element("caption", "The stops of this problem")
     step = '<label class="wide">step <input type="range" min="1" value="1" data-control="step"></label>'
     parts = [
         element("div", step, class_="controls"),
         element("p", "", class_="reading", data_reading="step"),
         element("p", "", class_="reading", data_reading="problem", aria_live="polite"),
-        element("div", element("table", caption + body), class_="scroll", tabindex="0", role="region",
-                aria_label="The stops of this problem"),
-    ]  # fmt: skip
+        scrolled("The stops of this problem", body),
+    ]
     return element("div", "".join(parts), data_live="", hidden="")
 
 
@@ -190,10 +184,7 @@ def _training(run: Reported) -> Iterator[str]:
         objective = "Objective: faint on training batches, strong on the validation set. A ring: the weights kept."
         figures = _figure("training", objective)
         if any(one["mean_halting"] is not None for records in run.records.values() for one in records):
-            figures += _figure(
-                "halting",
-                "Mean halting step under q. Dashed: that of the exact posterior at the end.",
-            )
+            figures += _figure("halting", "Mean halting step under q, on training batches.")
         yield element("div", figures, class_="pair", data_live="", hidden="")
     yield tables.chains([*_chains(run)])
 
