@@ -71,6 +71,8 @@ def room_below(tree: xr.DataTree) -> dict[str, float]:
     if tree.attrs.get("objective") != "elbo" or tree.attrs["kl_scale"] != 1 or not has_posterior(tree):
         return {}
     data = finite(tree)
+    if data.optimizee.size == 0:
+        return {}
     found = {"-log p(x)": data.log_evidence - data.elbo, "optimum": -data.elbo - data.optimum}
     return {label: float(nats.mean()) for label, nats in found.items() if np.isfinite(nats.mean())}
 

@@ -195,11 +195,13 @@ def _chains(run: Reported) -> Iterator[list[Any]]:
         validated = [(one["validation"], one["step"]) for one in records if one["validation"] is not None]
         best, kept = min(validated, default=(np.nan, "-"))
         chain, end = data.isel(chain=number), records[-1] if records else {"step": 0, "skipped": 0}
-        own = chain.stop_own if "stop_own" in chain else None
-        J = np.nan if own is None else float((chain.loss_path.sel(step=own) + cost * own).mean())
-        gap = float((chain.amortisation_gap + chain.horizon_gap).mean())
+        steps, J, gap = np.nan, np.nan, np.nan
+        if chain.sizes["optimizee"]:
+            gap = float((chain.amortisation_gap + chain.horizon_gap).mean())
+        if chain.sizes["optimizee"] and "stop_own" in chain:
+            steps = float(chain.stop_own.mean())
+            J = float((chain.loss_path.sel(step=chain.stop_own) + cost * chain.stop_own).mean())
         seconds = sum(one["seconds"] for one in records)
-        steps = np.nan if own is None else float(own.mean())
         yield [label, end["step"], str(kept), best, steps, J, gap, end["skipped"], f"{seconds:.0f}"]
 
 
