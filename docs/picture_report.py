@@ -16,7 +16,7 @@ from PIL import Image  # noqa: E402
 
 from tests.helpers.browser import opened  # noqa: E402
 
-WIDTH, HEIGHT = 1000, 1060
+WIDTH, HEIGHT = 1000, 1130
 
 
 def main() -> None:
@@ -24,7 +24,8 @@ def main() -> None:
         top = one.page.get_by_text("One problem at a time").bounding_box()["y"]
         box = {"x": 0, "y": top - 10, "width": WIDTH, "height": HEIGHT}
         content = one.page.screenshot(clip=box, full_page=True)
-    Image.open(io.BytesIO(content)).quantize(48).save(ROOT / "docs" / "images" / "report.png", optimize=True)
+    picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    picture.save(ROOT / "docs" / "images" / "report.png", optimize=True)
 
 
 if __name__ == "__main__":

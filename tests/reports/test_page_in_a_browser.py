@@ -147,7 +147,7 @@ def test_runs_side_by_side_and_without_halting(tmp_path: Path) -> None:
     (tmp_path / "two.html").write_text(page([reported("a"), reported("b", tree=whole_tree(learned=False))]))
     with opened(tmp_path / "two.html", offline=True) as one:
         assert one.page.locator("article").count() == 2
-        assert one.page.locator("svg[role=img]").count() == 5 + 4
+        assert one.page.locator("svg[role=img]").count() == 7 + 5
         assert serious_findings(one.page) == []
         assert one.complaints == []
 

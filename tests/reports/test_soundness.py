@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from probact.reports.arviz_seam import convergence, convergence_of_problems
 from probact.reports.halting_statistics import halting_statistics
 from probact.reports.soundness import checks, doubts
 from tests.helpers.pages import reported, whole_tree
@@ -101,12 +100,3 @@ def test_seeds_that_agree() -> None:
 
     assert "Seeds disagree" not in doubted(tree_of(0))
     assert "Seeds disagree" in doubted(tree_of(6))
-
-
-def test_r_hat_of_problems_is_that_of_each() -> None:
-    draws = np.random.default_rng(0).integers(1, 10, (3, 50, 4)) + np.arange(3)[:, None, None]
-    r_hat, ess = convergence_of_problems(xr.DataArray(draws, dims=("chain", "draw", "optimizee")))
-    for problem in range(4):
-        assert (r_hat[problem], ess[problem]) == pytest.approx(convergence(draws[..., problem]))
-    same, _ = convergence_of_problems(xr.DataArray(np.ones((2, 20, 1)), dims=("chain", "draw", "optimizee")))
-    assert same == 1

@@ -16,6 +16,8 @@ from probact.reports.page.run_section import Reported, run_section
 from probact.reports.runs_compared import compared
 from probact.support.version import __version__
 
+SCRIPTS = ("figures.js", "heatmap.js", "run.js", "page.js")
+
 
 def page(runs: Sequence[Reported]) -> str:
     """The page, as text.
@@ -41,7 +43,7 @@ def page(runs: Sequence[Reported]) -> str:
         style=_part("page.css"),
         content="\n".join(content),
         data="\n".join(data),
-        script=f"{_part('figures.js')}\n{_part('page.js')}",
+        script="\n".join(map(_part, SCRIPTS)),
     )
 
 

@@ -139,10 +139,11 @@ def _figures(run: Reported, numbers: int) -> dict[str, str]:
     if has_posterior(run.tree):
         at = "" if kl_scale(run.tree) == 1 else " at the KL scale of training"
         parts.append(_figure("gaps", f"What q loses on each problem{at}. Click a bar to see its problem above."))
-    found = {"One problem at a time": one}
-    if parts:
-        found["All problems"] = element("div", "".join(parts), class_="pair", data_live="", hidden="")
-    return found
+    if has_posterior(run.tree):
+        parts.append(_figure("heat_q", "A row a problem, from easy to hard. Click one to see it above."))
+    parts.append(_figure("heat_exact", "The same of the exact posterior: what q would be if it were perfect."))
+    everyone = element("div", "".join(parts), class_="pair", data_live="", hidden="")
+    return {"One problem at a time": one, "All problems": everyone}
 
 
 def _figure(name: str, caption: str) -> str:
