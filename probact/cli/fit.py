@@ -98,6 +98,7 @@ def fit(
         click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
     _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
+    click.echo(f"or, a page to look through: {command('report', run.folder, '--open')}")
 
 
 def _described(run: Run) -> str:

@@ -18,6 +18,7 @@ from probact.cli.halt_stats import halt_stats
 from probact.cli.list import list_
 from probact.cli.plot import plot
 from probact.cli.prior import prior
+from probact.cli.report import report
 from probact.cli.search_rules import search_rules
 from probact.cli.stylize import stylize
 from probact.cli.sweep import sweep
@@ -129,6 +130,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       compare RUN RUN          runs side by side on the same problems
       sweep --prior-nu .8,.9   a grid of settings, several seeds each
       export --out FILE        one file for probact.LearnedOptimizer.from_pretrained
+      report                   a run as one HTML page, to look through
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
       list                     families, rules, halting posteriors, objectives, estimators, priors, stop rules
@@ -145,5 +147,19 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
 
 
-for one in (fit, halt_stats, evaluate, compare, export, plot, prior, list_, curves, sweep, search_rules, stylize):
+for one in (
+    fit,
+    halt_stats,
+    evaluate,
+    compare,
+    export,
+    report,
+    plot,
+    prior,
+    list_,
+    curves,
+    sweep,
+    search_rules,
+    stylize,
+):
     cli.add_command(one)

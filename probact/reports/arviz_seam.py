@@ -93,6 +93,16 @@ def convergence(draws: np.ndarray[Any, Any]) -> tuple[float, float]:
     return float(az.rhat(data)["x"]), float(az.ess(data, method="bulk")["x"])
 
 
+def convergence_of_problems(draws: xr.DataArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """``convergence`` of each problem, ``draws`` being (chain, draw, optimizee); where nothing varies R-hat is 1."""
+    data = draws.to_dataset(name="x").transpose("chain", "draw", "optimizee")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # 0 / 0 where all draws are the same
+        r_hat = az.rhat(data)["x"].values
+        ess = az.ess(data, method="bulk")["x"].values
+    return np.where(np.isnan(r_hat), 1.0, r_hat), ess
+
+
 def stacking_weights(evidence: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, float]:
     """Of models in a mixture of their predictions (Yao et al. 2018), by ``az.compare``.
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from probact.reports.columns import LABEL_WIDTH, WIDTH, mean_and_error, table_row
 from probact.reports.runs_compared import FEW_SEEDS, ComparedRun, RunsCompared
 
+STOPS = ("loss + price", "loss", "steps", "± sd", "difference")
+EVIDENCE = ("log p(x)", "difference", "weight", "gap", "seconds")
 OF_STOPS, OF_EVIDENCE = (16, 10, 8, 8, 16), (12, 18, 9, 9, 10)
 
 
@@ -20,10 +22,10 @@ def compared_table(found: RunsCompared) -> str:
         f"costs {found.price:.4g} nats"
     )
     lines = [*textwrap.wrap(head, WIDTH), ""]
-    lines.append(table_row("each at its own stop", ["loss + price", "loss", "steps", "± sd", "difference"], OF_STOPS))
-    lines += [table_row(_label(run), _stops(run), OF_STOPS) for run in found.runs]
-    lines += ["", table_row("log evidence (nats)", ["log p(x)", "difference", "weight", "gap", "seconds"], OF_EVIDENCE)]
-    lines += [table_row(_label(run), _evidence(run), OF_EVIDENCE) for run in found.runs]
+    lines.append(table_row("each at its own stop", STOPS, OF_STOPS))
+    lines += [table_row(_label(run), stop_cells(run), OF_STOPS) for run in found.runs]
+    lines += ["", table_row("log evidence (nats)", EVIDENCE, OF_EVIDENCE)]
+    lines += [table_row(_label(run), evidence_cells(run), OF_EVIDENCE) for run in found.runs]
     lines += ["", *(part for note in notes(found) for part in textwrap.wrap(note, WIDTH))]
     return "\n".join(lines)
 
@@ -33,7 +35,8 @@ def _label(run: ComparedRun) -> str:
     return run.run[-(LABEL_WIDTH - len(many)) :] + many
 
 
-def _stops(run: ComparedRun) -> list[str]:
+def stop_cells(run: ComparedRun) -> list[str]:
+    """The columns ``STOPS``."""
     difference = "best" if math.isnan(run.difference_sem) and run.difference == 0 else _signed(run.difference)
     if not math.isnan(run.difference_sem):
         difference = f"{_signed(run.difference)} ±{run.difference_sem:.1g}"
@@ -45,7 +48,8 @@ def _signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def _evidence(run: ComparedRun) -> list[str]:
+def evidence_cells(run: ComparedRun) -> list[str]:
+    """The columns ``EVIDENCE``."""
     error = run.evidence_difference_sem
     difference = "best" if math.isnan(error) else f"{_signed(run.evidence_difference)} ±{error:.1g}"
     others = ((run.weight, ".2f"), (_gap(run), ".3g"), (run.seconds, ".0f"))
@@ -71,7 +75,7 @@ def notes(found: RunsCompared) -> Iterator[str]:
     if len({run.prior_nu for run in found.runs}) > 1:
         yield (
             "The runs' nu differ: each stop was tuned at the price of its own run, and is charged the one above "
-            "(--price sets another); each evidence is under the run's own prior."
+            "(`compare --price` sets another); each evidence is under the run's own prior."
         )
     if few := [run.run for run in found.runs if run.num_seeds < FEW_SEEDS]:
         yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from probact.reports.halting_statistics import HaltingStatistics
 from probact.rules.base import RULES
 from probact.runs.assembly import family_judged
 from probact.runs.run import Run
+from probact.support.environment import environment
 from probact.support.extras import is_installed
 from probact.support.files import write_atomically
 from probact.support.sight import Sight
@@ -34,6 +35,7 @@ class Summary(HaltingStatistics):
     :ivar updates, skipped, left_out: of all chains: updates, those skipped as all problems diverged, and how many
         training problems did and were left out.
     :ivar seconds: of training and report.
+    :ivar environment: what it ran on, see ``support.environment``; empty in a summary of an earlier version.
     """
 
     family: str
@@ -51,6 +53,7 @@ class Summary(HaltingStatistics):
     updates: int = 0
     skipped: int = 0
     left_out: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def report(run: Run, tell: Callable[[str], None] = lambda line: None) -> Summary:
@@ -107,6 +110,7 @@ def report(run: Run, tell: Callable[[str], None] = lambda line: None) -> Summary
         updates=sum(end.get("updates", end["step"]) for end in ends),
         skipped=sum(end["skipped"] for end in ends),
         left_out=sum(end.get("left_out", 0) for end in ends),
+        environment=environment(experiment.device),
     )
     write_atomically(run.summary, summary.to_json(indent=2) + "\n")
     return summary

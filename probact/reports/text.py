@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from probact.inference.posteriors.base import NO_HALTING
 from probact.inference.priors import Prior
 from probact.reports.columns import LABEL_WIDTH, WIDTH, mean_and_error, table_row
+from probact.reports.rows import (
+    STEP,
+    WORTH,
+    at_scale,
+    evidence_rows,
+    loss_note,
+    loss_rows,
+    step_rows,
+    worth_note,
+    worth_rows,
+)
 from probact.support.statistics import LEVELS, quantiles
 
 if TYPE_CHECKING:
@@ -23,24 +34,9 @@ LOSS_WIDTH = 18
 
 def loss_table(summary: Summary) -> str:
     """The held-out loss beside Adam's and the untrained rule's."""
-    steps = list(summary.loss_at)
-    widths = [10] * len(steps)
-
-    def line(label: str, values: Mapping[str, float]) -> str:
-        return table_row(label, [f"{values[s]:.4g}" for s in steps], widths)
-
-    known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
-    head = f"held-out loss, mean over {summary.num_optimizees} problems of {summary.family}"
-    head += f" (at the start {summary.initial_loss:.4g}{known})"
-    rows = [
-        head,
-        table_row("after step", steps, widths),
-        line(f"{summary.rule}, trained", summary.loss_at),
-        line(f"{summary.rule}, before training", summary.start_loss_at),
-    ]
-    if summary.adam_loss_at:
-        rows.append(line(f"adam, tuned (lr {summary.adam_lr:g})", summary.adam_loss_at))
-    return "\n".join(rows)
+    widths = [10] * len(summary.loss_at)
+    rows = [table_row(label, cells, widths) for label, cells in loss_rows(summary)]
+    return "\n".join([loss_note(summary), table_row("after step", list(summary.loss_at), widths), *rows])
 
 
 def training_note(summary: Summary) -> str:
@@ -57,26 +53,13 @@ def training_note(summary: Summary) -> str:
 def worth_table(statistics: HaltingStatistics) -> str:
     """What the optimizer's own stop is worth beside budget, patience and hindsight, and the verdict."""
     found = statistics.stopping
-    lost = f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else ""
     if not found.verdict:
         if statistics.num_optimizees:
             return "stopping: not in this summary, which an earlier version wrote; `halt-stats` works it out"
         return f"stopping: nothing to say, for all {statistics.num_diverged} held-out problems diverged"
-    labels = {
-        "": f"{'own stop' if found.learned else 'best plain rule'}: {found.rule}",
-        "_budget": "best budget for all",
-        "_patience": "best patience",
-        "_oracle": "best step of each, in hindsight",
-        "_horizon": "all steps",
-    }
     widths = [14, 12, 10, 10]
-    lines = [
-        f"stopping at {found.price:.4g} nats a step, mean over {statistics.num_optimizees} held-out problems{lost}",
-        table_row("", ["loss + price", "loss", "steps", "± sd"], widths),
-    ]
-    for of, label in labels.items():
-        J, loss, steps, sd = (found[f"{number}{of}"] for number in ("J", "loss", "steps", "sd"))
-        lines.append(table_row(label, [f"{J:.4g}", f"{loss:.4g}", f"{steps:.1f}", f"{sd:.1f}"], widths))
+    lines = [worth_note(statistics), table_row("", WORTH, widths)]
+    lines += [table_row(label, cells, widths) for label, cells in worth_rows(found)]
     return "\n".join([*lines, "", textwrap.fill(found.verdict, WIDTH)])
 
 
@@ -90,20 +73,15 @@ def halting_table(
     learned = posterior != NO_HALTING
     step, exact, T = statistics.halting, statistics.map, statistics.horizon
     widths = [8, 8] + [6] * len(LEVELS)
-    at_scale = "" if statistics.kl_scale == 1 else f", at KL scale {statistics.kl_scale:g}"
+    scale = at_scale(statistics)
     lines = [f"halting over {statistics.num_optimizees} held-out problems"]
     if not learned:
         lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
-    lines.append(table_row("step", ["mean", "sd", *(f"{level:.0%}" for level in LEVELS)], widths))
-    for label, pmf in (
-        ("prior p(t)", statistics.prior),
-        *([("q(t|x)", statistics.posterior)] if learned else []),
-        (f"exact p(t|x){at_scale}", statistics.exact),
-    ):
-        lines.append(table_row(label, [pmf.mean, pmf.sd, *(pmf.quantiles.get(str(level)) for level in LEVELS)], widths))
+    lines.append(table_row("step", STEP, widths))
+    lines += [table_row(label, cells, widths) for label, cells in step_rows(statistics, learned)]
     lines += [
         table_row("prior p(T)", [T.prior_mean], widths[:1]),
-        table_row(f"exact p(T|x){at_scale}", [T.posterior_mean], widths[:1]),
+        table_row(f"exact p(T|x){scale}", [T.posterior_mean], widths[:1]),
         *([_without_cap(nu, horizon)] if geometric else []),
         "",
         "from problem to problem",
@@ -113,10 +91,10 @@ def halting_table(
     lines.append(table_row("halting step (own stop)", [step.mean, step.sd, f"{step.median:g}", span], [8, 8, 8, 12]))
     if learned:
         lines.append(table_row("mode of q(t|x)", [statistics.mode.mean, statistics.mode.sd], [8, 8]))
-    lines.append(table_row(f"mode of exact p(t|x){at_scale}", [exact.mean, exact.sd], [8, 8]))
+    lines.append(table_row(f"mode of exact p(t|x){scale}", [exact.mean, exact.sd], [8, 8]))
     if learned:
         lines.append(table_row("rank correlation of the two modes", [statistics.rank_correlation], [8]))
-    return "\n".join([*lines, "", *_evidence(statistics, learned, at_scale)])
+    return "\n".join([*lines, "", *_evidence(statistics, learned)])
 
 
 def _without_cap(nu: float, horizon: int) -> str:
@@ -124,17 +102,9 @@ def _without_cap(nu: float, horizon: int) -> str:
     return f"(a geometric prior without the cap H = {horizon}: E[t] = 1/(1 - nu) = {t:.4g}, E[T] = {T:.4g})"
 
 
-def _evidence(statistics: HaltingStatistics, learned: bool, at_scale: str) -> list[str]:
-    """Evidence, and with a q its bound and gaps: these are of KL scale 1, where the bound is one."""
-    rows = [("log p(x)", statistics.log_evidence)]
-    if learned:
-        rows.append(("ELBO", statistics.elbo))
-        rows.append(("amortisation gap", statistics.amortisation_gap))
-        rows.append(("horizon gap", statistics.horizon_gap))
-    if learned and at_scale:
-        rows.append((f"amortisation gap{at_scale}", statistics.tempered_gap))
-    head = f"evidence{' at KL scale 1' if at_scale else ''} (nats, mean over problems)"
-    return [head, *(table_row(label, [f"{value:.3f}"], [10]) for label, value in rows)]
+def _evidence(statistics: HaltingStatistics, learned: bool) -> list[str]:
+    head = f"evidence{' at KL scale 1' if at_scale(statistics) else ''} (nats, mean over problems)"
+    return [head, *(table_row(label, cells, [10]) for label, cells in evidence_rows(statistics, learned))]
 
 
 def evaluation_table(result: Evaluation) -> str:

@@ -25,7 +25,7 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     ]
     kept = [best for best in drawn if best is not None]
     best = float(np.mean([value for _, value in kept])) if kept else np.nan
-    room = _room(tree) if kept else {}
+    room = room_below(tree) if kept else {}
     for dashes, (label, nats) in zip(("--", ":"), room.items(), strict=False):
         axes[0].axhline(best - nats, color=ink(), lw=1, ls=dashes, label=f"{label}: {nats:.2g} below")
     losses = np.array([record["loss"] for chain in records.values() for record in chain], dtype=float)
@@ -66,11 +66,13 @@ def _draw_halting(axes: Any, records: Records, tree: xr.DataTree) -> None:
     axes.legend(loc="lower right")
 
 
-def _room(tree: xr.DataTree) -> dict[str, float]:
+def room_below(tree: xr.DataTree) -> dict[str, float]:
     """Of an objective that is a bound, how far below it evidence and optimum are on the held-out problems, in nats."""
     if tree.attrs.get("objective") != "elbo" or tree.attrs["kl_scale"] != 1 or not has_posterior(tree):
         return {}
     data = finite(tree)
+    if data.optimizee.size == 0:
+        return {}
     found = {"-log p(x)": data.log_evidence - data.elbo, "optimum": -data.elbo - data.optimum}
     return {label: float(nats.mean()) for label, nats in found.items() if np.isfinite(nats.mean())}
 

@@ -30,7 +30,7 @@ TOML = st.sampled_from(
     ["0", "1", "-1", "0.5", "8.7", "nan", "inf", "true", '""', '"nan"', '"x"', "[]", "[1, 2]", "{}", "{ dim = 3 }",
      "{ dim = [] }", "1979-05-27", "10_000_000_000_000_000_000", "="]
 )  # fmt: skip
-OTHERS = ["halt-stats", "evaluate", "compare", "export", "plot", "prior", "list"]
+OTHERS = ["halt-stats", "evaluate", "compare", "export", "plot", "prior", "list", "report"]
 OPTIONS = ["--out", "--seed", "--num-optimizees", "--json", "--at", "--baselines", "--stop", "--horizon", "--help"]
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from probact.reports.arviz_seam import stacking_weights
+from probact.reports.arviz_seam import convergence, convergence_of_problems, stacking_weights
 from probact.reports.compared_figures import losses_and_costs
 from probact.reports.compared_text import compared_table
 from probact.reports.runs_compared import RunsCompared, compared
@@ -155,3 +155,12 @@ def test_the_figure_has_a_line_and_a_bar_for_each_run(trees: dict[str, xr.DataTr
     assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [(run.steps, run.loss) for run in found.runs]
     assert [label.get_text() for label in differences.get_yticklabels()] == ["early", "late"]
     assert "early costs least" in " ".join(figure.get_suptitle().split())
+
+
+def test_r_hat_of_problems_is_that_of_each() -> None:
+    draws = np.random.default_rng(0).integers(1, 10, (3, 50, 4)) + np.arange(3)[:, None, None]
+    r_hat, ess = convergence_of_problems(xr.DataArray(draws, dims=("chain", "draw", "optimizee")))
+    for problem in range(4):
+        assert (r_hat[problem], ess[problem]) == pytest.approx(convergence(draws[..., problem]))
+    same, _ = convergence_of_problems(xr.DataArray(np.ones((2, 20, 1)), dims=("chain", "draw", "optimizee")))
+    assert same == 1

@@ -1,0 +1,87 @@
+"""Rows of the tables that a terminal and a page both show, as text: a label, and its cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from probact.support.statistics import LEVELS
+
+if TYPE_CHECKING:
+    from probact.reports.halting_statistics import HaltingStatistics
+    from probact.reports.run_report import Summary
+    from probact.reports.verdict import Stopping
+
+Row = tuple[str, list[Any]]
+WORTH = ("loss + price", "loss", "steps", "± sd")
+STEP = ("mean", "sd", *(f"{level:.0%}" for level in LEVELS))
+
+
+def loss_rows(summary: Summary) -> Iterator[Row]:
+    """Held-out losses at the steps of ``summary.loss_at``: trained, before training, and Adam's where it was run."""
+    losses = {f"{summary.rule}, trained": summary.loss_at, f"{summary.rule}, before training": summary.start_loss_at}
+    if summary.adam_loss_at:
+        losses[f"adam, tuned (lr {summary.adam_lr:g})"] = summary.adam_loss_at
+    for label, values in losses.items():
+        yield label, [f"{values[step]:.4g}" for step in summary.loss_at]
+
+
+def loss_note(summary: Summary) -> str:
+    """What ``loss_rows`` are of."""
+    known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
+    return (
+        f"held-out loss, mean over {summary.num_optimizees} problems of {summary.family} "
+        f"(at the start {summary.initial_loss:.4g}{known})"
+    )
+
+
+def worth_rows(found: Stopping) -> Iterator[Row]:
+    """The columns ``WORTH`` of the own stop, budget, patience, hindsight and all steps."""
+    labels = {
+        "": f"{'own stop' if found.learned else 'best plain rule'}: {found.rule}",
+        "_budget": "best budget for all",
+        "_patience": "best patience",
+        "_oracle": "best step of each, in hindsight",
+        "_horizon": "all steps",
+    }
+    for of, label in labels.items():
+        J, loss, steps, sd = (found[f"{number}{of}"] for number in ("J", "loss", "steps", "sd"))
+        yield label, [f"{J:.4g}", f"{loss:.4g}", f"{steps:.1f}", f"{sd:.1f}"]
+
+
+def worth_note(statistics: HaltingStatistics) -> str:
+    """What ``worth_rows`` are of."""
+    lost = f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else ""
+    return (
+        f"stopping at {statistics.stopping.price:.4g} nats a step, mean over {statistics.num_optimizees} held-out "
+        f"problems{lost}"
+    )
+
+
+def step_rows(statistics: HaltingStatistics, learned: bool) -> Iterator[Row]:
+    """The columns ``STEP`` of prior, q and exact posterior of the halting step."""
+    for label, pmf in (
+        ("prior p(t)", statistics.prior),
+        *([("q(t|x)", statistics.posterior)] if learned else []),
+        (f"exact p(t|x){at_scale(statistics)}", statistics.exact),
+    ):
+        yield label, [pmf.mean, pmf.sd, *(pmf.quantiles.get(str(level)) for level in LEVELS)]
+
+
+def at_scale(statistics: HaltingStatistics) -> str:
+    """The KL scale of training, where it is not 1."""
+    return "" if statistics.kl_scale == 1 else f", at KL scale {statistics.kl_scale:g}"
+
+
+def evidence_rows(statistics: HaltingStatistics, learned: bool) -> Iterator[Row]:
+    """Evidence, and with a q its bound and gaps, in nats: these are of KL scale 1, where the bound is one."""
+    rows = {"log p(x)": statistics.log_evidence}
+    if learned:
+        rows["ELBO"] = statistics.elbo
+        rows["amortisation gap"] = statistics.amortisation_gap
+        rows["horizon gap"] = statistics.horizon_gap
+    if learned and at_scale(statistics):
+        rows[f"amortisation gap{at_scale(statistics)}"] = statistics.tempered_gap
+    for label, value in rows.items():
+        yield label, [f"{value:.3f}"]

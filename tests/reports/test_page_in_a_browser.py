@@ -1,0 +1,171 @@
+"""The page of a run in a real headless browser: words, another problem, sorting, colours, keyboard, who can read it.
+
+``python -m pytest tests/reports/test_page_in_a_browser.py``; skipped without playwright (extra ``browser``) or a
+browser.  ``--basetemp FOLDER`` keeps the screenshots.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probact.reports.page.data import run_data
+from probact.reports.page.page import page
+from probact.reports.posterior_file import finite
+from tests.helpers.browser import PHONE, WIDE, Opened, needed, opened, serious_findings
+from tests.helpers.pages import reported, whole_tree
+
+SECONDS, MEGABYTES = 2.0, 3.0
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needed()
+    path = tmp_path_factory.mktemp("pages") / "report.html"
+    path.write_text(page([reported(num_chains=3)]))
+    return path
+
+
+@pytest.fixture
+def shown(file: Path) -> Iterator[Opened]:
+    with opened(file, offline=True) as one:
+        yield one
+        assert one.complaints == []
+        assert set(one.requested) == {file.as_uri()}
+
+
+def reading(page_: Any, name: str) -> str:
+    return str(page_.locator(f'[data-reading="{name}"]').inner_text())
+
+
+def test_words_come_first(shown: Opened) -> None:
+    words = shown.page.inner_text("main")
+    run = reported(num_chains=3)
+    assert run.summary.stopping.verdict in words
+    assert words.index("What was asked") < words.index(run.summary.stopping.verdict) < words.index("Tables")
+    assert "3 training seeds" not in words  # folded up
+    shown.page.click("summary")
+    assert "3 training seeds" in shown.page.inner_text("main")
+
+
+def test_another_problem(shown: Opened) -> None:
+    of = run_data(reported(num_chains=3).tree, {})
+    rows = shown.page.locator('[data-rows="stops"] tr')
+    slider = shown.page.locator('[data-control="problem"]')
+    slider.focus()
+    shown.page.keyboard.press("Home")
+    assert f"Problem no. {of['kept'][0]}, 1 of 40" in reading(shown.page, "problem")
+    assert rows.nth(3).inner_text().split("\t")[1] == str(of["chains"][0]["oracle"][0])
+    shown.page.keyboard.press("ArrowRight")
+    assert f"Problem no. {of['kept'][1]}, 2 of 40" in reading(shown.page, "problem")
+    shown.page.click('[data-control="harder"]')
+    assert f"Problem no. {of['kept'][2]}, 3 of 40" in reading(shown.page, "problem")
+    shown.page.select_option('[data-control="seed"]', "2")
+    assert rows.nth(0).inner_text().split("\t")[1] == str(of["chains"][2]["own"][2])
+    shown.page.locator('[data-control="step"]').focus()
+    shown.page.keyboard.press("Home")
+    loss = of["chains"][2]["loss"][2][0]
+    assert f"At step 1: loss {loss:.5g} " in reading(shown.page, "step")
+
+
+def test_figures_answer_the_pointer(shown: Opened) -> None:
+    problem = shown.page.locator('[data-figure="problem"] svg')
+    problem.scroll_into_view_if_needed()
+    problem.hover(position={"x": 400, "y": 150})
+    tip = shown.page.locator("#tip")
+    assert tip.is_visible()
+    assert tip.inner_text().startswith("step ")
+    before = reading(shown.page, "problem")
+    shown.page.locator('[data-figure="gaps"] svg').click(position={"x": 70, "y": 200})
+    assert reading(shown.page, "problem") != before
+    assert shown.page.locator("tr.picked").count() == 1
+    shown.page.locator(".long tbody th button").nth(5).click()
+    assert "6 of 40 from easy to hard" in reading(shown.page, "problem")
+    stops = shown.page.locator('[data-figure="stops"] circle')
+    assert stops.count() == 41  # a point a problem, and a ring
+
+
+def test_tables_sort(shown: Opened) -> None:
+    head = shown.page.locator(".long thead th", has_text="log p(x)")
+
+    def column() -> list[float]:
+        place = head.evaluate("cell => cell.cellIndex")
+        return [float(row.split("\t")[place]) for row in shown.page.locator(".long tbody tr").all_inner_texts()]
+
+    unsorted = column()
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert column() == sorted(unsorted) != unsorted
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert column() == sorted(unsorted, reverse=True)
+    assert shown.page.locator('.long th[aria-sort="none"]').count() > 5
+
+
+def test_colours_can_be_chosen(shown: Opened) -> None:
+    paper = "getComputedStyle(document.documentElement).backgroundColor"
+    light = shown.page.evaluate(paper)
+    shown.page.select_option("#theme", "dark")
+    dark = shown.page.evaluate(paper)
+    assert light == "rgb(255, 255, 255)" != dark
+    shown.page.reload()
+    assert shown.page.evaluate(paper) == dark
+    shown.page.select_option("#theme", "")
+    shown.page.emulate_media(color_scheme="dark")
+    assert shown.page.evaluate(paper) == dark
+    shown.page.select_option("#theme", "light")
+    assert shown.page.evaluate(paper) == light
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_everybody_can_read_it(size: tuple[int, int], dark: bool, file: Path, tmp_path: Path) -> None:
+    with opened(file, size=size, dark=dark, offline=True) as one:
+        for summary in one.page.locator("summary").all():
+            summary.click()
+        assert serious_findings(one.page) == []
+        assert one.page.evaluate("document.documentElement.scrollWidth") == size[0]
+        picture = tmp_path / "page.png"
+        one.page.screenshot(path=str(picture), full_page=True)
+        assert picture.stat().st_size > 50_000
+        assert one.complaints == []
+
+
+def test_without_a_script(file: Path) -> None:
+    with opened(file, java_script_enabled=False) as one:
+        words = one.page.inner_text("main")
+        assert "The figures need JavaScript" in words
+        assert "no. 7" in words
+
+
+def test_runs_side_by_side_and_without_halting(tmp_path: Path) -> None:
+    (tmp_path / "two.html").write_text(page([reported("a"), reported("b", tree=whole_tree(learned=False))]))
+    with opened(tmp_path / "two.html", offline=True) as one:
+        assert one.page.locator("article").count() == 2
+        assert one.page.locator("svg[role=img]").count() == 7 + 5
+        assert serious_findings(one.page) == []
+        assert one.complaints == []
+
+
+def test_a_large_run_is_light_and_quick(tmp_path: Path) -> None:
+    """Three chains of 1,024 problems, each with 50 steps."""
+    tree = whole_tree(3, num=1024, horizon=50)
+    path = tmp_path / "large.html"
+    path.write_text(page([reported(num_chains=3, tree=tree)]))
+    assert finite(tree).sizes["optimizee"] == 1024
+    assert path.stat().st_size < MEGABYTES * 1e6
+    taken = []
+    with opened(path, offline=True) as one:
+        for _ in range(5):
+            begun = time.perf_counter()
+            one.page.reload(wait_until="load")
+            one.page.wait_for_selector('[data-figure="training"] svg')
+            taken.append(time.perf_counter() - begun)
+    print(f"{path.stat().st_size / 1e6:.2f} MB, open after {min(taken):.2f} s")
+    waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # for a core, on a busy machine
+    assert min(taken) < SECONDS * waiting, taken

@@ -1,0 +1,102 @@
+"""What is doubted of a run, and what is not: each fault planted in made-up files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from probact.reports.halting_statistics import halting_statistics
+from probact.reports.soundness import checks, doubts
+from tests.helpers.pages import reported, whole_tree
+
+
+def doubted(tree: xr.DataTree | None = None, num_chains: int = 3, records: Any = None, **changes: Any) -> set[str]:
+    tree = whole_tree(num_chains) if tree is None else tree
+    run = reported(tree=tree, num_chains=num_chains, **changes)
+    found = checks(tree, halting_statistics(tree), run.summary, run.records if records is None else records)
+    return {one.title for one in doubts(found)}
+
+
+def changed(num_chains: int = 3, **tables: Any) -> xr.DataTree:
+    """``whole_tree`` with tables changed by functions."""
+    tree = whole_tree(num_chains)
+    data = tree["constant_data"].to_dataset()
+    tree["constant_data"] = xr.DataTree(data.assign({name: change(data) for name, change in tables.items()}))
+    return tree
+
+
+ALWAYS = {"No better than the best patience", "Few problems", "Seeds disagree"}
+"""Of what is made up: 40 problems, a stop two steps late, of seeds whose losses are not the same."""
+
+
+def test_a_sound_run_is_hardly_doubted() -> None:
+    assert doubted() - ALWAYS == set()
+
+
+def test_few_seeds_and_problems() -> None:
+    assert "Few seeds" in doubted(num_chains=1)
+    assert "Few seeds" in doubted(num_chains=2)
+    assert "Few problems" not in doubted(whole_tree(3, num=120))
+
+
+def test_a_wide_gap() -> None:
+    assert "A wide gap" not in doubted(changed(amortisation_gap=lambda data: 0 * data.elbo + 0.9))
+    assert "A wide gap" in doubted(changed(amortisation_gap=lambda data: 0 * data.elbo + 1.1))
+
+
+def test_halting_alike() -> None:
+    alike = changed(stop_own=lambda data: 0 * data.stop_own + 9)
+    assert "Halting alike for all problems" in doubted(alike)
+    shuffled = changed(stop_own=lambda data: data.stop_own.copy(data=data.stop_own.values[:, ::-1]))
+    assert "Halting nearly alike for all problems" in doubted(shuffled)
+
+
+def test_a_horizon_that_is_too_small() -> None:
+    late = changed(stop_oracle=lambda data: data.stop_oracle.where(data.optimizee >= 4, 30))
+    assert "H may be too small" in doubted(late)
+
+
+@pytest.mark.parametrize(("stop", "title"), [("budget", "best budget"), ("patience", "best patience")])
+def test_a_stop_that_is_no_better(stop: str, title: str) -> None:
+    level = changed(stop_own=lambda data: data[f"stop_{stop}"])
+    assert f"No better than the {title}" in doubted(level)
+    best = changed(stop_own=lambda data: data.stop_oracle)
+    assert f"No better than the {title}" not in doubted(best)
+
+
+def test_a_training_that_was_still_gaining() -> None:
+    def records(late: float) -> dict[str, list[dict[str, Any]]]:
+        values = {25: 20.0, 50: 12.0, 75: 11.0, 100: late}
+        return {"seed 0": [{"step": step, "validation": values.get(step)} for step in range(1, 101)]}
+
+    assert "Training was still gaining" in doubted(records=records(10.5))
+    assert "Training was still gaining" not in doubted(records=records(10.95))
+    assert "Training was still gaining" not in doubted(records=records(11.5))
+    never = {"seed 0": [{"step": step, "validation": None} for step in range(1, 101)]}
+    assert "Hardly validated" in doubted(records=never)
+
+
+def test_what_was_lost() -> None:
+    assert "Training lost batches" in doubted(updates=10, skipped=1)
+    diverged = changed(loss_path=lambda data: data.loss_path.where(data.optimizee > 0, np.inf))
+    assert "Problems diverged" in doubted(diverged)
+
+
+def test_beside_adam() -> None:
+    assert "Not better than Adam at the end" not in doubted()
+    assert "Not better than Adam at the end" in doubted(adam_loss_at={"1": 15.0, "30": 10.4})
+
+
+def test_seeds_that_agree() -> None:
+    def tree_of(shift: int) -> xr.DataTree:
+        tree = whole_tree(3)
+        draws = np.random.default_rng(0).integers(1, 10, tree["posterior"]["t"].shape)
+        draws[1] += shift
+        tree["posterior"]["t"].values = draws
+        return tree
+
+    assert "Seeds disagree" not in doubted(tree_of(0))
+    assert "Seeds disagree" in doubted(tree_of(6))
