@@ -32,7 +32,7 @@ from probact.runs.run import Run
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import StopRule
 from probact.stopping.online import run_until_stopped
-from probact.stopping.rules import Budget
+from probact.stopping.rules import Budget, Cumulative
 from probact.support.files import write_atomically
 from probact.support.randomness import random_stream
 from probact.support.statistics import rank_correlation
@@ -47,7 +47,7 @@ PONDERNET = {"prior_nu": 0.8, "kl_scale": 0.01}
 """beta = .01, lambda_p = .2: constants of Banino, Balaguer, Blundell 2021; T is the cap, also while it grows."""
 NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
 TAUS = (0.01, 0.001)
-NUM, ROUNDS = 4096, 5
+NUM, ROUNDS, CHECK = 4096, 5, 200
 EVIDENCE = ("elbo", "log_evidence", "amortisation_gap", "horizon_gap")
 TESTS: dict[str, tuple[dict[str, Any], int]] = {
     "n = 16, 9 to 16 non-zeros": ({"nonzero": "9:16"}, 24),
@@ -57,10 +57,15 @@ TESTS: dict[str, tuple[dict[str, Any], int]] = {
 
 
 class Plan(NamedTuple):
-    """How a run is trained, beside what ``parity`` recommends, and from which seeds."""
+    """How a run is trained, beside what ``parity`` recommends, and from which seeds.
+
+    ``until_learned`` ends it at the first multiple of ``CHECK`` meta-steps where it is ``learned``; ``meta_steps`` is
+    the cap.
+    """
 
     settings: dict[str, Any]
     seeds: tuple[int, ...] = (0, 1, 2)
+    until_learned: bool = False
 
 
 RUNS = {
@@ -76,16 +81,27 @@ RUNS = {
 }
 
 
-def fit(name: str, runs: Path) -> None:
+def fit(name: str, runs: Path, plan: Plan) -> None:
     """Train what is left of run ``name``."""
-    plan, folder = RUNS[name], runs / name
+    folder = runs / name
     if not (folder / "experiment.json").exists():
         Run.create(folder, Experiment.create(**{"family": "parity", **plan.settings}), plan.seeds)
     for chain in Run.open(folder).chains:
-        begun = len(chain.records())
-        if begun < chain.experiment.meta_steps:
+        every = CHECK if plan.until_learned else chain.experiment.meta_steps
+        while (begun := len(chain.records())) < chain.experiment.meta_steps:
+            if plan.until_learned and begun and begun % CHECK == 0 and learned(chain.trained(), chain.experiment):
+                break
             print(f"{name}, seed {chain.experiment.seed}: from meta-step {begun}", flush=True)
-            train(chain, lambda record: None, lambda: False)
+            done: list[int] = []
+            train(chain, lambda record, done=done: done.append(record.step), lambda done=done: done[-1] % every == 0)
+
+
+def learned(one: TrainedOptimizer, settings: Experiment) -> bool:
+    """Whether 99.9 % of 512 problems of training's kind are answered right at the median of q(t|x)."""
+    problems: Any = settings.build_family().sample(512, random_stream("tuning", settings.seed, 99))
+    stopped = run_until_stopped(one.rule, problems, settings.horizon, Cumulative(0.5), one.posterior)
+    labels = problems.held_out_labels(stopped.params)
+    return float(score(Labels(labels.probabilities.double(), labels.labels)).accuracy.mean()) >= 0.999
 
 
 def accuracies(rule: UpdateRule, problems: Optimizee, num_steps: int) -> Tensor:
@@ -196,7 +212,7 @@ def main() -> None:
         return
     for name in given.names or RUNS:
         if given.what == "train":
-            fit(name, given.runs)
+            fit(name, given.runs, RUNS[name])
         elif (given.runs / name).exists():
             judge(name, given.runs)
 
