@@ -28,7 +28,7 @@ from probact.problems.base import FAMILIES, Labels, Optimizee
 from probact.problems.labelled import Labelled
 from probact.rules.base import UpdateRule
 from probact.runs.experiment import Experiment
-from probact.runs.run import Run
+from probact.runs.run import Chain, Run
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.base import StopRule
 from probact.stopping.online import run_until_stopped
@@ -45,6 +45,7 @@ HALF = {"family_options": {"nonzero": "1:8"}}
 ACT = {"halting": "graves", "halting_first": False, "kl_scale": 1.0}
 PONDERNET = {"prior_nu": 0.8, "kl_scale": 0.01}
 """beta = .01, lambda_p = .2: constants of Banino, Balaguer, Blundell 2021; T is the cap, also while it grows."""
+NU = {"kl_scale": 0.05, "curriculum": 0, "meta_steps": 1600}
 NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
 TAUS = (0.01, 0.001)
 NUM, ROUNDS, CHECK = 4096, 5, 200
@@ -75,8 +76,8 @@ RUNS = {
     "pondernet": Plan({**HALF, **PONDERNET}),
     **{f"act-tuning-{tau:g}": Plan({**HALF, **ACT, "ponder_cost": tau}, (10,)) for tau in TAUS},
     "act": Plan({**HALF, **ACT, "ponder_cost": 0.01}),
-    **{f"nu-{nu:g}": Plan({"prior_nu": nu, "kl_scale": 0.05, "meta_steps": 400}, (0,)) for nu in NUS},
-    "nu-0.95-longer": Plan({"kl_scale": 0.05}, (0,)),
+    "nu-tuning": Plan({"prior_nu": 0.95, **NU}, (10,), until_learned=True),
+    **{f"nu-{nu:g}": Plan({"prior_nu": nu, **NU}, until_learned=True) for nu in NUS},
     "gru-loop": Plan({"rule": "gru-loop", "meta_steps": 1000}, (0,)),
 }
 
@@ -87,13 +88,17 @@ def fit(name: str, runs: Path, plan: Plan) -> None:
     if not (folder / "experiment.json").exists():
         Run.create(folder, Experiment.create(**{"family": "parity", **plan.settings}), plan.seeds)
     for chain in Run.open(folder).chains:
-        every = CHECK if plan.until_learned else chain.experiment.meta_steps
         while (begun := len(chain.records())) < chain.experiment.meta_steps:
             if plan.until_learned and begun and begun % CHECK == 0 and learned(chain.trained(), chain.experiment):
                 break
             print(f"{name}, seed {chain.experiment.seed}: from meta-step {begun}", flush=True)
-            done: list[int] = []
-            train(chain, lambda record, done=done: done.append(record.step), lambda done=done: done[-1] % every == 0)
+            go_on(chain, CHECK if plan.until_learned else chain.experiment.meta_steps)
+
+
+def go_on(chain: Chain, every: int) -> None:
+    """Train ``chain`` up to the next multiple of ``every`` meta-steps."""
+    done: list[int] = []
+    train(chain, lambda record: done.append(record.step), lambda: done[-1] % every == 0)
 
 
 def learned(one: TrainedOptimizer, settings: Experiment) -> bool:

@@ -40,17 +40,13 @@ def act(tau: float, **others: Any) -> dict[str, Any]:
 
 RECIPES: dict[str, dict[str, Any]] = {
     "pondernet-a": pondernet(0.01, 0.2, curriculum=0),
-    "act-a": act(0.001, curriculum=0),
     "pondernet-b": pondernet(0.1, 0.1),
+    "pondernet-c": pondernet(0.03, 0.2, curriculum=0),
+    "act-a": act(0.001, curriculum=0),
     "act-b": act(0.003, curriculum=0, log_loss_weight=0.1),
-    "pondernet-c": pondernet(0.03, 0.1),
-    "act-c": act(0.01, curriculum=0, kl_warmup=400),
-    "pondernet-d": pondernet(0.1, 0.2),
-    "act-d": act(0.01, lr=2e-3, curriculum=400, kl_warmup=400),
-    "pondernet-e": pondernet(0.03, 0.2, curriculum=0, lr=2e-3),
-    "act-e": act(0.01, curriculum=0, log_loss_weight=0.3, kl_warmup=400),
-    "pondernet-f": pondernet(0.1, 0.05),
-    "act-f": act(0.001, curriculum=200, log_loss_weight=0.1),
+    "act-c": act(0.003, log_loss_weight=1.0),
+    "act-d": act(0.003, log_loss_weight=0.1),
+    "act-e": act(0.01, lr=2e-3, curriculum=400, kl_warmup=400),
 }
 
 
@@ -89,7 +85,7 @@ def measure(name: str, seed: int, runs: Path) -> None:
 
 
 def best(rival: str, num: int, seeds_at_least: int = 1) -> list[str]:
-    """Its ``num`` best recipes by the mean accuracy beyond the sizes of training, then on these; the most seeds first."""
+    """Its ``num`` best recipes by accuracy beyond the sizes of training, then on these."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows():
         if row["recipe"].startswith(rival):
