@@ -3,20 +3,24 @@
     python benchmarks/loops_rivals.py tune [NAME ...]   # RECIPES from seed 10; what is there is left alone
     python benchmarks/loops_rivals.py again             # the best two of each rival from seeds 11 and 12
     python benchmarks/loops_rivals.py show              # all, and which is chosen
+    python benchmarks/loops_rivals.py judge   # that from seeds 0, 1, 2: results/loops-{pondernet,act}.json
 
-A recipe is the rival's own constants, learning rate and growth of unrolls.  Trained on 1 to 8 non-zeros as ``half`` is,
-until learned (``loops.fit``); chosen by the accuracy on 9 to 16 non-zeros, which favours the rivals: seeds 0, 1, 2 and
-the problems of ``loops.TESTS`` are for judging.
+Run it in the root of the project.  A recipe is the rival's own constants, learning rate and growth of unrolls; ACT may
+begin with a network that PonderNet has taught, as from scratch its halting collapses on the first step.  Trained on 1
+to 8 non-zeros as ``half`` is, until learned (``loops.fit``), or what began with a network for 400 meta-steps.  Chosen by
+the accuracy on 9 to 16 non-zeros, which favours the rivals: seeds 0, 1, 2 and the problems of ``loops.TESTS`` are for
+judging.  The stop of all is tuned at one price.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loops import ACT, HALF, ROOT, Plan, fit, judged
+from loops import ACT, HALF, PRICED, ROOT, Plan, fit, judged, row_of, write_rows
 
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.stops import own_kinds, tuned_stop
@@ -38,6 +42,13 @@ def act(tau: float, **others: Any) -> dict[str, Any]:
     return {**ACT, "ponder_cost": tau, **others}
 
 
+def begun(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """With the folder of the recipe that it begins with, from the same seed."""
+    if "begin_with" not in settings:
+        return settings
+    return {**settings, "begin_with": f"runs/loops/rival-{settings['begin_with']}-{seed}"}
+
+
 RECIPES: dict[str, dict[str, Any]] = {
     "pondernet-a": pondernet(0.01, 0.2, curriculum=0),
     "pondernet-b": pondernet(0.1, 0.1),
@@ -45,8 +56,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "act-a": act(0.001, curriculum=0),
     "act-b": act(0.003, curriculum=0, log_loss_weight=0.1),
     "act-c": act(0.003, log_loss_weight=1.0),
-    "act-d": act(0.003, log_loss_weight=0.1),
-    "act-e": act(0.01, lr=2e-3, curriculum=400, kl_warmup=400),
+    "act-d": act(0.01, begin_with="pondernet-a", meta_steps=400, curriculum=0),
+    "act-e": act(0.03, begin_with="pondernet-a", meta_steps=400, curriculum=0),
+    "act-f": act(0.003, begin_with="pondernet-a", meta_steps=400, curriculum=0),
 }
 
 
@@ -55,16 +67,33 @@ def rows() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RESULT.read_text().splitlines()] if RESULT.exists() else []
 
 
+def trained(name: str, seed: int, runs: Path) -> Run:
+    """One recipe from one seed, after what it begins with."""
+    first = RECIPES[name].get("begin_with")
+    if first:
+        trained(first, seed, runs)
+    folder = f"rival-{name}-{seed}"
+    given = begun({**HALF, "meta_steps": CAP, **RECIPES[name]}, seed)
+    fit(folder, runs, Plan(given, (seed,), until_learned=first is None))
+    return Run.open(runs / folder)
+
+
+def judge(runs: Path) -> None:
+    """The chosen recipe of each rival from seeds 0, 1, 2."""
+    for rival in ("pondernet", "act"):
+        (name,) = best(rival, 1, seeds_at_least=3)
+        found = [trained(name, seed, runs) for seed in (0, 1, 2)]
+        made = [row_of(run.chains[0], replace(run.experiment, **PRICED)) for run in found]
+        write_rows(rival, found[0], made)
+
+
 def measure(name: str, seed: int, runs: Path) -> None:
     """Train and test one recipe from one seed, if it is not done."""
     if any((row["recipe"], row["seed"]) == (name, seed) for row in rows()):
         return
-    given = {**HALF, "meta_steps": CAP, **RECIPES[name]}
-    folder = f"rival-{name}-{seed}"
-    fit(folder, runs, Plan(given, (seed,), until_learned=True))
-    chain = Run.open(runs / folder).chains[0]
+    chain = trained(name, seed, runs).chains[0]
     settings, one = chain.experiment, chain.trained()
-    stop = tuned_stop(one, settings, own_kinds(followed=True, sees_gradient=False))
+    stop = tuned_stop(one, replace(settings, **PRICED), own_kinds(followed=True, sees_gradient=False))
     own: Any = held_out_problems(settings, NUM)
     far: Any = FAMILIES.build("parity", {"nonzero": "9:16"}).sample(NUM, random_stream("test", 2))
     near, beyond = judged(one, stop, own, settings.horizon), judged(one, stop, far, STEPS)
@@ -100,7 +129,7 @@ def best(rival: str, num: int, seeds_at_least: int = 1) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("tune", "again", "show"))
+    parser.add_argument("what", choices=("tune", "again", "show", "judge"))
     parser.add_argument("names", nargs="*", choices=[[], *RECIPES])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
     given = parser.parse_args()
@@ -112,6 +141,8 @@ def main() -> None:
             for rival in ("pondernet", "act"):
                 for name in best(rival, 2):
                     measure(name, seed, given.runs)
+    elif given.what == "judge":
+        judge(given.runs)
     else:
         for row in rows():
             print(row["recipe"], row["seed"], row["meta_steps"], row["own"], row["far"])
