@@ -74,6 +74,9 @@ RUNS = {
     "half": Plan(HALF),
     "nu-tuning": Plan({"prior_nu": 0.95, **NU}, (10,), until_learned=True),
     **{f"nu-{nu:g}": Plan({"prior_nu": nu, **NU}, until_learned=True) for nu in NUS},
+    "wide": Plan(
+        {"rule_options": {"hidden_size": 128}, "prior_nu": 0.8, "kl_scale": 0.05, "curriculum": 0}, (0,), True
+    ),
     "addition": Plan({"family": "addition"}, (0,)),
     "gru-loop": Plan({"rule": "gru-loop", "meta_steps": 1000}, (0,)),
 }
@@ -148,7 +151,7 @@ def judged(one: TrainedOptimizer, stop: StopRule, problems: Labelled, num_steps:
 
 
 def timed(one: TrainedOptimizer, stop: StopRule, problems: Labelled, fixed: int, num_steps: int) -> dict[str, Any]:
-    """Seconds of stopping each problem, which then leaves the batch, of ``fixed`` steps for all, and of ``num_steps``.
+    """CPU seconds of stopping each problem, which then leaves the batch, of ``fixed`` steps for all and of ``num_steps``.
 
     In turn, ``ROUNDS`` times; those that do not stop by the head have none.
     """
@@ -157,9 +160,9 @@ def timed(one: TrainedOptimizer, stop: StopRule, problems: Labelled, fixed: int,
     computed = {}
     for _ in range(ROUNDS):
         for way, rule in ways.items():
-            begun, head = time.perf_counter(), one.posterior if way == "stopped" else None
+            begun, head = time.process_time(), one.posterior if way == "stopped" else None
             found = run_until_stopped(one.rule, problems, num_steps, rule, head)
-            seconds[way].append(time.perf_counter() - begun)
+            seconds[way].append(time.process_time() - begun)
             computed[way] = found.steps_computed
     return {"fixed": fixed, "seconds": seconds, "steps_computed": computed, "problems": problems.num}
 

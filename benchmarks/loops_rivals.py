@@ -1,15 +1,14 @@
 """Tunes PonderNet and ACT each in its own recipe, for ``loops.py``: adds to ``results/loops-rivals.jsonl``.
 
     python benchmarks/loops_rivals.py tune [NAME ...]   # RECIPES from seed 10; what is there is left alone
-    python benchmarks/loops_rivals.py again             # the best two of each rival from seeds 11 and 12
     python benchmarks/loops_rivals.py show              # all, and which is chosen
-    python benchmarks/loops_rivals.py judge   # that from seeds 0, 1, 2: results/loops-{pondernet,act}.json
+    python benchmarks/loops_rivals.py judge             # that from seeds 0, 1, 2: loops-{pondernet,act}.json
 
 Run it in the root of the project.  A recipe is the rival's own constants, learning rate and growth of unrolls; ACT may
 begin with a network that PonderNet has taught, as from scratch its halting collapses on the first step.  Trained on 1
-to 8 non-zeros as ``half`` is, until learned (``loops.fit``), or what began with a network for 400 meta-steps.  Chosen by
-the accuracy on 9 to 16 non-zeros, which favours the rivals: seeds 0, 1, 2 and the problems of ``loops.TESTS`` are for
-judging.  The stop of all is tuned at one price.
+to 8 non-zeros as ``half`` is, until learned (``loops.fit``), or what began with a network for 400 meta-steps.
+Chosen by the accuracy on 9 to 16 non-zeros, which favours the rivals: seeds 0, 1, 2 and the problems of
+``loops.TESTS`` are for judging.  The stop of all is tuned at one price.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ def trained(name: str, seed: int, runs: Path) -> Run:
 def judge(runs: Path) -> None:
     """The chosen recipe of each rival from seeds 0, 1, 2."""
     for rival in ("pondernet", "act"):
-        (name,) = best(rival, 1, seeds_at_least=3)
+        (name,) = best(rival, 1)
         found = [trained(name, seed, runs) for seed in (0, 1, 2)]
         made = [row_of(run.chains[0], replace(run.experiment, **PRICED)) for run in found]
         write_rows(rival, found[0], made)
@@ -113,7 +112,7 @@ def measure(name: str, seed: int, runs: Path) -> None:
     print(f"{name}, seed {seed}: {near['accuracy']:.1%}, {beyond['accuracy']:.1%} beyond, {near['steps']:.2f} steps")
 
 
-def best(rival: str, num: int, seeds_at_least: int = 1) -> list[str]:
+def best(rival: str, num: int) -> list[str]:
     """Its ``num`` best recipes by accuracy beyond the sizes of training, then on these."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows():
@@ -122,32 +121,26 @@ def best(rival: str, num: int, seeds_at_least: int = 1) -> list[str]:
     scores = {
         name: tuple(sum(row[where]["accuracy"] for row in of_it) / len(of_it) for where in ("far", "own"))
         for name, of_it in found.items()
-        if len(of_it) >= seeds_at_least
     }
     return sorted(scores, key=lambda name: scores[name], reverse=True)[:num]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("tune", "again", "show", "judge"))
+    parser.add_argument("what", choices=("tune", "show", "judge"))
     parser.add_argument("names", nargs="*", choices=[[], *RECIPES])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
     given = parser.parse_args()
     if given.what == "tune":
         for name in given.names or RECIPES:
             measure(name, 10, given.runs)
-    elif given.what == "again":
-        for seed in (11, 12):
-            for rival in ("pondernet", "act"):
-                for name in best(rival, 2):
-                    measure(name, seed, given.runs)
     elif given.what == "judge":
         judge(given.runs)
     else:
         for row in rows():
             print(row["recipe"], row["seed"], row["meta_steps"], row["own"], row["far"])
         for rival in ("pondernet", "act"):
-            print(rival, best(rival, 1, seeds_at_least=3))
+            print(rival, best(rival, 1))
 
 
 if __name__ == "__main__":
