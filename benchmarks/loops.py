@@ -151,7 +151,7 @@ def judged(one: TrainedOptimizer, stop: StopRule, problems: Labelled, num_steps:
 
 
 def timed(one: TrainedOptimizer, stop: StopRule, problems: Labelled, fixed: int, num_steps: int) -> dict[str, Any]:
-    """CPU seconds of stopping each problem, which then leaves the batch, of ``fixed`` steps for all and of ``num_steps``.
+    """CPU seconds of stopping each problem, which then leaves the batch, of ``fixed`` for all and of ``num_steps``.
 
     In turn, ``ROUNDS`` times; those that do not stop by the head have none.
     """

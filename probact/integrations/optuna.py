@@ -91,7 +91,8 @@ class BlackBoxSampler(BaseSampler):
     """``create_study(sampler=BlackBoxSampler("gp-ei"))``: trials are what a search asks for.
 
     It is for parameters that are numbers; a categorical one is an error.  The study itself is the memory: one that is
-    loaded from its storage goes on as if it had not been left (each trial has the place that was asked, ``PLACE``).  While other trials run they count as failed there, so that it asks elsewhere.
+    loaded from its storage goes on as if it had not been left, as each trial has the place that was asked, ``PLACE``.
+    While other trials run they count as failed there, so that it asks elsewhere.
     The first trial is in the middle of all ranges, unless ``search_space`` says what there is to ask for.
 
     :param source: a search, its name (``probact list``), the name of a shipped one, or a file of ``probact export``.
