@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from loops_tables import write_page
+from loops_tables import EXTRAPOLATED, write_page
 from torch import Tensor
 
 from probact.inference.belief import infer
@@ -167,15 +168,13 @@ def timed(one: TrainedOptimizer, stop: StopRule, problems: Labelled, fixed: int,
     return {"fixed": fixed, "seconds": seconds, "steps_computed": computed, "problems": problems.num}
 
 
-def fits_all(settings: Experiment) -> bool:
-    """Whether the run can be tested on ``TESTS``."""
-    return settings.family == "parity" and settings.rule == "gru-reader"
-
-
 def judge(name: str, runs: Path) -> None:
     """Write ``results/loops-NAME.json``, of the seeds that are trained to the end."""
     run, plan = Run.open(runs / name), RUNS[name]
-    rows = [row_of(chain) for chain in run.chains if is_done(chain, plan)]
+    tests = {"parity": [*TESTS], "half": [EXTRAPOLATED]}.get(name, [])
+    rows = [
+        row_of(chain, tests=tests, times=name in ("parity", "wide")) for chain in run.chains if is_done(chain, plan)
+    ]
     write_rows(name, run, rows)
 
 
@@ -186,14 +185,21 @@ def is_done(chain: Chain, plan: Plan) -> bool:
     return ended or num >= chain.experiment.meta_steps
 
 
-def row_of(chain: Chain, charged: Experiment | None = None) -> dict[str, Any]:
-    """How a training did; ``charged`` says what a step costs, where it is not what training charged."""
+def row_of(
+    chain: Chain, charged: Experiment | None = None, tests: Sequence[str] = (), times: bool = False
+) -> dict[str, Any]:
+    """How a training did.
+
+    :param charged: says what a step costs, where it is not what training charged.
+    :param tests: names of ``TESTS``; :param times: measure CPU seconds too.
+    """
     settings, one = chain.experiment, chain.trained()
     charged = charged or settings
     stop = tuned_stop(one, charged, own_kinds(followed=True, sees_gradient=False))
     own: Any = held_out_problems(settings, NUM)
     row = {"own": judged(one, stop, own, settings.horizon)}
-    for size, (options, num_steps) in TESTS.items() if fits_all(settings) else ():
+    for size in tests:
+        options, num_steps = TESTS[size]
         problems: Any = FAMILIES.build("parity", options).sample(NUM, random_stream("test", 1))
         row[size] = judged(one, stop, problems, num_steps)
     tables = infer(chain.load(), own).tables()
@@ -209,7 +215,7 @@ def row_of(chain: Chain, charged: Experiment | None = None) -> dict[str, Any]:
         "meta_steps": len(records),
         **row,
         "evidence": evidence,
-        "time": timed(one, stop, own, fixed, settings.horizon),
+        **({"time": timed(one, stop, own, fixed, settings.horizon)} if times else {}),
     }
 
 

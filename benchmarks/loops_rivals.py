@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from loops import ACT, HALF, PRICED, ROOT, Plan, fit, judged, row_of, write_rows
+from loops_tables import EXTRAPOLATED
 
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.stops import own_kinds, tuned_stop
@@ -82,7 +83,7 @@ def judge(runs: Path) -> None:
     for rival in ("pondernet", "act"):
         (name,) = best(rival, 1)
         found = [trained(name, seed, runs) for seed in (0, 1, 2)]
-        made = [row_of(run.chains[0], replace(run.experiment, **PRICED)) for run in found]
+        made = [row_of(run.chains[0], replace(run.experiment, **PRICED), [EXTRAPOLATED]) for run in found]
         write_rows(rival, found[0], made)
 
 
