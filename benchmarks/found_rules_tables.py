@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from pages import RESULTS, number, read, table, with_error
 
+from probact.rules.expressions.parser import cache_key, parse
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, FIGURE = DOCS / "optimizer-search.md", DOCS / "images" / "found_rules.png"
 CONTROLLERS = ("random", "lstm", "evolution")
@@ -61,13 +63,29 @@ def found() -> str:
     for one in read("found-rules-search")["searches"]:
         best = _best(one)
         rows.append(
-            [one["controller"], str(one["seed"]), f"`{best['rule']}`", number(best["reward"]), number(best["loss"])]
+            [
+                one["controller"],
+                str(one["seed"]),
+                f"`{cache_key(parse(best['rule']))}`",
+                number(best["reward"]),
+                number(best["loss"]),
+            ]
         )
     return table(["controller", "seed", "best rule on fresh networks", "accuracy", "loss"], rows)
 
 
+def in_one_form(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Formulas as they are written now; of equal rules, which were judged on the same networks, one, found by all."""
+    made: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        rule = cache_key(parse(row["rule"])) if row["found_by"] else row["rule"]
+        one = made.setdefault((rule, row["problem"]), {**row, "rule": rule, "found_by": []})
+        one["found_by"] += row["found_by"]
+    return [*made.values()]
+
+
 def judged() -> str:
-    rows = read("found-rules-judged")["rows"]
+    rows = in_one_form(read("found-rules-judged")["rows"])
     problems = [*_by(rows, "problem")]
     by_rule = _by(rows, "rule")
     first = {name: min(row["loss"] for row in some if row["problem"] == problems[0]) for name, some in by_rule.items()}

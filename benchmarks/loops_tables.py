@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,13 +15,7 @@ from probact.reports.style import headed, ink, panels, save_figure, styled
 PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
 EXTRAPOLATED, LARGE = "n = 16, 9 to 16 non-zeros", "n = 64, 1 to 64 non-zeros"
-LABELS = {
-    "half": "this, kappa .1, nu .95",
-    "pondernet": "PonderNet: beta .01, lambda .2",
-    "act": "ACT, tau .01",
-    "act-tuning-0.01": "ACT, tau .01",
-    "act-tuning-0.001": "ACT, tau .001",
-}
+LABELS = {"half": "this, as `parity` recommends", "pondernet": "PonderNet", "act": "ACT"}
 
 
 def seeds(name: str) -> list[dict[str, Any]]:
@@ -64,6 +59,45 @@ def accuracy() -> str:
     return table(head, rows)
 
 
+def constants(name: str) -> str:
+    """Of a rival, which were chosen."""
+    given = read(f"loops-{name}")["settings"]
+    if name == "pondernet":
+        return f": beta {given['kl_scale']:g}, lambda {1 - given['prior_nu']:.1f}"
+    if name == "act":
+        return f": tau {given['ponder_cost']:g}" + (", from a taught network" if "begin_with" in given else "")
+    return ""
+
+
+def recipes() -> str:
+    """What was tried for the rivals, a row a recipe."""
+    lines = (RESULTS / "loops-rivals.jsonl").read_text().splitlines()
+    rows = []
+    for row in map(json.loads, lines):
+        given = row["settings"]
+        is_act = "ponder_cost" in given
+        what = (
+            f"ACT, tau {given['ponder_cost']:g}"
+            if is_act
+            else (f"PonderNet, beta {given['kl_scale']:g}, lambda {1 - given['prior_nu']:.1f}")
+        )
+        grown = given.get("curriculum", 200)
+        how = [f"unrolls grow over {grown} meta-steps" if grown else "all unrolls of 20 steps"]
+        how += [f"mean log loss added, {given['log_loss_weight']:g}"] if "log_loss_weight" in given else []
+        how += ["begins with PonderNet's network"] if "begin_with" in given else []
+        rows.append(
+            [
+                what,
+                "; ".join(how),
+                str(row["meta_steps"]),
+                share(row["own"]["accuracy"]),
+                f"{row['own']['steps']:.2f}",
+                share(row["far"]["accuracy"]),
+            ]
+        )
+    return table(["rival", "recipe", "meta-steps", "accuracy, 1 to 8", "steps", "accuracy, 9 to 16"], rows)
+
+
 def extrapolation() -> str:
     """A row a way to train, means over seeds."""
     rows = []
@@ -71,7 +105,7 @@ def extrapolation() -> str:
         found = seeds(name)
         if not found:
             continue
-        cells = [label, ", ".join(str(row["seed"]) for row in found)]
+        cells = [label + constants(name), ", ".join(str(row["seed"]) for row in found)]
         for which in ("own", EXTRAPOLATED):
             cells += [
                 share(mean(found, lambda row, which=which: row[which]["accuracy"])),  # type: ignore[misc]
@@ -104,13 +138,13 @@ def evidence() -> str:
 
 def by_nu() -> str:
     rows = []
-    for name in ("nu-0.5", "nu-0.7", "nu-0.8", "nu-0.9", "nu-0.95", "nu-0.95-longer"):
-        nu = float(name.split("-")[1])
-        for row in seeds(name):
+    for nu in (0.5, 0.7, 0.8, 0.9, 0.95):
+        for row in seeds(f"nu-{nu:g}"):
             own = row["own"]
             rows.append(
                 [
                     f"{nu:g}",
+                    str(row["seed"]),
                     str(row["meta_steps"]),
                     f"{1 / (1 - nu):.1f}",
                     f"{row['price']:.4f}",
@@ -119,33 +153,46 @@ def by_nu() -> str:
                     f"{own['rank_correlation']:.2f}",
                 ]
             )
-    return table(
-        ["nu", "meta-steps", "prior mean of t", "price of a step, nats", "accuracy", "steps", "rank correlation"], rows
-    )
+    head = ["nu", "seed", "meta-steps until learned", "prior mean of t", "price of a step, nats", "accuracy", "steps",
+            "rank correlation"]  # fmt: skip
+    return table(head, rows)
+
+
+SIZES = {"parity": "24", "wide": "128"}
 
 
 def speed() -> str:
     rows = []
-    for row in seeds("parity"):
-        time = row["time"]
-        seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
-        steps = time["steps_computed"]
-        for way, label in (("fixed", f"K = {time['fixed']}, as accurate"), ("all", "H = 20, the cap")):
-            rows.append(
-                [
-                    str(row["seed"]),
-                    label,
-                    f"{seconds['stopped']:.2f}",
-                    f"{seconds[way]:.2f}",
-                    f"{1 - seconds['stopped'] / seconds[way]:.0%}",
-                    f"{1 - steps['stopped'] / steps[way]:.0%}",
-                ]
-            )
-    head = ["seed", "against", "seconds, each stopped", "seconds, the same for all", "time saved", "steps saved"]
+    for name, units in SIZES.items():
+        for row in seeds(name):
+            time = row["time"]
+            seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
+            steps = time["steps_computed"]
+            for way, label in (("fixed", f"K = {time['fixed']}, as accurate"), ("all", "H = 20, the cap")):
+                rows.append(
+                    [
+                        units,
+                        str(row["seed"]),
+                        label,
+                        f"{seconds['stopped']:.2f}",
+                        f"{seconds[way]:.2f}",
+                        f"{1 - seconds['stopped'] / seconds[way]:.0%}",
+                        f"{1 - steps['stopped'] / steps[way]:.0%}",
+                    ]
+                )
+    head = ["units of the reader", "seed", "against", "CPU seconds, each stopped", "CPU seconds, the same for all",
+            "time saved", "steps saved"]  # fmt: skip
     return table(head, rows)
 
 
-TABLES = {"accuracy": accuracy, "extrapolation": extrapolation, "evidence": evidence, "nu": by_nu, "speed": speed}
+TABLES = {
+    "accuracy": accuracy,
+    "extrapolation": extrapolation,
+    "recipes": recipes,
+    "evidence": evidence,
+    "nu": by_nu,
+    "speed": speed,
+}
 
 
 def draw() -> None:

@@ -23,6 +23,7 @@ from probact.cli.options import (
 from probact.cli.progress import telling
 from probact.problems.base import FAMILIES
 from probact.reports import text
+from probact.rules.base import RULES
 from probact.rules.hand_designed import hand_designed
 from probact.runs.assembly import family_judged, num_coordinates
 from probact.runs.experiment import SETTINGS, Experiment
@@ -63,6 +64,13 @@ def _numbers(context: click.Context, parameter: click.Parameter, given: tuple[st
     show_default=True,
     help="Hand-designed rules, comma separated; cg for the limit; usual, all or none.  Usual are those whose rates for "
     "each family come with the package, and cg; the others are tuned first.",
+)
+@click.option(
+    "--rule-string",
+    "formulas",
+    multiple=True,
+    help="A rule as a formula, such as 'g * exp(sign(g) * sign(m))', judged beside the baselines, its rate tuned as "
+    "theirs; may be repeated.  `list` shows the words, under the rule expression.",
 )
 @click.option(
     "--at",
@@ -108,6 +116,7 @@ def _evaluate_runs(
     family: str | None,
     family_options: dict[str, str],
     baselines: str,
+    formulas: tuple[str, ...],
     at: tuple[int, ...] | None,
     num_optimizees: int | None,
     seed: int,
@@ -133,9 +142,10 @@ def _evaluate_runs(
         sources = [Candidate.of_run(Run.latest().at(prior_nu))]
     check_device(device)
     experiment = replace(_judged_on(sources, family, family_options), device=device)
-    chosen = _chosen(baselines, references(FAMILIES[experiment.family]))
+    known = references(FAMILIES[experiment.family])
+    chosen = [*_chosen(baselines, known), *_of_formulas(formulas, experiment.family)]
     if not sources and not chosen:
-        raise click.UsageError("nothing to evaluate: expected a run or baselines")
+        raise click.UsageError("nothing to evaluate: expected a run, baselines or a rule string")
     base = sources[0].folder if sources else RUNS
     folder = out or base / "-".join(["evaluation", experiment.family, *_spelled(family_options, "=")])
     check_writable(folder / "evaluation.json")
@@ -160,6 +170,18 @@ def _evaluate_runs(
     _show(result, best, folder)
     if len(sources) == 1 and (base / "experiment.json").exists() and (worn := [one for one in best if one.trained]):
         click.echo(f"next: {_export(sources[0], worn[0])}")
+
+
+def _of_formulas(formulas: Sequence[str], family: str) -> list[Entry]:
+    """A baseline for each, once."""
+    from probact.judging.comparison import FORMULA, Entry
+
+    if formulas and RULES[FORMULA].sees is not FAMILIES[family].shows[0]:
+        raise click.UsageError(f"--rule-string: expected a family that shows a gradient, got {family}")
+    try:
+        return list({entry.label: entry for entry in map(Entry.of_formula, formulas)}.values())
+    except ValueError as error:
+        raise click.UsageError(f"--rule-string: {error}") from None
 
 
 def _spelled(options: Mapping[str, object], between: str) -> list[str]:

@@ -28,13 +28,17 @@ _PROBES: dict[type, Any] = {int: math.nan, float: math.nan, str: "?", bool: None
 
 @click.command("list")
 def list_() -> None:
-    """Name every family, rule, halting posterior, objective, estimator, prior, stop rule and shipped optimizer.
+    """Name every family, rule, halting posterior, objective, estimator, prior, stop rule, controller and shipped
+    optimizer.
 
     With the options of each (--family-option, --rule-option, --objective-option), their defaults and ranges.
     """
     import probact.stopping  # noqa: F401 - fills STOP_RULES
+    from probact.rule_search.controllers.base import CONTROLLERS
+    from probact.rule_search.halting import HALTINGS
     from probact.runs.trained import TrainedOptimizer, shipped
 
+    without_options: tuple[Registry[Any], ...] = (CONTROLLERS, HALTINGS)
     for title, registry in (
         ("families (--family)", FAMILIES),
         ("rules (--rule)", RULES),
@@ -44,6 +48,8 @@ def list_() -> None:
         ("priors of the horizon, p(T) (--horizon-prior)", HORIZON_PRIORS),
         ("priors of the halting step, p(t|T) (--halting-prior)", HALTING_PRIORS),
         ("stop rules (evaluate)", STOP_RULES),
+        ("controllers (search-rules --controller)", CONTROLLERS),
+        ("halting of rules (search-rules --halting)", HALTINGS),
     ):
         click.echo(click.style(title, bold=True))
         for name in registry:
@@ -51,7 +57,7 @@ def list_() -> None:
             recommended = getattr(registry[name], "recommended", {})
             if recommended:
                 click.echo(f"  {'':22}recommends {', '.join(starmap(_setting, recommended.items()))}")
-            if options := [*_options(registry, name)]:
+            if registry not in without_options and (options := [*_options(registry, name)]):
                 click.echo(_wrapped("options", options))
         if registry is POSTERIORS:
             click.echo(f"  {NO_HALTING:22}No halting: learning to optimize alone, by the sum of losses.")

@@ -69,6 +69,8 @@ def search_rules(context: click.Context, /, out: Path | None, resume: Path | Non
     settings.write(folder)
     with held(folder / "lock"), telling() as tell, asked_to_stop("stopping after these rules") as asked:
         tell(f"{folder}: {settings.rules} rules by {settings.controller}, {len(search.records)} so far")
+        if search.controller.note:
+            tell(search.controller.note)
         said = time.monotonic()
         for now in search_in(folder, search, asked):
             if time.monotonic() - said >= SECONDS_BETWEEN_LINES:

@@ -24,6 +24,8 @@ with needed():
 Source = str | Path | UpdateRule
 """A search, its name, the name of a shipped one, or a file."""
 Space = Mapping[str, BaseDistribution]
+PLACE = "probact:place"
+"""Attribute of a trial in the storage: where in [0,1]^d the search asked, of a whole number where in its cell."""
 
 
 class HaltingCallback:
@@ -89,7 +91,8 @@ class BlackBoxSampler(BaseSampler):
     """``create_study(sampler=BlackBoxSampler("gp-ei"))``: trials are what a search asks for.
 
     It is for parameters that are numbers; a categorical one is an error.  The study itself is the memory: one that is
-    loaded from its storage goes on.  While other trials run they count as failed there, so that it asks elsewhere.
+    loaded from its storage goes on as if it had not been left, as each trial has the place that was asked, ``PLACE``.
+    While other trials run they count as failed there, so that it asks elsewhere.
     The first trial is in the middle of all ranges, unless ``search_space`` says what there is to ask for.
 
     :param source: a search, its name (``probact list``), the name of a shipped one, or a file of ``probact export``.
@@ -128,6 +131,7 @@ class BlackBoxSampler(BaseSampler):
             for params in others:
                 optimizer.tell(math.nan, at=_told(search_space, params))
         point: dict[str, Any] = optimizer.ask()
+        study._storage.set_trial_system_attr(trial._trial_id, PLACE, optimizer.state_dict()["pending"])
         return {name: _Axis.of(search_space[name]).suggested(value) for name, value in point.items()}
 
     def sample_independent(
@@ -269,6 +273,8 @@ class _Followed:
                     for name, one in space.items()
                 ):
                     self._seen.add(each.number)
+                    if (place := each.system_attrs.get(PLACE)) and len(place) == self.optimizer.box.dim:
+                        self.optimizer.waits_for(place)
                     value = each.value if each.state == TrialState.COMPLETE else None
                     self.optimizer.tell(math.nan if value is None else value, at=_told(space, each.params))
             return self.optimizer

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,11 +38,12 @@ DIMENSIONS = {
 class Entry:
     """An optimizer in an evaluation.
 
-    :ivar label: of a baseline, the name of its rule.
+    :ivar label: of a baseline, the name of its rule, or the formula that it says.
     :ivar seed: of the training, or None.
     :ivar rule: the trained one; None for a baseline, whose rule depends on the rate, and for a limit.
     :ivar posterior: the one to follow online, where there is one.
     :ivar kl_scale: kappa that it was trained at.
+    :ivar options: of a baseline's rule, beside its rate; ``expr`` of a formula.
     """
 
     label: str
@@ -51,8 +52,29 @@ class Entry:
     rule: UpdateRule | None = None
     posterior: HaltingPosterior | None = None
     kl_scale: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_formula(cls, formula: str) -> Self:
+        """The baseline that a formula says, as ``rules/expressions`` reads it.
+
+        :raises ValueError: if it is none.
+        """
+        expr = str(RULES.build(FORMULA, {"expr": formula}).expr)
+        return cls(expr, "baseline", options={"expr": expr})
+
+    @property
+    def name(self) -> str:
+        """Of a baseline's rule."""
+        return FORMULA if "expr" in self.options else self.label
+
+    def built(self, **options: Any) -> UpdateRule:
+        """A baseline's rule, with ``options`` beside its own."""
+        return RULES.build(self.name, {**self.options, **options})
 
 
+FORMULA = "expression"
+"""The rule that formulas are options of."""
 LIMIT = Entry("cg (limit)", "limit")
 """Conjugate gradients with exact line search: told the curvature, and so no baseline."""
 
@@ -140,12 +162,12 @@ def _paths(
     if entry.kind == "trained":
         assert entry.rule is not None
         return dict.fromkeys(at, record(entry.rule, optimizee, max(at), score_at=at)), {}
-    if RULES[entry.label].is_baseline:
-        return dict.fromkeys(at, record(RULES.build(entry.label), optimizee, max(at), score_at=at)), {}
-    rates = tuned_rates(entry.label, experiment, at)
+    if RULES[entry.name].is_baseline:
+        return dict.fromkeys(at, record(entry.built(), optimizee, max(at), score_at=at)), {}
+    rates = tuned_rates(entry.name, experiment, at, entry.options)
     paths: dict[int, Trajectory] = {}
     for lr in set(rates.values()):
-        rule, steps = RULES.build(entry.label, {"lr": lr}), [step for step in at if rates[step] == lr]
+        rule, steps = entry.built(lr=lr), [step for step in at if rates[step] == lr]
         for together in [[step] for step in steps] if rule.plans else [steps]:
             path = record(rule, optimizee, max(together), score_at=together, told=True)
             paths.update(dict.fromkeys(together, path))

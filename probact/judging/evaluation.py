@@ -19,7 +19,6 @@ from probact.judging.results import BestStop, CalibrationRow, Curve, Evaluation,
 from probact.judging.stops import HINDSIGHT, own_verdict, shares, stopped_baselines, verdicts
 from probact.judging.trajectory import Trajectory, record
 from probact.problems.base import Optimizee
-from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.runs.sources import Candidate
 from probact.stopping.base import STOP_RULES
@@ -61,11 +60,11 @@ def evaluate(
         for entry in announced(trained, "ways to stop", tell)
     ]
     # what plans is left out: it is told how many steps there are, which nobody knows who stops
-    stoppable = [entry for entry in references if entry.kind == "baseline" and not RULES.build(entry.label).plans]
+    stoppable = [entry for entry in references if entry.kind == "baseline" and not entry.built().plans]
     baselines = [
         row
         for entry in announced(stoppable, "ways to stop", tell)
-        for row in stopped_baselines(entry.label, experiment, tuning, test, cost)
+        for row in stopped_baselines(entry.name, experiment, tuning, test, cost, entry.options, entry.label)
     ]
     result = Evaluation(
         family=experiment.family,

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Laplace
 
 from probact.problems.base import Optimizee, OptimizeeFamily
+from probact.problems.prices import check_price
 from probact.support.sight import Sight
 from probact.support.trees import Params
 
@@ -107,6 +108,7 @@ class RegretFamily(OptimizeeFamily):
     cost: float = 0.0514
 
     def priced(self, price: float, cost: float) -> Self:
+        check_price(price)
         other = copy.copy(self)
         other.price, other.cost = price or self.price, cost
         return other

@@ -41,7 +41,7 @@ class Search:
     def __init__(self, settings: Settings, known: Sequence[Record] = ()) -> None:
         self.settings = settings
         self.child = Child(settings.child, settings.reward, settings.seed)
-        self.controller = CONTROLLERS[settings.controller](settings.depth, settings.seed)
+        self.controller = CONTROLLERS[settings.controller](settings.depth, settings.seed, settings.rules)
         self.halting = HALTINGS.build(settings.halting)
         self.records = list(known)
         self._found = {record.rule: record for record in known}

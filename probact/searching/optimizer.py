@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -160,6 +160,10 @@ class BlackBoxOptimizer:
             for query in self._history.queries:
                 self._show(query)
         self._decide()
+
+    def waits_for(self, shares: Sequence[float]) -> None:
+        """Take ``shares``, a place in [0,1]^d, for what was asked: it is told again what it, or another, asked once."""
+        self._history = self._history._replace(pending=tuple(self.box.within(shares)))
 
     def should_stop(self) -> bool:
         """Whether another query is not worth its price, or else what ``stop`` says; true from then on."""

@@ -15,9 +15,11 @@ import xarray as xr
 
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
-from probact.inference.posteriors.base import POSTERIORS
+from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
 from probact.problems.base import FAMILIES
 from probact.problems.data.sets import VARIABLE
+from probact.rule_search.controllers.base import CONTROLLERS
+from probact.rule_search.halting import HALTINGS
 from probact.rules.base import RULES
 from probact.runs.experiment import Experiment
 from probact.runs.run import Run
@@ -249,7 +251,8 @@ def test_list_names_everything(run: Any) -> None:
     assert code == 0
     out, _, of_files = out.partition("shipped optimizers")
     assert all(name in of_files for name in shipped())
-    names = Counter(name for kind in (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES) for name in kind)
+    kinds = (FAMILIES, RULES, POSTERIORS, OBJECTIVES, ESTIMATORS, STOP_RULES, CONTROLLERS, HALTINGS, [NO_HALTING])
+    names = Counter(name for kind in kinds for name in kind)
     for name, count in names.items():
         lines = [line for line in out.splitlines() if line.split()[:1] == [name]]
         assert len(lines) == count, name
@@ -271,7 +274,7 @@ def test_list_names_everything(run: Any) -> None:
 )
 def test_list_shows_the_options_with_default_and_range(name: str, option: str, run: Any) -> None:
     lines = run("list")[1].splitlines()
-    (place,) = [place for place, line in enumerate(lines) if line.split()[:1] == [name]]
+    place = next(place for place, line in enumerate(lines) if line.split()[:1] == [name])  # controllers come later
     rest = next(n for n, line in enumerate(lines[place + 1 :]) if not line.startswith(" " * 20))
     assert option in " ".join(" ".join(lines[place + 1 : place + 1 + rest]).split())
 

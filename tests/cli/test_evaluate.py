@@ -12,6 +12,7 @@ import xarray as xr
 from probact.cli.evaluate import _chosen
 from probact.judging.comparison import references
 from probact.problems.base import FAMILIES
+from probact.rules.base import RULES
 from tests.helpers.commands import ARGUMENTS, refused
 from tests.helpers.trainings import TINY
 
@@ -66,6 +67,29 @@ def test_evaluate_on_another_family(elsewhere: Path, run: Any) -> None:
     )
     assert code == 0, err
     assert "price of 1 nats" in out
+
+
+def test_a_formula_is_judged_beside_the_baselines(elsewhere: Path, run: Any) -> None:
+    """A rule written as its formula is tuned and stopped as the built-in ones are."""
+    assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
+    formulas = ("--rule-string", "g * exp(sign(g) * sign(m))", "--rule-string", "m - -g", "--rule-string", "g + m")
+    words = ("evaluate", "a", "--baselines", "sgd", "--at", "3", "--num-optimizees", "6", *formulas, "--json")
+    code, out, err = run(*words)
+    assert code == 0, err
+    found = {row["optimizer"]: row for row in json.loads(out)["losses"]}
+    assert [*found][1:] == ["sgd", "exp(sign(g) * sign(m)) * g", "g + m"], "equal rules once, in canonical form"
+    assert set(found) == {row["optimizer"] for row in json.loads(out)["stopping"]}
+    grid = RULES["expression"].learning_rates  # type: ignore[attr-defined]
+    assert all(found[name]["kind"] == "baseline" and found[name]["learning_rate"]["3"] in grid for name in [*found][2:])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--rule-string", "g * foo"), "unknown word 'foo'"), (("--rule-string", ""), "an empty text"),
+     (("--family", "gp-1d", "--rule-string", "g"), "shows a gradient, got gp-1d")],
+)  # fmt: skip
+def test_what_is_no_formula_is_refused(words: tuple[str, ...], said: str, elsewhere: Path, run: Any) -> None:
+    refused(run("evaluate", "--family", "quadratic", "--baselines", "none", *words), said)
 
 
 @pytest.mark.parametrize(

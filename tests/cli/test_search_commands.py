@@ -48,6 +48,8 @@ def test_a_search_from_training_to_its_file(run: Run, elsewhere: Path) -> None:
     ("line", "expected"),
     [
         ("--family mnist --price 0.1", "gp-1d, gp-2d, gp-3d, gp-6d"),
+        ("--family gp-1d --price 1e-30", "price: expected one in 1.19e-07..8.39e+06"),
+        ("--family style --price 1e9", "price: expected one in 1.19e-07..8.39e+06"),
         ("--family gp-1d --price 0", "'--price': expected a number > 0, got 0"),
         ("--family gp-1d --price -1", "'--price': expected a number > 0, got -1"),
         ("--family gp-1d --family-option length=0", "family 'gp-1d': expected length > 0"),

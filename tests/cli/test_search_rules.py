@@ -49,6 +49,13 @@ def test_a_search_from_the_command_line(capsys: pytest.CaptureFixture[str], monk
     assert Record.read(folder / "rules.jsonl")[:2] == records
 
 
+def test_evolution_says_how_it_begins(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("search-rules", "--controller", "evolution", "--rules", "4", "--out", "mine")
+    code, _, err = call(capsys, monkeypatch, *words)
+    assert code == 0, err
+    assert "evolution: the first 2 rules are drawn at random" in err
+
+
 def test_ctrl_c_saves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Search.run
 

@@ -98,6 +98,20 @@ def test_a_study_from_its_storage_goes_on(tmp_path: Path) -> None:
     assert study.best_value < min(trial.value for trial in study.trials[:4])
 
 
+def test_a_study_that_is_reloaded_for_every_trial_is_as_one_that_is_not(tmp_path: Path) -> None:
+    """The place within the cell of a whole number is kept too: the values alone say no more than its middle."""
+    storage = f"sqlite:///{tmp_path}/study.db"
+    for _ in range(9):
+        study = optuna.create_study(
+            study_name="one", storage=storage, load_if_exists=True, sampler=BlackBoxSampler("gp-ei")
+        )
+        study.optimize(bowl, n_trials=1)
+    close(params(study), by_hand(9)[0])
+    places = [trial.system_attrs["probact:place"][0] for trial in study.trials[1:]]
+    middles = [(trial.params["n"] - 0.5) / 9 for trial in study.trials[1:]]
+    assert any(abs(place - middle) > 1e-3 for place, middle in zip(places, middles, strict=True))
+
+
 def test_failed_and_pruned_trials_are_the_worst_so_far() -> None:
     def function(trial: Any) -> float:
         value = bowl(trial)

@@ -90,6 +90,21 @@ def test_evolution_changes_one_word_of_the_best_of_ten() -> None:
     assert 90 <= median <= 96, "the largest of ten of a hundred: 93 in the middle"
 
 
+@pytest.mark.parametrize(("rules", "population", "sample"), [(1000, 100, 10), (200, 100, 10), (60, 30, 6), (4, 2, 2)])
+def test_a_short_search_evolves_in_its_second_half(rules: int, population: int, sample: int) -> None:
+    controller = Evolution(1, 0, rules)
+    assert (controller.population, controller.sample) == (population, sample)
+    assert f"the first {population} rules are drawn at random" in controller.note
+    first = controller.propose(population)
+    assert first == [draw(1, generator) for generator in [random_stream("draws", 0)] for _ in range(population)]
+    controller.learn(scored(first))
+    for child in controller.propose(20):
+        assert min(sum(a != b for a, b in zip(child, parent, strict=True)) for parent in first) <= 1
+    longer = Evolution(1, 0, 10_000)
+    longer.load_state(controller.to_state())
+    assert longer.population == population, "a search that goes on keeps what it began with"
+
+
 def test_entropy_grows_while_rules_repeat() -> None:
     controller = CONTROLLERS["lstm"](1, 0)
     before = controller.entropy_weight

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from probact.problems.base import FAMILIES, OptimizeeFamily
+from probact.problems.prices import check_price
 from probact.problems.style.features import NETWORKS
 from probact.problems.style.images import CIFAR, crop, of_cifar, parted, pictures
 from probact.problems.style.loss import StyleTransfer
@@ -88,6 +89,7 @@ class Style(OptimizeeFamily):
         return other
 
     def priced(self, price: float, cost: float) -> Self:
+        check_price(price)
         other = copy.copy(self)
         other.scale = price / cost if price else self.scale
         return other

@@ -22,11 +22,14 @@ class Controller(ABC):
     """Subclasses register a name in ``CONTROLLERS``.
 
     :param depth: groups of words a rule; :param seed: of all its random numbers.
+    :param rules: how many it is asked for in all.
+    :ivar note: what a user should know of a search by it, in a line; empty where there is nothing.
     """
 
     name: ClassVar[str]
+    note: str = ""
 
-    def __init__(self, depth: int, seed: int) -> None:
+    def __init__(self, depth: int, seed: int, rules: int = 1000) -> None:
         self.depth = depth
 
     @abstractmethod

@@ -62,8 +62,8 @@ class LSTM(Controller):
     units, lr, passes, clip, decay = 64, 3e-3, 3, 0.2, 0.9
     least_entropy, most_repeats = 0.02, 0.2
 
-    def __init__(self, depth: int, seed: int) -> None:
-        super().__init__(depth, seed)
+    def __init__(self, depth: int, seed: int, rules: int = 1000) -> None:
+        super().__init__(depth, seed, rules)
         self._generator = random_stream("draws", seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

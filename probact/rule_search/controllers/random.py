@@ -13,8 +13,8 @@ from probact.support.randomness import random_stream
 class Random(Controller):
     """Every word uniformly, whatever came of it."""
 
-    def __init__(self, depth: int, seed: int) -> None:
-        super().__init__(depth, seed)
+    def __init__(self, depth: int, seed: int, rules: int = 1000) -> None:
+        super().__init__(depth, seed, rules)
         self._generator = random_stream("draws", seed)
 
     def propose(self, num: int) -> list[Program]:

@@ -147,22 +147,60 @@ def written(tree: Node, rank: int = 0) -> str:
 
 
 def canonical(tree: Node) -> Node:
-    """The same rule in one form: without ``identity``, ``left``, doubled signs and factors 1; terms in order."""
-    if not tree.children:
-        return tree
-    children = tuple(canonical(child) for child in tree.children)
-    name, first = tree.name, children[0]
+    """The same rule in one form: without ``identity``, ``left`` and factors 1; signs outermost; terms in order.
+
+    A sign goes out of products, numerators and what is odd (``sign``, ``clip``, ``drop``), is lost in what is of |x|,
+    and makes a sum a difference: ``x - -y`` is ``x + y``, ``-x + y`` is ``y - x``, ``-x - y`` is ``-(x + y)``.
+    """
+    return _made(tree.name, *(canonical(child) for child in tree.children))
+
+
+_EVEN = ("log", "sqrt")
+_ODD = ("sign", *(name for name in UNARY if name.startswith(_WITH_NUMBER)))
+_SUMS = {("+", False, True): ("-", 1), ("+", True, False): ("-", -1), ("-", False, True): ("+", 1),
+         ("-", True, False): ("+", -1), ("+", True, True): ("+", -1), ("-", True, True): ("-", -1)}  # fmt: skip
+"""Of a sum of x and y and whether each has a minus: what is of x and y alone, and its sign."""
+
+
+def _made(name: str, *children: Node) -> Node:
+    """The canonical form of a function of what is canonical."""
+    if not children:
+        return Node(name)
+    bare = [child.children[0] if _is_minus(child) else child for child in children]
+    minus = [_is_minus(child) for child in children]
     if name in ("identity", "left"):
-        return first
+        return children[0]
     if len(children) == 1:
-        if name == "-" and first.name == "-" and len(first.children) == 1:
-            return first.children[0]
-        if name == "sign" and first.name == "sign":
-            return first
-        return Node(name, children)
+        return _of_one(name, children[0], bare[0], minus[0])
+    if name in ("+", "-") and any(minus):
+        joined, sign = _SUMS[name, minus[0], minus[1]]
+        return _signed(_made(joined, *bare), sign)
+    if name == "*" and any(minus):
+        return _signed(_made("*", *bare), 1 if all(minus) else -1)
+    if name == "/" and minus[0]:
+        return _made("-", _made("/", bare[0], children[1]))
     if name == "*" and Node("1") in children:
         return children[0] if children[1] == Node("1") else children[1]
     return Node(name, tuple(sorted(children, key=written)) if name in COMMUTATIVE else children)
+
+
+def _of_one(name: str, of: Node, bare: Node, has_minus: bool) -> Node:
+    if name == "-":
+        swapped = Node("-", of.children[::-1])
+        return bare if has_minus else swapped if of.name == "-" else Node("-", (of,))
+    if has_minus and name in _EVEN:
+        return _made(name, bare)
+    if has_minus and name in _ODD:
+        return _made("-", _made(name, bare))
+    return of if name == of.name == "sign" else Node(name, (of,))
+
+
+def _is_minus(tree: Node) -> bool:
+    return tree.name == "-" and len(tree.children) == 1
+
+
+def _signed(tree: Node, sign: int) -> Node:
+    return tree if sign > 0 else _made("-", tree)
 
 
 def cache_key(tree: Node) -> str:

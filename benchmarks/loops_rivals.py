@@ -1,0 +1,148 @@
+"""Tunes PonderNet and ACT each in its own recipe, for ``loops.py``: adds to ``results/loops-rivals.jsonl``.
+
+    python benchmarks/loops_rivals.py tune [NAME ...]   # RECIPES from seed 10; what is there is left alone
+    python benchmarks/loops_rivals.py show              # all, and which is chosen
+    python benchmarks/loops_rivals.py judge             # that from seeds 0, 1, 2: loops-{pondernet,act}.json
+
+Run it in the root of the project.  A recipe is the rival's own constants, learning rate and growth of unrolls; ACT may
+begin with a network that PonderNet has taught, as from scratch its halting collapses on the first step.  Trained on 1
+to 8 non-zeros as ``half`` is, until learned (``loops.fit``), or what began with a network for 400 meta-steps.
+Chosen by the accuracy on 9 to 16 non-zeros, which favours the rivals: seeds 0, 1, 2 and the problems of
+``loops.TESTS`` are for judging.  The stop of all is tuned at one price.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from loops import ACT, HALF, PRICED, ROOT, Plan, fit, judged, row_of, write_rows
+from loops_tables import EXTRAPOLATED
+
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.stops import own_kinds, tuned_stop
+from probact.problems.base import FAMILIES
+from probact.runs.run import Run
+from probact.support.randomness import random_stream
+
+RESULT = ROOT / "benchmarks" / "results" / "loops-rivals.jsonl"
+STEPS, NUM, CAP = 24, 1024, 800
+
+
+def pondernet(beta: float, step_probability: float, **others: Any) -> dict[str, Any]:
+    """beta and lambda_p of Banino, Balaguer, Blundell 2021, and how it is trained."""
+    return {"prior_nu": 1 - step_probability, "kl_scale": beta, **others}
+
+
+def act(tau: float, **others: Any) -> dict[str, Any]:
+    """tau of Graves 2016, and how it is trained; ``kl_warmup`` lets tau rise from 0."""
+    return {**ACT, "ponder_cost": tau, **others}
+
+
+def begun(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """With the folder of the recipe that it begins with, from the same seed."""
+    if "begin_with" not in settings:
+        return settings
+    return {**settings, "begin_with": f"runs/loops/rival-{settings['begin_with']}-{seed}"}
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "pondernet-a": pondernet(0.01, 0.2, curriculum=0),
+    "pondernet-b": pondernet(0.1, 0.1),
+    "pondernet-c": pondernet(0.03, 0.2, curriculum=0),
+    "act-a": act(0.001, curriculum=0),
+    "act-b": act(0.003, curriculum=0, log_loss_weight=0.1),
+    "act-c": act(0.003, log_loss_weight=1.0),
+    "act-d": act(0.01, begin_with="pondernet-a", meta_steps=400, curriculum=0),
+    "act-e": act(0.03, begin_with="pondernet-a", meta_steps=400, curriculum=0),
+    "act-f": act(0.003, begin_with="pondernet-a", meta_steps=400, curriculum=0),
+}
+
+
+def rows() -> list[dict[str, Any]]:
+    """What is measured, a row a recipe and seed."""
+    return [json.loads(line) for line in RESULT.read_text().splitlines()] if RESULT.exists() else []
+
+
+def trained(name: str, seed: int, runs: Path) -> Run:
+    """One recipe from one seed, after what it begins with."""
+    first = RECIPES[name].get("begin_with")
+    if first:
+        trained(first, seed, runs)
+    folder = f"rival-{name}-{seed}"
+    given = begun({**HALF, "meta_steps": CAP, **RECIPES[name]}, seed)
+    fit(folder, runs, Plan(given, (seed,), until_learned=first is None))
+    return Run.open(runs / folder)
+
+
+def judge(runs: Path) -> None:
+    """The chosen recipe of each rival from seeds 0, 1, 2."""
+    for rival in ("pondernet", "act"):
+        (name,) = best(rival, 1)
+        found = [trained(name, seed, runs) for seed in (0, 1, 2)]
+        made = [row_of(run.chains[0], replace(run.experiment, **PRICED), [EXTRAPOLATED]) for run in found]
+        write_rows(rival, found[0], made)
+
+
+def measure(name: str, seed: int, runs: Path) -> None:
+    """Train and test one recipe from one seed, if it is not done."""
+    if any((row["recipe"], row["seed"]) == (name, seed) for row in rows()):
+        return
+    chain = trained(name, seed, runs).chains[0]
+    settings, one = chain.experiment, chain.trained()
+    stop = tuned_stop(one, replace(settings, **PRICED), own_kinds(followed=True, sees_gradient=False))
+    own: Any = held_out_problems(settings, NUM)
+    far: Any = FAMILIES.build("parity", {"nonzero": "9:16"}).sample(NUM, random_stream("test", 2))
+    near, beyond = judged(one, stop, own, settings.horizon), judged(one, stop, far, STEPS)
+    keys = ("accuracy", "steps", "log_loss", "rank_correlation")
+    row = {
+        "recipe": name,
+        "seed": seed,
+        "settings": RECIPES[name],
+        "meta_steps": len(chain.records()),
+        "seconds": sum(record["seconds"] for record in chain.records()),
+        "stop": stop.describe(),
+        "own": {key: near[key] for key in keys},
+        "far": {key: beyond[key] for key in keys},
+    }
+    with RESULT.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(f"{name}, seed {seed}: {near['accuracy']:.1%}, {beyond['accuracy']:.1%} beyond, {near['steps']:.2f} steps")
+
+
+def best(rival: str, num: int) -> list[str]:
+    """Its ``num`` best recipes by accuracy beyond the sizes of training, then on these."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows():
+        if row["recipe"].startswith(rival):
+            found.setdefault(row["recipe"], []).append(row)
+    scores = {
+        name: tuple(sum(row[where]["accuracy"] for row in of_it) / len(of_it) for where in ("far", "own"))
+        for name, of_it in found.items()
+    }
+    return sorted(scores, key=lambda name: scores[name], reverse=True)[:num]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("tune", "show", "judge"))
+    parser.add_argument("names", nargs="*", choices=[[], *RECIPES])
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
+    given = parser.parse_args()
+    if given.what == "tune":
+        for name in given.names or RECIPES:
+            measure(name, 10, given.runs)
+    elif given.what == "judge":
+        judge(given.runs)
+    else:
+        for row in rows():
+            print(row["recipe"], row["seed"], row["meta_steps"], row["own"], row["far"])
+        for rival in ("pondernet", "act"):
+            print(rival, best(rival, 1))
+
+
+if __name__ == "__main__":
+    main()
