@@ -4,8 +4,9 @@
     python benchmarks/newcomer.py readme    # from the README's first command to figures, and to the report
 
 ``wheel`` builds the wheel first, untimed; ``readme`` clones this repository, untimed.  ``PYTHON`` names the
-interpreter.  Each step's seconds stand in the file, with the number of cores and how many processes wanted one: pip
-takes torch from wherever this machine has it, so that a slow network adds to it.
+interpreter.  The file has the seconds of each step, those that processors worked for it (``cpu``), the cores, and how
+many processes wanted one before and after: on a busy machine ``cpu`` is nearer to what a quiet one takes.  pip gets
+torch from wherever this machine has it; a slow network adds to it.
 """
 
 from __future__ import annotations
@@ -47,20 +48,22 @@ print(f"stopped after epoch {epoch}")
 
 
 class Watch:
-    """Runs commands one after the other, and keeps the seconds of each."""
+    """Runs commands one after the other, and keeps the seconds of each, by the clock and of processors."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.seconds = folder, dict[str, float]()
+        self.folder, self.seconds, self.cpu = folder, dict[str, float](), dict[str, float]()
         self.environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
     def call(self, name: str, *command: str | Path) -> str:
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), os.times()
         options: dict[str, Any] = {"cwd": self.folder, "env": self.environment, "capture_output": True, "text": True}
         done = subprocess.run(command, check=False, **options)
+        after = os.times()
         self.seconds[name] = round(time.perf_counter() - begun, 1)
+        self.cpu[name] = round(sum(after[2:4]) - sum(before[2:4]), 1)
         if done.returncode:
             raise SystemExit(f"{name}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
-        print(f"{name}: {self.seconds[name]} s", flush=True)
+        print(f"{name}: {self.seconds[name]} s, {self.cpu[name]} s of processors", flush=True)
         return done.stdout
 
 
@@ -75,7 +78,7 @@ def wheel(folder: Path) -> dict[str, Any]:
     stopped = re.search(r"stopped after epoch (\d+)", said)
     assert stopped is not None, said
     assert int(stopped[1]) < 999, said
-    return {"seconds": watch.seconds, "epochs": int(stopped[1]) + 1}
+    return {"seconds": watch.seconds, "cpu": watch.cpu, "epochs": int(stopped[1]) + 1}
 
 
 def readme(folder: Path) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def readme(folder: Path) -> dict[str, Any]:
     assert figures, "fit drew no figures"
     if "report" in watch.call("--help", python, "cli.py", "--help").split():
         watch.call("report", python, "cli.py", "report")
-    return {"seconds": watch.seconds, "figures": figures}
+    return {"seconds": watch.seconds, "cpu": watch.cpu, "figures": figures}
 
 
 def main(names: list[str]) -> None:
@@ -102,11 +105,12 @@ def main(names: list[str]) -> None:
         load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as folder:
             found = ways[name](Path(folder))
-        found["total"] = round(sum(found["seconds"].values()), 1)
+        for kind in ("seconds", "cpu"):
+            found[kind]["total"] = round(sum(found[kind].values()), 1)
         found.update(cores=os.cpu_count(), load=[round(load, 1), round(os.getloadavg()[0], 1)])
         results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         RESULT.write_text(json.dumps({**results, name: found}, indent=1) + "\n")
-        print(f"{name}: {found['total']} s")
+        print(f"{name}: {found['seconds']['total']} s, {found['cpu']['total']} s of processors")
 
 
 if __name__ == "__main__":
