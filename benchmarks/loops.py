@@ -46,7 +46,6 @@ HALF = {"family_options": {"nonzero": "1:8"}}
 ACT = {"halting": "graves", "halting_first": False, "kl_scale": 1.0}
 PRICED = {"prior_nu": 0.95, "kl_scale": 0.1}
 """What a step costs where ways to train are compared: as ``parity`` recommends, for all."""
-NU = {"kl_scale": 0.05, "curriculum": 0, "meta_steps": 1600}
 NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
 NUM, ROUNDS, CHECK = 4096, 5, 200
 EVIDENCE = ("elbo", "log_evidence", "amortisation_gap", "horizon_gap")
@@ -73,8 +72,8 @@ RUNS = {
     "tuning": Plan({}, (10,)),
     "parity": Plan({}),
     "half": Plan(HALF),
-    "nu-tuning": Plan({"prior_nu": 0.95, **NU}, (10,), until_learned=True),
-    **{f"nu-{nu:g}": Plan({"prior_nu": nu, **NU}, until_learned=True) for nu in NUS},
+    **{f"nu-{nu:g}": Plan({"prior_nu": nu, "kl_scale": 0.05, "meta_steps": 400}, (0,)) for nu in NUS},
+    "nu-0.95-longer": Plan({"kl_scale": 0.05}, (0,)),
     "wide": Plan(
         {"rule_options": {"hidden_size": 128}, "prior_nu": 0.8, "kl_scale": 0.05, "curriculum": 0}, (0,), True
     ),

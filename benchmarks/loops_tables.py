@@ -15,7 +15,7 @@ from probact.reports.style import headed, ink, panels, save_figure, styled
 PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
 EXTRAPOLATED, LARGE = "n = 16, 9 to 16 non-zeros", "n = 64, 1 to 64 non-zeros"
-LABELS = {"half": "this, as `parity` recommends", "pondernet": "PonderNet", "act": "ACT"}
+LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "act-g": "ACT"}
 
 
 def seeds(name: str) -> list[dict[str, Any]]:
@@ -62,10 +62,10 @@ def accuracy() -> str:
 def constants(name: str) -> str:
     """Of a rival, which were chosen."""
     given = read(f"loops-{name}")["settings"]
-    if name == "pondernet":
+    if name.startswith("pondernet"):
         return f": beta {given['kl_scale']:g}, lambda {1 - given['prior_nu']:.1f}"
-    if name == "act":
-        return f": tau {given['ponder_cost']:g}" + (", from a taught network" if "begin_with" in given else "")
+    if name.startswith("act"):
+        return f": tau {given['ponder_cost']:g}, from PonderNet's network"
     return ""
 
 
@@ -138,13 +138,13 @@ def evidence() -> str:
 
 def by_nu() -> str:
     rows = []
-    for nu in (0.5, 0.7, 0.8, 0.9, 0.95):
-        for row in seeds(f"nu-{nu:g}"):
+    for name in ("nu-0.5", "nu-0.7", "nu-0.8", "nu-0.9", "nu-0.95", "nu-0.95-longer"):
+        nu = float(name.split("-")[1])
+        for row in seeds(name):
             own = row["own"]
             rows.append(
                 [
                     f"{nu:g}",
-                    str(row["seed"]),
                     str(row["meta_steps"]),
                     f"{1 / (1 - nu):.1f}",
                     f"{row['price']:.4f}",
@@ -153,9 +153,9 @@ def by_nu() -> str:
                     f"{own['rank_correlation']:.2f}",
                 ]
             )
-    head = ["nu", "seed", "meta-steps until learned", "prior mean of t", "price of a step, nats", "accuracy", "steps",
-            "rank correlation"]  # fmt: skip
-    return table(head, rows)
+    return table(
+        ["nu", "meta-steps", "prior mean of t", "price of a step, nats", "accuracy", "steps", "rank correlation"], rows
+    )
 
 
 SIZES = {"parity": "24", "wide": "128"}
