@@ -74,9 +74,7 @@ RUNS = {
     "half": Plan(HALF),
     **{f"nu-{nu:g}": Plan({"prior_nu": nu, "kl_scale": 0.05, "meta_steps": 400}, (0,)) for nu in NUS},
     "nu-0.95-longer": Plan({"kl_scale": 0.05}, (0,)),
-    "wide": Plan(
-        {"rule_options": {"hidden_size": 128}, "prior_nu": 0.8, "kl_scale": 0.05, "curriculum": 0}, (0,), True
-    ),
+    "wide": Plan({"rule_options": {"hidden_size": 128}}, (0,), until_learned=True),
     "addition": Plan({"family": "addition"}, (0,)),
     "gru-loop": Plan({"rule": "gru-loop", "meta_steps": 1000}, (0,)),
 }
