@@ -89,13 +89,14 @@ def recipes() -> str:
             [
                 what,
                 "; ".join(how),
+                str(row["seed"]),
                 str(row["meta_steps"]),
                 share(row["own"]["accuracy"]),
                 f"{row['own']['steps']:.2f}",
                 share(row["far"]["accuracy"]),
             ]
         )
-    return table(["rival", "recipe", "meta-steps", "accuracy, 1 to 8", "steps", "accuracy, 9 to 16"], rows)
+    return table(["rival", "recipe", "seed", "meta-steps", "accuracy, 1 to 8", "steps", "accuracy, 9 to 16"], rows)
 
 
 def extrapolation() -> str:
