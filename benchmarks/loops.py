@@ -74,7 +74,6 @@ RUNS = {
     "half": Plan(HALF),
     **{f"nu-{nu:g}": Plan({"prior_nu": nu, "kl_scale": 0.05, "meta_steps": 400}, (0,)) for nu in NUS},
     "nu-0.95-longer": Plan({"kl_scale": 0.05}, (0,)),
-    "wide": Plan({"rule_options": {"hidden_size": 128}}, (0,), until_learned=True),
     "addition": Plan({"family": "addition"}, (0,)),
     "gru-loop": Plan({"rule": "gru-loop", "meta_steps": 1000}, (0,)),
 }
@@ -149,7 +148,7 @@ def judged(one: TrainedOptimizer, stop: StopRule, problems: Labelled, num_steps:
 
 
 def timed(one: TrainedOptimizer, stop: StopRule, problems: Labelled, fixed: int, num_steps: int) -> dict[str, Any]:
-    """CPU seconds of stopping each problem, which then leaves the batch, of ``fixed`` for all and of ``num_steps``.
+    """Seconds of stopping each problem, which then leaves the batch, of ``fixed`` for all and of ``num_steps``.
 
     In turn, ``ROUNDS`` times; those that do not stop by the head have none.
     """
@@ -158,9 +157,9 @@ def timed(one: TrainedOptimizer, stop: StopRule, problems: Labelled, fixed: int,
     computed = {}
     for _ in range(ROUNDS):
         for way, rule in ways.items():
-            begun, head = time.process_time(), one.posterior if way == "stopped" else None
+            begun, head = time.perf_counter(), one.posterior if way == "stopped" else None
             found = run_until_stopped(one.rule, problems, num_steps, rule, head)
-            seconds[way].append(time.process_time() - begun)
+            seconds[way].append(time.perf_counter() - begun)
             computed[way] = found.steps_computed
     return {"fixed": fixed, "seconds": seconds, "steps_computed": computed, "problems": problems.num}
 
@@ -169,9 +168,7 @@ def judge(name: str, runs: Path) -> None:
     """Write ``results/loops-NAME.json``, of the seeds that are trained to the end."""
     run, plan = Run.open(runs / name), RUNS[name]
     tests = {"parity": [*TESTS], "half": [EXTRAPOLATED]}.get(name, [])
-    rows = [
-        row_of(chain, tests=tests, times=name in ("parity", "wide")) for chain in run.chains if is_done(chain, plan)
-    ]
+    rows = [row_of(chain, tests=tests, times=name == "parity") for chain in run.chains if is_done(chain, plan)]
     write_rows(name, run, rows)
 
 
@@ -188,7 +185,7 @@ def row_of(
     """How a training did.
 
     :param charged: says what a step costs, where it is not what training charged.
-    :param tests: names of ``TESTS``; :param times: measure CPU seconds too.
+    :param tests: names of ``TESTS``; :param times: measure seconds too.
     """
     settings, one = chain.experiment, chain.trained()
     charged = charged or settings
