@@ -15,7 +15,7 @@ from probact.reports.style import headed, ink, panels, save_figure, styled
 PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
 EXTRAPOLATED, LARGE = "n = 16, 9 to 16 non-zeros", "n = 64, 1 to 64 non-zeros"
-LABELS = {"half": "this, as `parity` recommends", "pondernet": "PonderNet", "act": "ACT"}
+LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "act-g": "ACT"}
 
 
 def seeds(name: str) -> list[dict[str, Any]]:
@@ -62,10 +62,10 @@ def accuracy() -> str:
 def constants(name: str) -> str:
     """Of a rival, which were chosen."""
     given = read(f"loops-{name}")["settings"]
-    if name == "pondernet":
+    if name.startswith("pondernet"):
         return f": beta {given['kl_scale']:g}, lambda {1 - given['prior_nu']:.1f}"
-    if name == "act":
-        return f": tau {given['ponder_cost']:g}" + (", from a taught network" if "begin_with" in given else "")
+    if name.startswith("act"):
+        return f": tau {given['ponder_cost']:g}, from PonderNet's network"
     return ""
 
 
@@ -89,13 +89,14 @@ def recipes() -> str:
             [
                 what,
                 "; ".join(how),
+                str(row["seed"]),
                 str(row["meta_steps"]),
                 share(row["own"]["accuracy"]),
                 f"{row['own']['steps']:.2f}",
                 share(row["far"]["accuracy"]),
             ]
         )
-    return table(["rival", "recipe", "meta-steps", "accuracy, 1 to 8", "steps", "accuracy, 9 to 16"], rows)
+    return table(["rival", "recipe", "seed", "meta-steps", "accuracy, 1 to 8", "steps", "accuracy, 9 to 16"], rows)
 
 
 def extrapolation() -> str:
@@ -138,13 +139,13 @@ def evidence() -> str:
 
 def by_nu() -> str:
     rows = []
-    for nu in (0.5, 0.7, 0.8, 0.9, 0.95):
-        for row in seeds(f"nu-{nu:g}"):
+    for name in ("nu-0.5", "nu-0.7", "nu-0.8", "nu-0.9", "nu-0.95", "nu-0.95-longer"):
+        nu = float(name.split("-")[1])
+        for row in seeds(name):
             own = row["own"]
             rows.append(
                 [
                     f"{nu:g}",
-                    str(row["seed"]),
                     str(row["meta_steps"]),
                     f"{1 / (1 - nu):.1f}",
                     f"{row['price']:.4f}",
@@ -153,35 +154,29 @@ def by_nu() -> str:
                     f"{own['rank_correlation']:.2f}",
                 ]
             )
-    head = ["nu", "seed", "meta-steps until learned", "prior mean of t", "price of a step, nats", "accuracy", "steps",
-            "rank correlation"]  # fmt: skip
-    return table(head, rows)
-
-
-SIZES = {"parity": "24", "wide": "128"}
+    return table(
+        ["nu", "meta-steps", "prior mean of t", "price of a step, nats", "accuracy", "steps", "rank correlation"], rows
+    )
 
 
 def speed() -> str:
     rows = []
-    for name, units in SIZES.items():
-        for row in seeds(name):
-            time = row["time"]
-            seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
-            steps = time["steps_computed"]
-            for way, label in (("fixed", f"K = {time['fixed']}, as accurate"), ("all", "H = 20, the cap")):
-                rows.append(
-                    [
-                        units,
-                        str(row["seed"]),
-                        label,
-                        f"{seconds['stopped']:.2f}",
-                        f"{seconds[way]:.2f}",
-                        f"{1 - seconds['stopped'] / seconds[way]:.0%}",
-                        f"{1 - steps['stopped'] / steps[way]:.0%}",
-                    ]
-                )
-    head = ["units of the reader", "seed", "against", "CPU seconds, each stopped", "CPU seconds, the same for all",
-            "time saved", "steps saved"]  # fmt: skip
+    for row in seeds("parity"):
+        time = row["time"]
+        seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
+        steps = time["steps_computed"]
+        for way, label in (("fixed", f"K = {time['fixed']}, as accurate"), ("all", "H = 20, the cap")):
+            rows.append(
+                [
+                    str(row["seed"]),
+                    label,
+                    f"{seconds['stopped']:.2f}",
+                    f"{seconds[way]:.2f}",
+                    f"{1 - seconds['stopped'] / seconds[way]:.0%}",
+                    f"{1 - steps['stopped'] / steps[way]:.0%}",
+                ]
+            )
+    head = ["seed", "against", "seconds, each stopped", "seconds, the same for all", "time saved", "steps saved"]
     return table(head, rows)
 
 

@@ -297,3 +297,18 @@ def test_a_box_whose_points_are_all_known_is_done() -> None:
         optimizer.tell((asked[-1] - 2) ** 2)
     assert sorted(asked) == [1, 2, 3]
     assert optimizer.stop_reason == "after 3 queries: all 3 points of the box are known"
+
+
+def test_what_it_is_told_to_wait_for_keeps_its_place_in_a_cell() -> None:
+    """A whole number that is told by its value alone is the middle of its cell; one that was asked is where it was."""
+    one, other = (BlackBoxOptimizer("gp-ei", [(1, 9)], integer=True, stop=None) for _ in range(2))
+    for _ in range(4):
+        (n,) = one.ask()
+        place = one.state_dict()["pending"]
+        one.tell((n - 3.3) ** 2)
+        other.waits_for(place)
+        other.tell((n - 3.3) ** 2, at=[n])
+    assert other.state_dict() == one.state_dict()
+    other.waits_for([0.99])
+    other.tell(1.0, at=[2])
+    assert other.state_dict()["places"][-1] == pytest.approx([1.5 / 9]), "what was waited for was another number"
