@@ -10,8 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probact.reports.posterior_file import finite, has_posterior
-from probact.reports.style import headed, ink, panels, whole
+from probact.reports.style import EXACT, LEARNED, LOSS, headed, ink, panels, whole
 
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)))
+"""Of the chains: what a line is of shows in its colour."""
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Metrics of each chain: label -> one mapping a meta-step (the fields of ``runs.run.Record``)."""
 
@@ -21,7 +23,8 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     halts = any(record["mean_halting"] is not None for chain in records.values() for record in chain)
     figure, (axes,) = panels(1, 2 if halts else 1, 3.6, top=0.75, between=0.2)
     drawn = [
-        _draw_objective(axes[0], label, chain, f"C{index}") for index, (label, chain) in enumerate(records.items())
+        _draw_objective(axes[0], label, chain, DASHES[index % len(DASHES)])
+        for index, (label, chain) in enumerate(records.items())
     ]
     kept = [best for best in drawn if best is not None]
     best = float(np.mean([value for _, value in kept])) if kept else np.nan
@@ -31,7 +34,7 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     losses = np.array([record["loss"] for chain in records.values() for record in chain], dtype=float)
     _limit(axes[0], losses, [value for _, value in kept] + [best - nats for nats in room.values()])
     objective = tree.attrs.get("objective", "objective")
-    axes[0].set(xlabel="meta-step", ylabel=f"{'-ELBO' if objective == 'elbo' else objective} (nats)")
+    axes[0].set(xlabel="number of meta-steps", ylabel=f"{'-ELBO' if objective == 'elbo' else objective} (nats)")
     if halts:
         _draw_halting(axes[1], records, tree)
     for panel in axes:
@@ -42,26 +45,33 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     return headed(figure, _finding(kept, room), f"thin: training batches{below}")
 
 
-def _draw_objective(axes: Any, label: str, chain: Sequence[Mapping[str, Any]], color: str) -> tuple[int, float] | None:
+def _draw_objective(axes: Any, label: str, chain: Sequence[Mapping[str, Any]], dashes: Any) -> tuple[int, float] | None:
     """The curves of a chain; where it validated best, if it did."""
     losses = [record["loss"] for record in chain]
-    axes.plot([record["step"] for record in chain], losses, color=color, lw=0.6, alpha=0.45)
+    axes.plot([record["step"] for record in chain], losses, color=LOSS, lw=0.6, alpha=0.4)
     validated = [(record["step"], record["validation"]) for record in chain if record["validation"] is not None]
-    axes.plot(*np.reshape(validated, (-1, 2)).T, color=color, marker=".", label=f"validation, {label}")
+    axes.plot(*np.reshape(validated, (-1, 2)).T, color=LOSS, ls=dashes, marker=".", label=f"validation, {label}")
     best = min(validated, key=lambda pair: pair[1], default=None)
     if best is not None:
-        axes.plot(*best, "o", color=color, ms=9, mfc="none", mew=1.6, label="kept")
+        axes.plot(*best, "o", color=ink(), ms=9, mfc="none", mew=1.6, label="kept")
     return best
 
 
 def _draw_halting(axes: Any, records: Records, tree: xr.DataTree) -> None:
     for index, (label, chain) in enumerate(records.items()):
         halting = [record["mean_halting"] for record in chain]
-        axes.plot([record["step"] for record in chain], halting, color=f"C{index}", lw=0.9, label=label)
+        axes.plot(
+            [record["step"] for record in chain],
+            halting,
+            color=LEARNED,
+            ls=DASHES[index % len(DASHES)],
+            lw=1,
+            label=f"learned, {label}",
+        )
     data = finite(tree)
     exact = float((data.tempered_pmf * data.step).sum("step").mean()) if data.optimizee.size else np.nan
-    axes.axhline(exact, color=ink(), ls="--", lw=1, label=f"exact posterior at the end: {exact:.3g}")
-    axes.set(xlabel="meta-step", ylabel="mean halting step E[t]")
+    axes.axhline(exact, color=EXACT, lw=1.2, label=f"exact posterior at the end: {exact:.3g}")
+    axes.set(xlabel="number of meta-steps", ylabel="mean halting step E[t] (steps)")
     whole(axes.yaxis)
     axes.legend(loc="lower right")
 
