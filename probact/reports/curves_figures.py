@@ -57,8 +57,9 @@ def regret_by_price(result: CurvesEvaluation) -> Figure:
             color, strong = COLORS.get(way, PRIOR), way in COLORS
             axes.errorbar([price.value for price in prices], [mean.regret_share for mean in means],
                           yerr=[0 if math.isnan(mean.error) else mean.error for mean in means], color=color,
-                          lw=2.4 if way == LEARNED_WAY else 1.4, alpha=1 if strong else 0.5, marker=MARKERS.get(way, "o"), ms=4,
-                          ls=DASHES.get(way, "-" if strong else ":"), label=f"{way}: {result.mean(way).regret_share:.3f}",
+                          lw=2.4 if way == LEARNED_WAY else 1.4, alpha=1 if strong else 0.5, ms=4,
+                          marker=MARKERS.get(way, "o"), ls=DASHES.get(way, "-" if strong else ":"),
+                          label=f"{way}: {result.mean(way).regret_share:.3f}",
                           zorder=3 if way == LEARNED_WAY else 2)  # fmt: skip
         axes.set_xlabel(
             "price of a look (share of the first loss)" if relative else "price of a look (units of the loss)"
