@@ -93,7 +93,7 @@ that draws it. RUN is a run's folder. `plot --style dark --format svg RUN` draws
 
 A colour stands for the same thing everywhere: {roles}; the best step in hindsight is in the colour of the text.
 Where a figure compares runs, families or rules, the colours count them.
-All pairs can be told apart with red-green colour blindness (`probact/support/palette.py` has them, a test simulates it).
+All pairs can be told apart with red-green colour blindness (they are in `probact/support/palette.py`).
 
 Those of one run are of {fit}: two seeds of five minutes each, on linear regressions.
 """

@@ -16,9 +16,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from probact.reports.arviz_seam import INTERVAL, LEGACY, az, chosen, convergence
+from probact.reports.arviz_seam import INTERVAL, LEGACY, az as arviz, chosen, convergence
 from probact.reports.style import LEARNED, headed, save_figure, styled
 
+az: Any = arviz  # its names differ between versions
 NUM = 3
 """Problems in each plot: an easy one, one in the middle, a hard one."""
 STEPS, TITLE_ROOM = "halting step t (steps)", 0.8
@@ -144,9 +145,9 @@ def _agreement(data: xr.Dataset) -> str:
 def _titled(figure: Figure, finding: str) -> Figure:
     """Below our title; ArviZ lays out its axes itself, and they stay where they are from then on."""
     for axes in figure.axes:
-        axes.xaxis.label.set_size("medium")
-        axes.yaxis.label.set_size("medium")
-        axes.title.set_size("medium")
+        axes.xaxis.label.set_fontsize("medium")
+        axes.yaxis.label.set_fontsize("medium")
+        axes.title.set_fontsize("medium")
     height = figure.get_size_inches()[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a layout engine that has nothing to do
