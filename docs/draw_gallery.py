@@ -26,12 +26,12 @@ LARGEST = 2_500_000
 """Bytes of all images."""
 FIT = "fit --family regression --prior-nu 0.9 --horizon 40 --meta-steps 300"
 MADE = {
-    "run/posterior.nc": f"{FIT} --chains 2 --out {{0}}/run",
+    "run/posterior.nc": f"{FIT} --chains 2 --out run",
     "sweep/results.json": f"sweep --prior-nu .8,.9 --seed 0 {FIT.partition(' ')[2].replace('--prior-nu 0.9 ', '')} "
-    "--meta-steps 60 --jobs 1 --out {0}/sweep",
-    "evaluation/evaluation.nc": "evaluate {0}/run --num-optimizees 500 --out {0}/evaluation",
-    "run/figures/evidence_curve.png": "halt-stats --evidence-curve {0}/run",
-    "comparison/comparison.png": "compare {0}/sweep/prior-nu=0.8 {0}/sweep/prior-nu=0.9 --out {0}/comparison",
+    "--meta-steps 60 --jobs 1 --out sweep",
+    "evaluation/evaluation.nc": "evaluate run --num-optimizees 500 --out evaluation",
+    "run/figures/evidence_curve.png": "halt-stats --evidence-curve run",
+    "comparison/comparison.png": "compare sweep/prior-nu=0.8 sweep/prior-nu=0.9 --out comparison",
 }
 
 
@@ -148,7 +148,8 @@ def draw(folder: Path) -> Iterator[tuple[str, object]]:
     losses = 0.3 + 2 * 0.9 ** np.arange(60) + 0.02 * np.random.default_rng(0).normal(size=60)
     monitor = HaltingMonitor(0.003)
     for loss in losses:
-        if monitor.update(float(loss)):
+        monitor.update(float(loss))
+        if monitor.should_stop():
             break
     yield "monitor", monitor.plot()
     yield "calibration_of_inference", of_inference.draw(read("calibration"))
@@ -186,8 +187,8 @@ def main(folder: Path) -> None:
 
     for made, command in MADE.items():
         if not (folder / made).exists():
-            words = shlex.split(command.format(folder))
-            subprocess.run([sys.executable, str(ROOT / "cli.py"), *words], check=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            subprocess.run([sys.executable, str(ROOT / "cli.py"), *shlex.split(command)], cwd=folder, check=True)
     files = {entry.name: IMAGES / entry.image for entries in PARTS.values() for entry in entries}
     with styled():
         for name, figure in draw(folder):

@@ -31,7 +31,7 @@ def draw(title: str, losses: Array, hazards: Array, best_look: NDArray[Any], sto
             for axes in (above, below) if stopped_at[row] else ():
                 axes.axvline(stopped_at[row], color=OWN, lw=1.2, alpha=alpha, label="own stop")
         above.set(ylabel="validation metric (its own units)", title=title)
-        below.set(ylim=(0, 1), xlabel="number of looks", ylabel="probability to have halted")
+        below.set(ylim=(0, 1), xlabel="number of looks", ylabel="probability")
         below.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         for axes in (above, below):
             named = {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}

@@ -36,12 +36,12 @@ def trace(tree: xr.DataTree) -> Figure:
     """t by draw, a row a problem, with its distribution beside it, a line a chain."""
     data = easy_to_hard(tree)
     if LEGACY:
-        figure = _of(az.plot_trace(data, compact=False, legend=False, figsize=(10, 6)))
+        figure = _of(az.plot_trace, data, compact=False, legend=False, figsize=(10, 6))
         for left, right in np.reshape(figure.axes, (-1, 2)):
             left.set(xlabel=STEPS, ylabel="probability")
             right.set(xlabel="number of the draw", ylabel="t (steps)")
     else:
-        figure = _of(az.plot_trace_dist(data, compact=False, backend="matplotlib", figure_kwargs={"figsize": (10, 6)}))
+        figure = _of(az.plot_trace_dist, data, compact=False, backend="matplotlib", figure_kwargs={"figsize": (10, 6)})
         for place, axes in enumerate(figure.axes):
             axes.set_title(
                 str(data.optimizee.values[place // 2]) if len(figure.axes) == 2 * data.optimizee.size else ""
@@ -55,11 +55,11 @@ def rank(tree: xr.DataTree) -> Figure:
     """Ranks of each chain's draws among those of all: flat where the seeds agree."""
     data = easy_to_hard(tree)
     if LEGACY:
-        figure = _of(az.plot_rank(data, figsize=(10, 3.6)))
+        figure = _of(az.plot_rank, data, figsize=(10, 3.6))
         for axes in figure.axes:
             axes.set(xlabel="rank among all draws", ylabel="chain (number)")
     else:
-        figure = _of(az.plot_rank(data, backend="matplotlib", figure_kwargs={"figsize": (10, 3.6)}))
+        figure = _of(az.plot_rank, data, backend="matplotlib", figure_kwargs={"figsize": (10, 3.6)})
         for axes in figure.axes:
             axes.set(xlabel="rank among all draws (share)", ylabel="share of draws, less a uniform's")
     return _titled(figure, _agreement(data))
@@ -70,11 +70,11 @@ def posterior(tree: xr.DataTree) -> Figure:
     data = easy_to_hard(tree)
     if LEGACY:
         options: dict[str, Any] = {"kind": "hist", "bins": _bins(data.t), "hdi_prob": INTERVAL, "color": LEARNED}
-        figure = _of(az.plot_posterior(data, figsize=(10, 3.6), textsize=10, **options))
+        figure = _of(az.plot_posterior, data, figsize=(10, 3.6), textsize=10, **options)
     else:
         with az.rc_context({"stats.ci_prob": INTERVAL, "stats.ci_kind": "hdi"}):
             options = {"kind": "hist", "backend": "matplotlib", "figure_kwargs": {"figsize": (10, 3.6)}}
-            figure = _of(az.plot_dist(data, visuals={"dist": {"color": LEARNED}}, **options))
+            figure = _of(az.plot_dist, data, visuals={"dist": {"color": LEARNED}}, **options)
     for axes in figure.axes:
         axes.set(xlabel=STEPS, ylabel="density")
     means = ", ".join(f"{mean:.3g}" for mean in data.t.mean(("chain", "draw")).values)
@@ -94,10 +94,10 @@ def predictive(tree: xr.DataTree) -> Figure:
     }
     if LEGACY:
         options = {"num_pp_samples": 30, "random_seed": 0, "figsize": (10, 4.2), "textsize": 10}
-        figure = _of(az.plot_ppc(az.InferenceData(**groups), **options))
+        figure = _of(az.plot_ppc, az.InferenceData(**groups), **options)
     else:
         options = {"num_samples": 30, "backend": "matplotlib", "figure_kwargs": {"figsize": (10, 4.2)}}
-        figure = _of(az.plot_ppc_dist(xr.DataTree.from_dict(groups), **options))
+        figure = _of(az.plot_ppc_dist, xr.DataTree.from_dict(groups), **options)
     for axes in figure.axes:
         axes.set(xlabel="observation x (units of the data)", ylabel="density")
         axes.set_title("")
@@ -128,7 +128,11 @@ def _bins(values: xr.DataArray) -> np.ndarray[Any, Any]:
     return np.arange(int(values.min()), int(values.max()) + 2) - 0.5
 
 
-def _of(drawn: Any) -> Figure:
+def _of(plot: Callable[..., Any], data: Any, **options: Any) -> Figure:
+    """What ``plot`` draws."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ArviZ 0.23, by newer versions of what it stands on
+        drawn = plot(data, **options)
     figure: Figure = np.ravel(drawn)[0].figure if LEGACY else drawn.viz["figure"].item()
     plt.close(figure)
     return figure
@@ -147,7 +151,8 @@ def _titled(figure: Figure, finding: str) -> Figure:
     for axes in figure.axes:
         axes.xaxis.label.set_fontsize("medium")
         axes.yaxis.label.set_fontsize("medium")
-        axes.title.set_fontsize("medium")
+        for side in ("left", "center"):
+            axes.set_title(axes.get_title(side), loc=side, fontsize="medium")
     height = figure.get_size_inches()[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a layout engine that has nothing to do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from probact.reports.style import headed, ink, log_scale, panels, series, whole
 
 def losses_and_costs(trees: Mapping[str, xr.DataTree], found: RunsCompared) -> Figure:
     """Mean loss against steps, with the own stop of each run; and what its stop costs more than the best run's."""
-    figure, (axes,) = panels(1, 2, 4.4, left=0.8, right=0.3, top=1.1, between=0.3)
+    figure, (axes,) = panels(1, 2, 4.4, left=0.8, right=0.3, top=1.1, between=0.45)
     _draw_losses(axes[0], trees, found)
     _draw_differences(axes[1], found)
     price = f"a step costs {found.price:.3g} nats"
@@ -48,6 +49,11 @@ def _draw_differences(axes: Any, found: RunsCompared) -> None:
         error = 0.0 if np.isnan(run.difference_sem) else 2 * run.difference_sem
         axes.errorbar(run.difference, row, xerr=error, color=series(index), marker="o", capsize=3, lw=1.8)
     axes.axvline(0, color=ink(), lw=1, ls=":")
-    axes.set_yticks(rows, [run.run[-24:] for run in found.runs])
+    axes.set_yticks(rows, [textwrap.fill(_short(run.run), 14) for run in found.runs])
     axes.set(xlabel="loss + price above the best run's (nats)", ylim=(-0.6, len(rows) - 0.4))
     axes.set_title("problem by problem, two standard errors")
+
+
+def _short(name: str) -> str:
+    """A run's name, or its end where it is long."""
+    return name if len(name) <= 28 else f"...{name[-25:]}"

@@ -117,7 +117,7 @@ def forecasts_come_true(result: CurvesEvaluation) -> Figure:
     """What the learned head forecasts against how often it comes true, a panel a question, a line a data set."""
     questions = list(dict.fromkeys(row.forecast for row in result.forecasts))
     columns = min(3, len(questions))
-    figure, grid = panels(-(-len(questions) // columns), columns, 7.0, right=1.7, top=0.85, sharex=True, sharey=True)
+    figure, grid = panels(-(-len(questions) // columns), columns, 7.3, right=1.7, top=1.15, sharex=True, sharey=True)
     figure.subplots_adjust(hspace=0.25, wspace=0.1)
     head = next(iter(result.heads))
     names = list(result.judged)

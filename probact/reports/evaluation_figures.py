@@ -102,8 +102,8 @@ def steps_against_loss(result: Evaluation) -> Figure:
     axes.margins(0.08)
     axes.set(xlabel="mean number of steps", ylabel="mean loss at the stop (nats)")
     axes.legend(loc="upper right")
-    below = f"{result.num_optimizees:,} held-out problems of {result.family}; the numbers are prices of a step, in nats"
-    return headed(figure, _worth(result), below)
+    below = f"{result.num_optimizees:,} held-out problems of {result.family}; a point for each price of a step"
+    return headed(figure, _worth(result), f"{below}, which is beside it in nats" if axes.texts else below)
 
 
 def _worth(result: Evaluation) -> str:

@@ -98,7 +98,7 @@ def halting_heat_map(tree: xr.DataTree) -> Figure:
         panel.legend(loc="upper right", frameon=True, facecolor=paper(), edgecolor="none", framealpha=0.8)
     ticks = np.linspace(0, data.optimizee.size - 1, 6).round().astype(int)
     axes[0, 0].set_yticks(ticks + 0.5, data.stop_oracle.values[ticks])
-    axes[0, 0].set_ylabel("problems from easy to hard, by their best step (steps)")
+    axes[0, 0].set_ylabel("problems by their best step (steps)")
     box = axes[0, -1].get_position()
     figure.colorbar(image, cax=figure.add_axes((box.x1 + 0.012, box.y0, 0.012, box.height)), label="probability")
     return headed(figure, _of_means(data, has_posterior(tree)), _first(tree))

@@ -35,7 +35,7 @@ def what_varies_does(found: Swept) -> Figure:
     titles = ("own stop (steps)", "loss at the own stop (nats)", "log evidence (nats)")
     for one, title in zip(axes, titles, strict=True):
         one.set_xticks(range(len(ticks)), ticks)
-        one.set(xlabel="nu" if first == "prior_nu" else name, title=title, ylabel=title.split(" (")[1].rstrip(")"))
+        one.set(xlabel="nu (probability to continue)" if first == "prior_nu" else name, ylabel=title)
         one.margins(x=0.08)
     if others or first == "prior_nu":
         axes[0].legend()

@@ -72,6 +72,8 @@ def _draw_halting(axes: Any, records: Records, tree: xr.DataTree) -> None:
     exact = float((data.tempered_pmf * data.step).sum("step").mean()) if data.optimizee.size else np.nan
     axes.axhline(exact, color=EXACT, lw=1.2, label=f"exact posterior at the end: {exact:.3g}")
     axes.set(xlabel="number of meta-steps", ylabel="mean halting step E[t] (steps)")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.4 * (high - low), high)  # room for the legend
     whole(axes.yaxis)
     axes.legend(loc="lower right")
 
@@ -90,11 +92,12 @@ def _limit(axes: Any, losses: Any, also: Sequence[float]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) > 20:
         low, high = min(np.quantile(losses, 0.02), *also), max(np.quantile(losses, 0.9), *also)
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low) + 1e-9)
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.6 * (high - low) + 1e-9)
 
 
 def _finding(kept: Sequence[tuple[int, float]], room: Mapping[str, float]) -> str:
     if not kept:
         return "The training was never validated"
-    found = f"The weights of meta-step {', '.join(dict.fromkeys(str(step) for step, _ in kept))} are kept"
+    steps = list(dict.fromkeys(str(step) for step, _ in kept))
+    found = f"The weights of meta-step{'s' if len(steps) > 1 else ''} {', '.join(steps)} are kept"
     return f"{found}; their bound is {room['-log p(x)']:.2g} nats from the evidence" if room else found
