@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # the package of this checkout, and what its pages are made of
@@ -182,6 +183,12 @@ def faults() -> Iterator[str]:
         yield f"images: {size:,} bytes, more than {LARGEST:,}"
 
 
+def with_fewer_colours(path: Path) -> None:
+    """Rewrite it with 128 colours, in a third of the bytes."""
+    image = Image.open(path).convert("RGB")
+    image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def main(folder: Path) -> None:
     from probact.reports.style import save_figure, styled
 
@@ -195,6 +202,8 @@ def main(folder: Path) -> None:
             save_figure(figure, files[name])
     for name, path in copied(folder).items():
         files[name].write_bytes(path.read_bytes())
+    for path in files.values():
+        with_fewer_colours(path)
     PAGE.write_text(page())
 
 
