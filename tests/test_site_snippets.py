@@ -20,7 +20,7 @@ from tests.helpers.commands import ARGUMENTS, call
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
-    *(ROOT / "docs" / f"{name}.md" for name in ("index", "start", "maths", "faq", "compared", "cards", "benchmarks")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("index", "start", "maths", "faq", "compared", "benchmarks")),
     ROOT / "docs" / "shipped.md",
     ROOT / "docs" / "api" / "index.md",
     *sorted(ROOT.glob("docs/how-to/*.md")),
@@ -120,9 +120,3 @@ def test_every_room_has_a_page_of_the_api_whose_modules_are_there() -> None:
     for page in ROOT.glob("docs/api/*.md"):
         modules = re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
         assert [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()] == []
-
-
-def test_every_shipped_optimizer_has_a_row() -> None:
-    page = (ROOT / "docs" / "cards.md").read_text()
-    cards = {path.stem for path in (ROOT / "probact" / "weights").glob("*.md")} - {"README"}
-    assert {name for name in cards if f"[{name}](../probact/weights/{name}.md)" not in page} == set()
