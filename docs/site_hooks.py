@@ -95,7 +95,7 @@ def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Without the script's question to GitHub for the number of stars; the search has a name for those who cannot see."""
+    """Without the script's question to GitHub for the number of stars, and with a name for the search."""
     named = output.replace(
         'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
     )

@@ -1,4 +1,4 @@
-"""The site, built as CI builds it but for the notebooks: it is whole, asks nobody for anything, and everybody can read it."""
+"""The site, built as in CI but for the notebooks: it is whole, asks nobody for anything, and everybody can read it."""
 
 from __future__ import annotations
 
