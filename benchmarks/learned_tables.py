@@ -1,4 +1,4 @@
-"""The tables of the project's README: the first run's, from ``results/main-*.json``, and the shipped optimizers'.
+"""Tables of the README and of two pages: the first run's, from ``results/main-*.json``, and the shipped optimizers'.
 
 python benchmarks/learned_tables.py    # writes what is between the `main`, `unseen` and `learned` marks
 """
@@ -16,7 +16,9 @@ from unseen_tables import readme as unseen
 
 from probact.support.files import write_atomically
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {"README.md": ("main",), "docs/benchmarks.md": ("main",), "docs/shipped.md": ("unseen", "learned")}
+"""Page: the marks between which its tables are written."""
 
 STEPS = ("10", "20", "50", "100", "200", "500")
 ORDER = (
@@ -180,14 +182,16 @@ def first_run() -> str:
 
 
 def main() -> None:
-    text = README.read_text()
-    for mark, made in (("main", first_run()), ("unseen", unseen()), ("learned", readme())):
-        before, begin, rest = text.partition(f"<!-- {mark} -->\n")
-        _, end, after = rest.partition(f"<!-- /{mark} -->\n")
-        if not begin or not end:
-            sys.exit(f"Error: {README}: expected the marks <!-- {mark} --> and <!-- /{mark} -->")
-        text = f"{before}{begin}{made}\n{end}{after}"
-    write_atomically(README, text)
+    made = {"main": first_run(), "unseen": unseen(), "learned": readme()}
+    for name, marks in PAGES.items():
+        text = (ROOT / name).read_text()
+        for mark in marks:
+            before, begin, rest = text.partition(f"<!-- {mark} -->\n")
+            _, end, after = rest.partition(f"<!-- /{mark} -->\n")
+            if not begin or not end:
+                sys.exit(f"Error: {name}: expected the marks <!-- {mark} --> and <!-- /{mark} -->")
+            text = f"{before}{begin}{made[mark]}\n{end}{after}"
+        write_atomically(ROOT / name, text)
 
 
 if __name__ == "__main__":

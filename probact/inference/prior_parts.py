@@ -71,7 +71,9 @@ class HorizonPrior(ABC):
 
 
 HALTING_PRIORS: Registry[HaltingPrior] = Registry("halting prior", HaltingPrior, "probact.halting_priors")
+"""Every prior of the halting step, p(t|T), by its name."""
 HORIZON_PRIORS: Registry[HorizonPrior] = Registry("horizon prior", HorizonPrior, "probact.horizon_priors")
+"""Every prior of the horizon, p(T), by its name."""
 
 
 @HALTING_PRIORS.register("geometric")

@@ -199,6 +199,7 @@ class OptimizeeFamily(ABC):
 
 
 FAMILIES: Registry[OptimizeeFamily] = Registry("family", OptimizeeFamily, "probact.families")
+"""Every family by its name."""
 
 
 def check_problems(problems: Any) -> None:

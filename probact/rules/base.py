@@ -165,3 +165,4 @@ class Wrapper(UpdateRule):
 
 
 RULES: Registry[UpdateRule] = Registry("rule", UpdateRule, "probact.rules")
+"""Every rule by its name."""

@@ -183,3 +183,4 @@ class StopRule(ABC):
 
 
 STOP_RULES: Registry[StopRule] = Registry("stop rule", StopRule, "probact.stop_rules")
+"""Every stop rule by its name."""

@@ -166,6 +166,7 @@ class Objective(nn.Module, ABC):
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective", Objective, "probact.objectives")
+"""Every objective by its name."""
 
 
 def _prior(horizon: int | Prior, posterior: HaltingPosterior | None) -> Prior:

@@ -62,6 +62,7 @@ class _Mean(Messenger):  # type: ignore[misc]
 
 
 ESTIMATORS: Registry[Estimator] = Registry("estimator", Estimator, "probact.estimators")
+"""Every estimator of the ELBO by its name."""
 
 
 @ESTIMATORS.register("enumerate")

@@ -79,6 +79,7 @@ class HaltingDistribution(ABC):
 
 
 POSTERIORS: Registry[HaltingDistribution] = Registry("halting posterior", HaltingDistribution, "probact.posteriors")
+"""Every halting posterior by its name."""
 
 
 def cumulated_before(cumulated: Tensor) -> Tensor:
