@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,18 @@ from numpy.typing import NDArray
 from probact.monitoring.signals import Array
 
 
+class Picture(Figure):
+    """A figure that a notebook shows as it is, also where Matplotlib's own backend was not asked for."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def draw(title: str, losses: Array, hazards: Array, best_look: NDArray[Any], stopped_at: NDArray[Any]) -> Figure:
     """Losses and hazards ``(N, n)`` of N curves; looks are counted from 1, 0 for none."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Picture(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     spent = axes.twinx()
     looks = np.arange(1, losses.shape[1] + 1)
