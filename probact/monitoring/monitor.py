@@ -231,6 +231,13 @@ class HaltingMonitor:
         """Why, when, and what it expects to have missed, in words; with ``num`` a line a curve."""
         return "\n".join(self._line(row) for row in range(len(self._decision.reasons)))
 
+    def __repr__(self) -> str:
+        price = f"HaltingMonitor(price={self.price:g}{', relative=True' if self.relative else ''})"
+        if self.num is None:
+            return f"<{price}: {self._line(0).partition('; price')[0]}>"
+        stopped = int((self._decision.stopped_at > 0).sum())
+        return f"<{price}: {self.num} curves, {stopped} of them stopped, {self.num_looks} looks>"
+
     def _line(self, row: int) -> str:
         head = "" if self.num is None else f"curve {row}: "
         if not self.num_looks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,19 @@ NAMED = 1
 """Curves up to which each is in full colour."""
 
 
+class Picture(Figure):
+    """A figure that a notebook shows as it is, also where Matplotlib's own backend was not asked for."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def draw(title: str, losses: Array, hazards: Array, best_look: NDArray[Any], stopped_at: NDArray[Any]) -> Figure:
     """Losses and hazards ``(N, n)`` of N curves, one above the other; looks are counted from 1, 0 for none."""
     with styled():
-        figure = Figure(figsize=(8, 5), layout="constrained")
+        figure = Picture(figsize=(8, 5), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
         looks = np.arange(1, losses.shape[1] + 1)
         alpha = 1.0 if len(losses) <= NAMED else 0.5

@@ -241,6 +241,16 @@ def test_the_picture(patient: Path) -> None:
     assert above.lines[0].get_ydata() == pytest.approx(LOSSES)
     assert above.get_ylabel() == "validation metric (its own units)"  # with mode="max" it is no loss
     assert below.get_ylim() == (0, 1)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
+
+
+def test_what_a_prompt_shows(patient: Path) -> None:
+    assert repr(HaltingMonitor(0.01)) == "<HaltingMonitor(price=0.01): no look yet>"
+    monitor = fed(HaltingMonitor(0.001, relative=True, name=patient), [0.5, 0.25])
+    price = "HaltingMonitor(price=0.001, relative=True)"
+    assert repr(monitor) == f"<{price}: goes on after look 2; best 0.25 at look 2>"
+    several = fed(HaltingMonitor(0.001, num=3, maximum_looks=2), [[1.0, 1.0, 1.0]] * 2)
+    assert repr(several) == "<HaltingMonitor(price=0.001): 3 curves, 3 of them stopped, 2 looks>"
 
 
 def test_it_needs_neither_pyro_nor_arviz() -> None:
