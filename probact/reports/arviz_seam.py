@@ -22,6 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     import arviz as az
 
+library: Any = az  # its names differ between versions
 INTERVAL = 0.9
 LEGACY = az.__version__.startswith("0.")
 SHOWN = 12
