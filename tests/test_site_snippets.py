@@ -16,6 +16,7 @@ import torch
 
 import probact
 from probact.cli.main import cli
+from probact.testing import check_family
 from tests.helpers.commands import ARGUMENTS, call
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +80,7 @@ def test_the_page_runs(
         for block in blocks(page, "python"):
             exec(compile(block, page.name, "exec"), names)
         if page.stem == "own-data":
-            probact.testing.check_family(names["Patients"])
+            check_family(names["Patients"])
     said = capsys.readouterr().out
     expected = {"index": "stopped at look", "start": "50 steps", "own-prior": "E[t] = ", "posterior-file": "nats from"}
     assert expected.get(page.relative_to(ROOT / "docs").with_suffix("").as_posix().removeprefix("how-to/"), "") in said
