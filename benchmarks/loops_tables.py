@@ -63,7 +63,7 @@ def constants(name: str) -> str:
     """Of a rival, which were chosen."""
     given = read(f"loops-{name}")["settings"]
     if name.startswith("pondernet"):
-        return f": beta {given['kl_scale']:g}, lambda {1 - given['prior_nu']:.1f}"
+        return f": beta {given.get('kl_scale', 0.1):g}, lambda {1 - given['prior_nu']:.1f}"
     if name.startswith("act"):
         return f": tau {given['ponder_cost']:g}, from PonderNet's network"
     return ""
