@@ -1,6 +1,7 @@
 """Simulation-based calibration of p(T, t|x) and of guides that can equal it; two faults show what it sees.
 
     python benchmarks/calibration.py
+    python benchmarks/calibration.py --redraw    # the figure alone, from the results
 
 Draws T, t and x from the model (``probact.testing.calibration``), and ranks T and t among draws from each posterior.
 Writes ``benchmarks/results/calibration.json`` and ``calibration.png``: rank histograms with the 99 % band of a uniform.
@@ -9,10 +10,11 @@ Writes ``benchmarks/results/calibration.json`` and ``calibration.png``: rank his
 from __future__ import annotations
 
 import json
+import sys
 
 import torch
 from matplotlib.figure import Figure
-from pages import RESULTS
+from pages import RESULTS, read
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -20,7 +22,7 @@ from probact.inference import exact
 from probact.inference.belief import Inference
 from probact.inference.posteriors.base import POSTERIORS
 from probact.inference.priors import Prior
-from probact.reports.style import save_figure
+from probact.reports.style import EXACT, LEARNED, PRIOR, headed, panels, save_figure, styled
 from probact.support.files import write_atomically
 from probact.testing.calibration import histogram, p_value, ranks, simulate, stick_breaking_logits
 
@@ -55,23 +57,26 @@ def inferences() -> tuple[dict[str, Tensor], dict[str, Inference]]:
 
 def draw(found: dict[str, dict[str, list[int]]]) -> Figure:
     """A row for T and one for t, a column for each posterior."""
-    figure = Figure(figsize=(14, 5), layout="constrained")
-    panels = figure.subplots(2, len(found), sharex=True, sharey=True)
+    figure, grid = panels(2, len(found), 4.8, width=12, left=0.8, top=1.35, between=0.08, sharex=True, sharey=True)
+    figure.subplots_adjust(hspace=0.3)
     share = 1 / NUM_BINS
     band = 2.576 * (NUM * share * (1 - share)) ** 0.5
     for column, (name, counts) in enumerate(found.items()):
         for row, letter in enumerate(counts):
-            axes = panels[row, column]
-            axes.bar(range(NUM_BINS), counts[letter], width=1.0, color="C0" if "fault" not in name else "C1")
-            axes.axhspan(NUM * share - band, NUM * share + band, color="0.6", alpha=0.6)
+            axes = grid[row, column]
+            axes.bar(range(NUM_BINS), counts[letter], width=1.0, color=EXACT if "exact" in name else LEARNED, alpha=0.7)
+            axes.axhspan(NUM * share - band, NUM * share + band, color=PRIOR, alpha=0.5, lw=0)
             p = p_value(torch.tensor(counts[letter]))
-            axes.set_title(f"{name}\n{letter}: p = {p:.2g}", fontsize="medium")
+            axes.set_title(f"{name if row == 0 else ''}\n{letter}: p = {p:.2g}".strip(), fontsize="small")
             axes.set_xticks([-0.5, NUM_BINS - 0.5], ["0", str(NUM_DRAWS)])
-    for axes in panels[:, 0]:
-        axes.set_ylabel("problems")
-    for axes in panels[1]:
-        axes.set_xlabel(f"rank of the truth among {NUM_DRAWS} draws")
-    return figure
+    for axes in grid[:, 0]:
+        axes.set_ylabel("number of problems")
+    for axes in grid[1]:
+        axes.set_xlabel(f"rank among {NUM_DRAWS} draws", fontsize="small")
+    right = [name for name in found if not name.startswith("fault")]
+    least = min(p_value(torch.tensor(bins)) for name in right for bins in found[name].values())
+    finding = f"Ranks of the truth are uniform where inference is right (p >= {least:.2g}), and not where it is not"
+    return headed(figure, finding, f"{NUM:,} problems drawn from the model; the band holds 99 % of a uniform's bins")
 
 
 def main() -> None:
@@ -84,8 +89,13 @@ def main() -> None:
         found[name] = {letter: bins.tolist() for letter, bins in counts.items()}
         print(f"{name:32}", *(f"{letter}: p = {p_value(bins):.3g}" for letter, bins in counts.items()))
     write_atomically(RESULTS / "calibration.json", json.dumps(found) + "\n")
-    save_figure(draw(found), RESULTS / "calibration.png")
+    redraw(found)
+
+
+def redraw(found: dict[str, dict[str, list[int]]]) -> None:
+    with styled():
+        save_figure(draw(found), RESULTS / "calibration.png")
 
 
 if __name__ == "__main__":
-    main()
+    redraw(read("calibration")) if sys.argv[1:] == ["--redraw"] else main()

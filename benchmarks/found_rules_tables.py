@@ -155,7 +155,7 @@ def fill() -> None:
 
 def figure() -> None:
     """Mean reward over the search, and the best so far, of every controller."""
-    from probact.reports.style import headed, ink, panels, save_figure, styled
+    from probact.reports.style import headed, ink, panels, save_figure, series, styled
 
     by_name = _by(read("found-rules-search")["searches"], "controller")
     with styled():
@@ -168,12 +168,12 @@ def figure() -> None:
             means = (totals[:, window:] - totals[:, :-window]) / np.minimum(number_of, window)
             best = np.maximum.accumulate(rewards, 1)
             for axis, values in ((axes[0, 0], means), (axes[0, 1], best)):
-                axis.plot(number_of, values.mean(0), color=f"C{index}", label=name)
-                axis.fill_between(number_of, values.min(0), values.max(0), color=f"C{index}", alpha=0.15, lw=0)
+                axis.plot(number_of, values.mean(0), color=series(index), label=name)
+                axis.fill_between(number_of, values.min(0), values.max(0), color=series(index), alpha=0.15, lw=0)
         adam = float(np.mean([one["adam"] for some in by_name.values() for one in some]))
         for axis in axes[0]:
             axis.axhline(adam, color=ink(), lw=1, ls="--", label="Adam on the same networks")
-            axis.set(xlabel="rules tried")
+            axis.set(xlabel="number of rules tried")
         axes[0, 0].set(ylabel=f"mean reward of {window} rules (accuracy)", ylim=(0, 1))
         axes[0, 1].set(ylabel="best reward so far (accuracy)", ylim=(0.9, 0.985))
         axes[0, 1].legend(loc="lower right")

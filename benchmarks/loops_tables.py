@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pages import FOLDER, RESULTS, number, read, table
 
-from probact.reports.style import headed, ink, panels, save_figure, styled
+from probact.reports.style import headed, ink, panels, save_figure, series, styled
 
 PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
@@ -153,14 +153,15 @@ def draw() -> None:
     with styled():
         figure, grid = panels(1, 1, 4.0, width=6.5)
         axes = grid[0, 0]
-        for row in seeds("parity"):
+        for place, row in enumerate(seeds("parity")):
+            color = series(place)
             by_count = row["own"]["by_count"]
             count = np.array([int(key) for key in by_count])
             steps, spread, _ = np.array(list(by_count.values())).T
-            (line,) = axes.plot(count, steps, marker="o", markersize=4, label=f"training seed {row['seed']}")
-            axes.fill_between(count, steps - spread, steps + spread, alpha=0.12, color=line.get_color())
+            axes.plot(count, steps, marker="o", markersize=4, color=color, label=f"training seed {row['seed']}")
+            axes.fill_between(count, steps - spread, steps + spread, alpha=0.12, color=color, lw=0)
         axes.plot([1, 16], [1, 16], color=ink(), alpha=0.5, linestyle=":", label="one step an entry")
-        axes.set(xlabel="entries that are not 0", ylabel="step of the own stop, mean ± sd")
+        axes.set(xlabel="number of entries that are not 0", ylabel="own stop, mean ± sd (steps)")
         axes.legend(loc="upper left")
         headed(figure, "The more there is to read, the later it stops", "parity, n = 16, 4,096 held-out vectors")
         save_figure(figure, FIGURE)

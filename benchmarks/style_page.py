@@ -108,7 +108,9 @@ def _joined(values: list[int]) -> str:
 
 def draw(folder: Path, seed: int) -> None:
     """Content, style, Adam and the learned optimizer after 20 steps, its stop, Adam after all steps."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    from probact.reports.style import save_figure, styled
 
     one = best_of(str(folder / f"head-{seed}"))
     stop = tuned_stop(folder, seed, one)
@@ -130,14 +132,16 @@ def draw(folder: Path, seed: int) -> None:
         ]
         rows += [(images, int(step)) for *images, step in zip(*columns, learned.step, strict=True)]
     titles = ["content", "style", "Adam, 20 steps", "learned, 20 steps", "learned stop", "Adam, 128 steps"]
-    figure, axes = plt.subplots(len(rows), len(titles), figsize=(8, 1.45 * len(rows)), layout="constrained")
-    for place, (line, (images, step)) in enumerate(zip(axes, rows, strict=True)):
-        for axis, image, title in zip(line, images, titles, strict=True):
-            axis.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
-            axis.set_axis_off()
-            said = f"{title}: {step} steps" if title == "learned stop" else title * (place == 0)
-            axis.set_title(said, fontsize=8)
-    figure.savefig(FIGURE, dpi=85)
+    with styled():
+        figure = Figure(figsize=(8, 1.45 * len(rows)), dpi=85, layout="constrained")
+        axes = figure.subplots(len(rows), len(titles), squeeze=False)
+        for place, (line, (images, step)) in enumerate(zip(axes, rows, strict=True)):
+            for axis, image, title in zip(line, images, titles, strict=True):
+                axis.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
+                axis.set_axis_off()
+                said = f"{title}: {step} steps" if title == "learned stop" else title * (place == 0)
+                axis.set_title(said, fontsize=8, loc="center")
+        save_figure(figure, FIGURE)
     print(f"{FIGURE}: {FIGURE.stat().st_size / 1000:.0f} kB")
 
 

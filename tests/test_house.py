@@ -22,6 +22,7 @@ FILLS_A_REGISTRY = {
     "rules/expressions",
     "rules/subspace",
     "stopping",
+    "training/loggers",
 }
 """Folders whose ``__init__.py`` imports their own modules, so that each registers its parts."""
 FURNISHED = {".", "testing", *FILLS_A_REGISTRY}

@@ -19,6 +19,7 @@ from probact.cli.options import (
     Place,
     data_directory_option,
     experiment_options,
+    log_option,
     option_text,
     read_config,
     threads_option,
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Chains trained at once, a process each."
 )
 @threads_option
-@click.option("--resume", type=Place(), help="Continue this run; takes no other option but --jobs and --threads.")
+@log_option
+@click.option("--resume", type=Place(), help="Continue this run; takes no other option but --jobs, --threads, --log.")
 @click.pass_context
 def fit(
     context: click.Context,
@@ -63,6 +65,7 @@ def fit(
     out: Path | None,
     jobs: int,
     threads: int | None,
+    loggers: tuple[str, ...],
     resume: Path | None,
     **given: Any,
 ) -> None:
@@ -74,12 +77,16 @@ def fit(
 
     Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
+    from probact.reports import figure_guide
     from probact.reports.run_report import report
+    from probact.training.loggers.base import choose
 
     ranks: Ranks = context.obj or Ranks()
     if jobs > 1 and not ranks.alone:
         raise click.UsageError("expected --jobs or torchrun, got both: under torchrun all processes train one chain")
     run = _created(given, seeds, chains, out, ranks) if resume is None else _continued(context, resume)
+    if loggers:
+        choose(run.folder, loggers)
     settings = run.experiment
     ranks.use_device(settings.device)
     click.echo(_described(run))
@@ -91,14 +98,29 @@ def fit(
             summary = report(run, tell)
         _show(summary)
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
+        for line in figure_guide.lines(run.figures.glob("*")):
+            click.echo(f"  {line}")
+        log_summary(run, summary)
     else:
         ranks.dismiss()
+        if loggers:
+            log_summary(run, summary)
         _show(summary)
         longer = command(*shlex.split(command_line(replace(settings, begin_with=str(run.folder))))[2:])
         click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
     _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
     click.echo(f"or, a page to look through: {command('report', run.folder, '--open')}")
+
+
+def log_summary(run: Run, summary: Summary) -> None:
+    """Give the loggers of every chain the numbers of the run's summary."""
+    from probact.training.loggers.base import chosen, finish
+
+    for chain in run.chains:
+        finish(chain, vars(summary))
+    if names := chosen(run.folder):
+        click.echo(f"logged to {', '.join(str(chain.folder / 'log') for chain in run.chains)}: {', '.join(names)}")
 
 
 def _described(run: Run) -> str:
@@ -156,7 +178,7 @@ def _continued(context: click.Context, folder: Path) -> Run:
     from probact.runs.run import Run
 
     given = [one for one in context.command.params if _was_given(context, one)]
-    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs", "threads"}]:
+    if others := [one.opts[0] for one in given if one.name not in {"resume", "jobs", "threads", "loggers"}]:
         raise click.UsageError(f"--resume takes its settings from {folder}/experiment.json: drop {', '.join(others)}")
     run = Run.open(folder, to_train=True)
     run.mark_latest()

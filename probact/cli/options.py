@@ -145,6 +145,8 @@ def _declaration(option: click.Parameter) -> Setting:
         return option.type.setting
     if option.name in SETTINGS:
         return SETTINGS[option.name]
+    if isinstance(option.type, _LoggerName):
+        return Setting("", several=True)
     return Setting(0, at_least=option.type.min) if isinstance(option.type, click.IntRange) else Setting("path")
 
 
@@ -166,6 +168,35 @@ def threads_option(function: Any) -> Any:
         type=click.IntRange(min=1, max=1024),
         help="Threads of torch.  [default: 1 for small problems, all for large ones]",
     )(function)
+
+
+class _LoggerName(click.ParamType):  # type: ignore[type-arg]
+    """The name of a logger whose library is there."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from probact.training.loggers.base import check
+
+        try:
+            check([value])
+        except UnknownPartError as error:
+            self.fail(f"{error}; {PLUGIN_HINT}", param, ctx)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from probact.training.loggers import base
+
+        return [CompletionItem(name) for name in base.LOGGERS if name.startswith(incomplete)]
+
+
+def log_option(function: Any) -> Any:
+    """``--log``: see ``training.loggers``."""
+    return click.option("--log", "loggers", type=_LoggerName(), multiple=True, metavar="NAME",
+                        help="Write every meta-step's numbers there as well: csv, tensorboard, wandb-offline or one of "
+                        "your own; may be repeated.  See docs/logging.md.")(function)  # fmt: skip
 
 
 def _use_data_directory(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:

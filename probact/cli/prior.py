@@ -27,7 +27,7 @@ def prior(out: Path, **settings: Any) -> None:
     chosen = experiment.build_prior()
     drawn = f"no figure, for which: {install('plots')}"
     if is_installed("plots"):
-        from probact.reports.halting_figures import prior_figure
+        from probact.reports.prior_figure import prior_figure
         from probact.reports.style import save_figure, styled
 
         log_T, log_t = chosen.log_horizon(), chosen.log_marginal()

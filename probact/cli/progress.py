@@ -21,7 +21,8 @@ SECONDS_OF_SILENCE = 10.0
 def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
     """A progress bar on a terminal; elsewhere and without ``bar`` a line a validation or ten seconds.
 
-    ``best`` is of the validations since the start of this process.
+    With loss, E[t], amortisation gap of the last validation, and time left.  ``best`` is of the validations since the
+    start of this process.
     """
     from tqdm import tqdm
 
@@ -30,16 +31,17 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
     terminal = bar and sys.stderr.isatty()
     label = f"seed {experiment.seed}"
     with tqdm(total=experiment.meta_steps, desc=label, unit="step", disable=not terminal, dynamic_ncols=True) as shown:
-        last, best, begun, first = -SECONDS_OF_SILENCE, math.inf, time.monotonic(), None
+        last, best, begun, first, gap = -SECONDS_OF_SILENCE, math.inf, time.monotonic(), None, ""
 
         def show(record: Record) -> None:
-            nonlocal last, best, first
+            nonlocal last, best, first, gap
             first = record.step - 1 if first is None else first
             best = best if record.validation is None else min(best, record.validation)
             shown.update(record.step - shown.n)
             halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
+            gap = gap if record.amortisation_gap is None else f"  gap {record.amortisation_gap:.2g} nats"
             lost = f"  {record.left_out} problems diverged, {record.skipped} updates skipped" if record.left_out else ""
-            shown.set_postfix_str(f"loss {record.loss:.4g} nats{halting} |g| {record.grad_norm:.2g}{lost}")
+            shown.set_postfix_str(f"loss {record.loss:.4g} nats{halting}{gap}  |g| {record.grad_norm:.2g}{lost}")
             now = time.monotonic()
             left = (now - begun) / (record.step - first) * (experiment.meta_steps - record.step)
             if terminal or (record.validation is None and now - last < SECONDS_OF_SILENCE):
@@ -50,7 +52,7 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
             with suppress(OSError):  # nobody looks any more: that is no reason to stop
                 click.echo(
                     f"{label}: meta-step {record.step}/{experiment.meta_steps}"
-                    f"  {found} nats{kept}{halting}  |g| {record.grad_norm:.2g}{lost}"
+                    f"  {found} nats{kept}{halting}{gap}  |g| {record.grad_norm:.2g}{lost}"
                     f"  {_duration(left)} left",
                     err=True,
                 )

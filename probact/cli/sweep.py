@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probact.cli.advice import command
-from probact.cli.fit import asked_for
-from probact.cli.options import Place, data_directory_option, experiment_options, threads_option
+from probact.cli.fit import asked_for, log_summary
+from probact.cli.options import Place, data_directory_option, experiment_options, log_option, threads_option
 from probact.cli.progress import progress, telling
 from probact.runs.sweep import Sweep, seeds_of, values_of
 from probact.support.devices import check_device
@@ -72,8 +72,9 @@ def varied(text: str) -> tuple[str, tuple[Any, ...]]:
               help="A Dask scheduler, such as tcp://host:8786, whose workers share --out and train; or local, to start "
               "one here with --jobs workers.")  # fmt: skip
 @threads_option
+@log_option
 @click.option("--resume", type=Place(), help="Continue this sweep; takes no other option but --jobs, --cluster, "
-              "--threads and --data-dir.")  # fmt: skip
+              "--threads, --log and --data-dir.")  # fmt: skip
 @click.pass_context
 def sweep(
     context: click.Context,
@@ -85,6 +86,7 @@ def sweep(
     jobs: int | None,
     cluster: str | None,
     threads: int | None,
+    loggers: tuple[str, ...],
     resume: Path | None,
     **given: Any,
 ) -> None:
@@ -93,8 +95,10 @@ def sweep(
     Every point of the grid is a run, as `fit` makes it: `halt-stats`, `evaluate`, `compare` and `plot` take its folder.
     All other options are those of `fit`.  A training whose process or worker is lost goes on from its last checkpoint.
     """
+    from probact.training.loggers.base import choose
+
     if resume is not None:
-        with_resume = {"resume", "jobs", "cluster", "threads"}
+        with_resume = {"resume", "jobs", "cluster", "threads", "loggers"}
         source = context.get_parameter_source
         if wrong := [one.opts[0] for one in context.command.params if one.name not in with_resume
                      and source(one.name or "") is click.core.ParameterSource.COMMANDLINE]:  # fmt: skip
@@ -102,6 +106,8 @@ def sweep(
         asked = Sweep.open(resume)
     else:
         asked = _created(nus, seeds, others, out, given)
+    for run in asked.runs if loggers else ():
+        choose(run.folder, loggers)
     num = jobs or os.cpu_count() or 1
     _train(asked, num, cluster, threads)
     _report(asked)
@@ -183,7 +189,9 @@ def _report(asked: Sweep) -> None:
                 summary = summary_of(run)
             if summary is None:
                 tell(f"report {number} of {len(runs)}: {run.folder.name}")
-            seconds.append((summary or report(run, tell)).seconds)
+            summary = summary or report(run, tell)
+            log_summary(run, summary)
+            seconds.append(summary.seconds)
     found = swept(asked.points, [posterior_file.load(run.posterior) for run in runs], seconds)
     click.echo(f"\n{swept_table(found)}")
     write_atomically(asked.folder / "results.json", found.to_json(indent=1) + "\n")

@@ -118,6 +118,12 @@ def infer(objective: Objective, optimizee: Optimizee) -> Inference:
     with torch.no_grad():
         rollout = objective.eval().unroll(optimizee)
         rollout = rollout._replace(nll=returned(rollout.nll, objective.rule, optimizee, objective.unrolling.looks))
+    return infer_from(objective, rollout)
+
+
+def infer_from(objective: Objective, rollout: Rollout) -> Inference:
+    """The same of a ``rollout`` of H steps whose losses are of what is returned, without recorded gradients."""
+    with torch.no_grad():
         rollout = rollout._replace(features=rollout.features.nan_to_num())
         q = objective.belief(rollout)
         rollout = Rollout(rollout.nll.cpu().double(), rollout.features.cpu().double(), {})

@@ -17,27 +17,32 @@ from probact.judging.curves.ways import PATIENCE as PATIENCE_WAY, USUAL
 from probact.reports.curves_text import over_prices, prices_of, ways_of
 from probact.reports.style import (
     BUDGET,
-    EXACT,
-    LEARNED,
+    LOSS,
+    OWN,
     PATIENCE,
+    PRIOR,
+    ROLES,
     headed,
     ink,
     log_scale,
     panels,
     save_figure,
+    series,
     styled,
 )
 
 COLORS = {
-    LEARNED_WAY: LEARNED,
+    LEARNED_WAY: OWN,
     PATIENCE_WAY.name: PATIENCE,
-    USUAL.name: EXACT,
+    USUAL.name: PATIENCE,
     "budget, tuned": BUDGET,
-    "t-test, tuned": "C5",
-    "t-test, one setting": "C6",
-    "patience, one setting": "C7",
+    "t-test, tuned": LOSS,
+    "t-test, one setting": LOSS,
+    "patience, one setting": PATIENCE,
 }
-"""Of the ways that a figure shows in colour; the others are in ink."""
+DASHES = {USUAL.name: ":", "t-test, one setting": "--", "patience, one setting": "--"}
+MARKERS = {USUAL.name: "s", "t-test, one setting": "D", "patience, one setting": "^"}
+"""Of the ways that a figure shows in colour, a family of ways each; the others are in grey."""
 
 
 def regret_by_price(result: CurvesEvaluation) -> Figure:
@@ -49,18 +54,19 @@ def regret_by_price(result: CurvesEvaluation) -> Figure:
         prices = [price for price in prices_of(result) if price.relative == relative]
         for way in ways:
             means = [result.mean(way, *price) for price in prices]
-            color, strong = COLORS.get(way, ink()), way in COLORS
+            color, strong = COLORS.get(way, PRIOR), way in COLORS
             axes.errorbar([price.value for price in prices], [mean.regret_share for mean in means],
                           yerr=[0 if math.isnan(mean.error) else mean.error for mean in means], color=color,
-                          lw=2.4 if way == LEARNED_WAY else 1.4, alpha=1 if strong else 0.35, marker="o", ms=4,
-                          ls="-" if strong else ":", label=f"{way}: {result.mean(way).regret_share:.3f}",
+                          lw=2.4 if way == LEARNED_WAY else 1.4, alpha=1 if strong else 0.5, ms=4,
+                          marker=MARKERS.get(way, "o"), ls=DASHES.get(way, "-" if strong else ":"),
+                          label=f"{way}: {result.mean(way).regret_share:.3f}",
                           zorder=3 if way == LEARNED_WAY else 2)  # fmt: skip
         axes.set_xlabel(
-            "price of a look, share of the first loss" if relative else "price of a look, units of the loss"
+            "price of a look (share of the first loss)" if relative else "price of a look (units of the loss)"
         )
         log_scale(axes, "xy")
         axes.set_xticks([price.value for price in prices], [f"{price.value:g}" for price in prices])
-    row[0].set_ylabel("regret, share of the possible gain")
+    row[0].set_ylabel("regret (share of the possible gain)")
     row[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="mean over all prices", alignment="left")
     below = f"{_size(result)}; bars: standard error over data sets"
     return headed(figure, _finding(result, ways), below)
@@ -86,10 +92,12 @@ def regret_by_data_set(result: CurvesEvaluation) -> Figure:
         found = [over_prices([r for r in result.rows if (r.way, r.data_set) == (way, name)]) for name in names]
         y = np.arange(len(names)) + 0.7 * (place / max(len(ways) - 1, 1) - 0.5)
         values, errors = np.array(found).T
-        axes.errorbar(values, y, xerr=np.nan_to_num(errors), color=COLORS[way], fmt="o", ms=4, lw=1, label=way)
+        axes.errorbar(
+            values, y, xerr=np.nan_to_num(errors), color=COLORS[way], fmt=MARKERS.get(way, "o"), ms=4, lw=1, label=way
+        )
     axes.set_yticks(range(len(names)), [f"{name} ({result.judged[name]:,})" for name in names])
     axes.invert_yaxis()
-    axes.set_xlabel("regret, share of the possible gain, mean over prices")
+    axes.set_xlabel("regret, mean over prices (share of the possible gain)")
     log_scale(axes, "x")
     for line in np.arange(len(names) - 1) + 0.5:
         axes.axhline(line, color=ink(), lw=0.5, alpha=0.3)
@@ -109,7 +117,7 @@ def forecasts_come_true(result: CurvesEvaluation) -> Figure:
     """What the learned head forecasts against how often it comes true, a panel a question, a line a data set."""
     questions = list(dict.fromkeys(row.forecast for row in result.forecasts))
     columns = min(3, len(questions))
-    figure, grid = panels(-(-len(questions) // columns), columns, 7.0, right=1.7, top=0.85, sharex=True, sharey=True)
+    figure, grid = panels(-(-len(questions) // columns), columns, 7.3, right=1.7, top=1.15, sharex=True, sharey=True)
     figure.subplots_adjust(hspace=0.25, wspace=0.1)
     head = next(iter(result.heads))
     names = list(result.judged)
@@ -124,9 +132,9 @@ def forecasts_come_true(result: CurvesEvaluation) -> Figure:
     for axes in grid.flat[len(questions) :]:
         axes.axis("off")
     for axes in grid[-1]:
-        axes.set_xlabel("forecast")
+        axes.set_xlabel("probability, as forecast")
     for axes in grid[:, 0]:
-        axes.set_ylabel("came true")
+        axes.set_ylabel("share that came true")
     grid[0, -1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     pays = [row.error for row in result.forecasts if row.forecast.startswith("another")]
     finding = f"'Another k looks will pay' is off by {np.mean(pays):.3f} on average, {np.max(pays):.3f} at worst"
@@ -139,8 +147,8 @@ def _draw(axes: Axes, row: ForecastRow, place: int) -> None:
     ]
     if bins:
         x, y, size = np.array(bins).T
-        color = f"C{place % 8}"
-        axes.plot(x, y, label=row.data_set, color=color, ls=("-", "--", ":")[place // 8 % 3], lw=1)
+        color = series(place)
+        axes.plot(x, y, label=row.data_set, color=color, ls=("-", "--", ":")[place // len(ROLES) % 3], lw=1)
         axes.scatter(x, y, s=3 + 40 * size / max(size.sum(), 1), color=color)
 
 

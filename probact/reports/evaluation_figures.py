@@ -10,12 +10,25 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probact.judging.results import Evaluation
-from probact.reports.style import headed, ink, log_scale, panels, save_figure, styled, whole
+from probact.reports.style import (
+    BUDGET,
+    OWN,
+    headed,
+    ink,
+    log_scale,
+    panels,
+    save_figure,
+    series,
+    styled,
+    whole,
+)
 
 SHADES = (0.95, 0.75, 0.6, 0.45, 0.35)
 """Of the ink, for baselines."""
 NUM_BASELINES = 5
 """Baselines that a figure draws: those with the smallest loss at the last step."""
+MARKERS = "os^Dv"
+"""Of the optimizers where a colour says how they stop."""
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)))
 
 
@@ -36,8 +49,8 @@ def learning_curves(data: xr.Dataset) -> Figure:
             count = int((labels == label).sum())
             name = f"{label} ({count} seeds)" if count > 1 else label
             first = chain == np.flatnonzero(labels == label)[0]
-            axes.plot(steps, mean, color=f"C{index}", lw=1.8, label=name if first else None)
-            axes.fill_between(steps, np.maximum(mean - band, 1e-12), mean + band, color=f"C{index}", alpha=0.2, lw=0)
+            axes.plot(steps, mean, color=series(index), lw=1.8, label=name if first else None)
+            axes.fill_between(steps, np.maximum(mean - band, 1e-12), mean + band, color=series(index), alpha=0.2, lw=0)
     for shade, dash, entry in zip(SHADES, DASHES, baselines, strict=False):
         rate = float(data.learning_rate.values[entry, -1])
         name = f"{labels[entry]}, lr {rate:g}" if np.isfinite(rate) else str(labels[entry])
@@ -48,7 +61,7 @@ def learning_curves(data: xr.Dataset) -> Figure:
     axes.set_ylim(max(min(drawn) * 0.8, 1e-5 * top), 3 * top)  # the limit goes to 0
     log_scale(axes, "y")
     above = "above the optimum " if known else ""
-    axes.set(xlabel="step", ylabel=f"mean loss {above}(nats)", xlim=(0, steps[-1]))
+    axes.set(xlabel="number of steps", ylabel=f"mean loss {above}(nats)", xlim=(0, steps[-1]))
     whole(axes.xaxis)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     best = {kind: _best(data, kind) for kind in ("trained", "baseline")}
@@ -74,11 +87,12 @@ def steps_against_loss(result: Evaluation) -> Figure:
     names = list(dict.fromkeys(curve.optimizer for curve in result.frontier))
     seen: set[str] = set()
     for curve in result.frontier:
-        color, learned = f"C{names.index(curve.optimizer)}", curve.kind != "budget"
+        place, learned = names.index(curve.optimizer), curve.kind != "budget"
+        color = OWN if learned else BUDGET
         label = f"{curve.optimizer}: {'learned stop' if learned else 'fixed budget'}"
         shown = None if label in seen else label
         axes.plot(*zip(*sorted(curve.points), strict=True), color=color, ls="-" if learned else "--",
-                  marker="o" if learned else "s", ms=4, label=shown)  # fmt: skip
+                  marker=MARKERS[place % len(MARKERS)], ms=5, label=shown)  # fmt: skip
         if shown and (learned or not any(other.kind != "budget" for other in result.frontier)):
             for price, point in zip(curve.prices, curve.points, strict=False):
                 axes.annotate(f"{price:.2g}", point, xytext=(-3, -12), textcoords="offset points", fontsize="small",
@@ -88,8 +102,8 @@ def steps_against_loss(result: Evaluation) -> Figure:
     axes.margins(0.08)
     axes.set(xlabel="mean number of steps", ylabel="mean loss at the stop (nats)")
     axes.legend(loc="upper right")
-    below = f"{result.num_optimizees:,} held-out problems of {result.family}; the numbers are prices of a step, in nats"
-    return headed(figure, _worth(result), below)
+    below = f"{result.num_optimizees:,} held-out problems of {result.family}; a point for each price of a step"
+    return headed(figure, _worth(result), f"{below}, which is beside it in nats" if axes.texts else below)
 
 
 def _worth(result: Evaluation) -> str:
@@ -113,7 +127,7 @@ def calibration(result: Evaluation) -> Figure:
     for row in result.calibration:
         pairs = [(p, o) for p, o in zip(row.predicted, row.observed, strict=True) if not np.isnan(p)]
         shown = None if row.optimizer in seen else f"{row.optimizer}: off by {row.error:.2f}"
-        axes.plot(*zip(*pairs, strict=True), marker="o", ms=4, color=f"C{names.index(row.optimizer)}", label=shown)
+        axes.plot(*zip(*pairs, strict=True), marker="o", ms=4, color=series(names.index(row.optimizer)), label=shown)
         seen.add(row.optimizer)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of having halted by step t")
     axes.set_ylabel("share of problems where more steps do not pay")

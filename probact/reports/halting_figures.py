@@ -13,7 +13,21 @@ from matplotlib.figure import Figure
 from probact.reports import arviz_seam
 from probact.reports.posterior_file import finite, has_posterior, kl_scale, price
 from probact.reports.stop_figures import stop_and_regret
-from probact.reports.style import EXACT, LEARNED, PRIOR, headed, ink, panels, save_figure, styled, whole
+from probact.reports.style import (
+    EXACT,
+    LEARNED,
+    LOSS,
+    OWN,
+    PRIOR,
+    from_paper_to_full,
+    headed,
+    ink,
+    panels,
+    paper,
+    save_figure,
+    styled,
+    whole,
+)
 from probact.reports.training_figures import Records, learning_curve
 from probact.support.statistics import rank_correlation
 
@@ -71,20 +85,20 @@ def halting_heat_map(tree: xr.DataTree) -> Figure:
     figure, axes = panels(1, len(shown), 4.6, sharey=True, left=0.7, right=1.0, between=0.06)
     for panel, (name, label) in zip(axes[0], shown.items(), strict=True):
         limits = (0.5, last + 0.5, data.optimizee.size, 0)
-        image = panel.imshow(tables[name][:, :last], aspect="auto", extent=limits, cmap="viridis", vmin=0,
+        image = panel.imshow(tables[name][:, :last], aspect="auto", extent=limits, cmap=from_paper_to_full(), vmin=0,
                              vmax=brightest, interpolation="nearest")  # fmt: skip
-        marks = {"stop_oracle": ("o", "white", "best step in hindsight")}
+        marks = {"stop_oracle": ("o", ink(), "best step in hindsight")}
         if name == "halt_pmf" and "stop_own" in data:
-            marks["stop_own"] = ("s", "#ff5a5f", "own stop")
+            marks["stop_own"] = ("s", OWN, "own stop")
         for stop, (marker, color, of) in marks.items():
             steps = [data[stop].values[rows].mean() for rows in groups]
-            panel.plot(steps, height, marker, color=color, ms=3, label=of, clip_on=False)
-        panel.set(title=label, xlabel="halting step t", xlim=limits[:2])
+            panel.plot(steps, height, marker, color=color, ms=4, mec=paper(), mew=0.6, label=of, clip_on=False)
+        panel.set(title=label, xlabel="halting step t (steps)", xlim=limits[:2])
         whole(panel.xaxis)
-        panel.legend(loc="upper right", labelcolor="white")
+        panel.legend(loc="upper right", frameon=True, facecolor=paper(), edgecolor="none", framealpha=0.8)
     ticks = np.linspace(0, data.optimizee.size - 1, 6).round().astype(int)
     axes[0, 0].set_yticks(ticks + 0.5, data.stop_oracle.values[ticks])
-    axes[0, 0].set_ylabel("problems by their best step, from easy to hard")
+    axes[0, 0].set_ylabel("problems by their best step (steps)")
     box = axes[0, -1].get_position()
     figure.colorbar(image, cax=figure.add_axes((box.x1 + 0.012, box.y0, 0.012, box.height)), label="probability")
     return headed(figure, _of_means(data, has_posterior(tree)), _first(tree))
@@ -111,7 +125,7 @@ def halting_by_problem(tree: xr.DataTree) -> Figure:
         _draw_problem(above, below, data.isel(optimizee=number), tree)
     last = data.step.size
     top = max(1.1 * price(tree) * last, float(data.cost.quantile(0.6, "step").max()))
-    axes[0, 0].set(ylabel="nats", ylim=(-0.04 * top, top))
+    axes[0, 0].set(ylabel="above its smallest (nats)", ylim=(-0.04 * top, top))
     axes[1, 0].set(ylabel="probability", ylim=(0, None), xlim=(0, last + 1))
     whole(axes[1, 0].xaxis)
     named = {
@@ -131,7 +145,7 @@ def _listed(steps: xr.DataArray) -> str:
 def _draw_problem(above: Any, below: Any, row: xr.Dataset, tree: xr.DataTree) -> None:
     """One problem: loss, and loss and steps together, ``above``; distributions of t ``below``; stops in both."""
     steps = row.step
-    above.plot(steps, row.loss_path - row.loss_path.min(), color=PRIOR, label="loss, above its smallest")
+    above.plot(steps, row.loss_path - row.loss_path.min(), color=LOSS, label="loss, above its smallest")
     above.plot(steps, row.cost, color=ink(), label="loss + price of the steps, above its smallest")
     above.set_title(_of_stop(row))
     below.fill_between(steps, row.prior_pmf, step="mid", color=PRIOR, alpha=0.3, lw=0, label="prior p(t)")
@@ -140,8 +154,8 @@ def _draw_problem(above: Any, below: Any, row: xr.Dataset, tree: xr.DataTree) ->
     below.step(steps, row.tempered_pmf, where="mid", color=EXACT, lw=1.3, label=_exact(tree))
     mode = int(row.tempered_pmf.values.argmax())
     below.plot(steps[mode], row.tempered_pmf[mode], "o", color=EXACT, ms=5, label="its mode")
-    below.set_xlabel("step t")
-    lines = {"stop_oracle": (ink(), ":", "best step in hindsight"), "stop_own": (LEARNED, "-", "own stop")}
+    below.set_xlabel("step t (steps)")
+    lines = {"stop_oracle": (ink(), ":", "best step in hindsight"), "stop_own": (OWN, "-", "own stop")}
     for name in [name for name in lines if name in row]:
         color, dashes, label = lines[name]
         for panel in (above, below):
@@ -167,7 +181,7 @@ def gaps_and_calibration(tree: xr.DataTree) -> Figure:
         for one in density:
             axes[1].stairs(one, edges, color=LEARNED, lw=0.8)
     axes[1].axhline(1, color=ink(), ls=":", label="q = exact posterior")
-    axes[1].set(xlabel=f"q(halted by t|x) at t drawn from {_exact(tree)}", ylabel="density", xlim=(0, 1))
+    axes[1].set(xlabel=f"probability q(halted by t|x) at t drawn from {_exact(tree)}", ylabel="density", xlim=(0, 1))
     axes[1].set_ylim(0, max(1.5, 1.25 * float(density.max())))
     axes[1].set_title("calibration of q: flat where it is exact")
     axes[1].legend(loc="upper right", ncols=2)
@@ -183,7 +197,7 @@ def _draw_gaps(axes: Any, data: xr.Dataset, kappa: float) -> None:
     order = np.argsort(data.difficulty.values, kind="stable")
     groups = np.array_split(order, min(GROUPS, len(order)))
     total = (data.amortisation_gap + data.horizon_gap).values
-    parts = {"amortisation_gap": (LEARNED, "amortisation gap"), "horizon_gap": (EXACT, "horizon gap")}
+    parts = {"amortisation_gap": (LEARNED, "amortisation gap"), "horizon_gap": (PRIOR, "horizon gap")}
     base = np.zeros(len(groups))
     for name, (color, label) in parts.items():
         mean = np.array([data[name].values[group].mean() for group in groups])
@@ -196,7 +210,7 @@ def _draw_gaps(axes: Any, data: xr.Dataset, kappa: float) -> None:
     axes.set_xticks(range(len(groups)), ["-".join(dict.fromkeys(f"{end:.0f}" for end in ends)) for ends in spans])
     axes.tick_params("x", labelsize="small")
     axes.set_ylim(min(0.0, float(points.min())), 1.4 * max(float(np.quantile(points, 0.98)), float(base.max()), 1e-9))
-    axes.set(xlabel="problems by their difficulty (best step)", ylabel="nats")
+    axes.set(xlabel="best step of the problems, groups of as many (steps)", ylabel="gap (nats)")
     axes.set_title("evidence less bound" + ("" if kappa == 1 else ", at KL scale 1"))
     axes.legend(loc="upper left")
 
@@ -214,24 +228,6 @@ def pit_density(q: Array, exact: Array) -> Array:
     ]
     ends = np.zeros(len(q)), np.ones(len(q))
     return BINS * np.diff(np.stack([ends[0], *below, ends[1]], -1), axis=-1)
-
-
-def prior_figure(nu: float, log_horizon: Array, log_marginal: Array, label: str) -> Figure:
-    """p_H(T) and p_H(t) of one nu, and below the price of each step, -log p_H(t+1) / p_H(t), beside -log nu."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    steps, price = np.arange(1, len(log_horizon) + 1), -np.diff(log_marginal)
-    axes.bar(steps, np.exp(log_marginal), width=1.0, color=LEARNED, alpha=0.5, label="halting step, p(t)")
-    axes.step(steps, np.exp(log_horizon), where="mid", color=EXACT, label="horizon, p(T)")
-    axes.set(ylabel="probability", xlim=(0.5, len(steps) + 0.5), ylim=(0, None))
-    axes.set_title(f"Prior with nu = {nu:g}, {label}, capped at H = {len(steps)}")
-    below.step(steps[:-1] + 0.5, price, where="mid", color=LEARNED, label="price of the next step")
-    below.axhline(-np.log(nu), color=EXACT, lw=0.8, ls="--", label="-log nu")
-    below.set(xlabel="steps", ylabel="nats", ylim=(1.1 * min([0, *price]), 1.1 * max([-np.log(nu), *price])))
-    whole(below.xaxis)
-    for panel in (axes, below):
-        panel.legend()
-    return figure
 
 
 FIGURES: dict[str, Callable[[xr.DataTree], Figure]] = {

@@ -20,7 +20,11 @@ def evidence_curve(found: HowLong) -> Figure:
             1 / (1 - found.best), color=EXACT, ls=":", label=f"best nu = {found.best:.4g}, with 95 % confidence"
         )
     top = max(found.evidence)
-    axes.set(xlim=(1, 1.2 * steps[-1]), xlabel="1/(1 - nu) (steps)", ylabel="log p(x|nu), mean over problems (nats)")
+    axes.set(
+        xlim=(1, 1.2 * steps[-1]),
+        xlabel="mean halting step 1/(1 - nu) (steps)",
+        ylabel="log p(x|nu), mean over problems (nats)",
+    )
     room = 8 * max(found.gain, 0.05)
     axes.set_ylim(max(min(found.evidence), top - room) - 0.05 * room, top + 0.05 * room)
     log_scale(axes, "x")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from probact.reports.style import LEARNED, PRIOR, headed, ink, panels, save_figure, styled
+from probact.reports.style import PRIOR, headed, ink, panels, save_figure, series, styled
 from probact.rule_search.ranking import Ranked
 from probact.rule_search.settings import Record, Settings
 from probact.support.extras import is_installed
@@ -57,16 +57,16 @@ def draw_search(path: Path, settings: Settings, records: Sequence[Record], refer
     number = np.arange(1, len(rewards) + 1)
     axes[0, 0].plot(number, rewards, ".", ms=2, color=PRIOR, label="a rule")
     means = [rewards[max(0, at - WINDOW) : at].mean() for at in number]
-    axes[0, 0].plot(number, means, color=LEARNED, label=f"mean of {WINDOW}")
+    axes[0, 0].plot(number, means, color=series(0), label=f"mean of the last {WINDOW}")
     best = np.maximum.accumulate(rewards)
-    axes[0, 1].plot(number, best, color=LEARNED, label="best so far")
+    axes[0, 1].plot(number, best, color=series(0), label="best so far")
     if reference is not None:
         for axis in axes[0]:
             axis.axhline(reference.reward, color=ink(), lw=1, ls="--", label="adam, on fresh networks")
     low = max(float(np.quantile(best, 0.02)), float(best[-1]) - 3 * abs(1 - abs(float(best[-1]))) - 0.02)
     axes[0, 1].set(ylim=(low, float(best[-1]) + 0.05 * (float(best[-1]) - low) + 0.002))
     for axis in axes[0]:
-        axis.set(xlabel="rules tried", ylabel=f"reward ({settings.reward}, validation)")
+        axis.set(xlabel="number of rules tried", ylabel=f"reward in validation ({settings.reward})")
         axis.legend(loc="lower right")
     name = max(records, key=lambda record: (record.reward, -record.loss)).rule
     headed(

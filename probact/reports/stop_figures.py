@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probact.reports.posterior_file import finite, price
-from probact.reports.style import BUDGET, LEARNED, PATIENCE, from_none_to_much, headed, ink, log_scale, panels
+from probact.reports.style import BUDGET, OWN, PATIENCE, from_none_to_much, headed, ink, log_scale, panels
 from probact.reports.verdict import Stopping, how_it_depends, worth
 
 
@@ -46,7 +46,7 @@ def _draw_stops(axes: Any, best: Any, stop: Any, regret: Any, horizon: int) -> N
     area = 10 + 500 * counts / len(best)
     most = max(float(np.quantile(regret, 0.95)), 1e-3)
     points = axes.scatter(*pairs.T, s=area, c=mean, cmap=from_none_to_much(), vmin=0, vmax=most, lw=0)
-    axes.set(xlim=limits, ylim=limits, xlabel="best step in hindsight (difficulty)", ylabel="own stop (step)")
+    axes.set(xlim=limits, ylim=limits, xlabel="best step in hindsight (steps)", ylabel="own stop (steps)")
     log_scale(axes, "xy")
     axes.set_title("stops: on the line, none is lost")
     axes.figure.colorbar(points, ax=axes, label="regret (nats)", pad=0.02)
@@ -54,7 +54,7 @@ def _draw_stops(axes: Any, best: Any, stop: Any, regret: Any, horizon: int) -> N
 
 def _draw_regrets(axes: Any, regret: dict[str, Any], cost: float) -> None:
     """Share of the problems within so much of the best step: the further up and left, the better."""
-    lines = {"own": ("own stop", LEARNED), "budget": ("best budget", BUDGET), "patience": ("best patience", PATIENCE)}
+    lines = {"own": ("own stop", OWN), "budget": ("best budget", BUDGET), "patience": ("best patience", PATIENCE)}
     first = 0.1 * cost
     last = max(float(np.quantile(np.concatenate([*regret.values()]), 0.99)), 20 * first)
     for name, (label, color) in lines.items():

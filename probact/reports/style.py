@@ -1,68 +1,41 @@
-"""How figures look, light or dark: colours by role, whole-number ticks, a title that states a finding; writing them."""
+"""How figures are laid out: panels, a title that states a finding, whole-number ticks; writing them.
+
+Their colours, with what each stands for, are those of ``support.palette``, and are to be had from here, too.
+"""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cycler import cycler
-from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from probact.support.files import write_atomically
+from probact.support.palette import (
+    BUDGET as BUDGET,
+    EXACT as EXACT,
+    LEARNED as LEARNED,
+    LOSS as LOSS,
+    OWN as OWN,
+    PATIENCE as PATIENCE,
+    PRIOR as PRIOR,
+    ROLES as ROLES,
+    STYLES as STYLES,
+    from_none_to_much as from_none_to_much,
+    from_paper_to_full as from_paper_to_full,
+    ink as ink,
+    paper as paper,
+    series as series,
+    styled as styled,
+)
 
-LEARNED, EXACT, BUDGET, PATIENCE, PRIOR = "C0", "C1", "C2", "C3", "C4"
-"""Colours by role, the same in every figure."""
-_COMMON: dict[str, Any] = {
-    "figure.dpi": 110,
-    "savefig.dpi": 110,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": "medium",
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "legend.fontsize": "small",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "probact",  # the same data, the same file
-}
-
-
-def _style(paper: str, ink: str, colors: str) -> dict[Any, Any]:
-    of_paper, of_ink = ("figure", "axes", "savefig"), ("text.color", "axes.edgecolor", "axes.labelcolor")
-    return {
-        **_COMMON,
-        **{f"{name}.facecolor": paper for name in of_paper},
-        **dict.fromkeys((*of_ink, "axes.titlecolor", "xtick.color", "ytick.color"), ink),
-        "axes.prop_cycle": cycler(color=colors.split()),
-    }
-
-
-STYLES = {
-    "light": _style("white", "#222222", "#0a6fb4 #d95f02 #2a9d5c #a457a8 #999999 #8c564b #17a2b8 #bcbd22"),
-    "dark": _style("#14171c", "#d8dce3", "#5ab4f0 #ff9f4a #5fd08f #d59be0 #8a8f98 #c9a08f #5fd6e6 #d9da6a"),
-}
 WIDTH = 10.0
 """Of a figure, in inches."""
-
-
-@contextmanager
-def styled(style: str = "light") -> Iterator[None]:
-    """Within, figures are made and written in that style."""
-    with rc_context(STYLES[style]):
-        yield
-
-
-def ink() -> str:
-    """The colour of text and lines that play no role."""
-    return str(rcParams["text.color"])
 
 
 def panels(
@@ -88,11 +61,6 @@ def headed(figure: Figure, finding: str, below: str) -> Figure:
         0.1 / width, 1 - (0.35 + 0.2 * finding.count("\n")) / height, below, va="top", fontsize="small", alpha=0.7
     )
     return figure
-
-
-def from_none_to_much() -> Colormap:
-    """Colours for amounts of what had better be nothing."""
-    return LinearSegmentedColormap.from_list("from none to much", [to_rgb(LEARNED), to_rgb(PRIOR), to_rgb(EXACT)])
 
 
 def whole(axis: Axis) -> None:

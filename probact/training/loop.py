@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from probact.support.files import remove_halves
 from probact.support.locks import held, is_held
 from probact.support.plugins import import_plugins, imported_plugins
 from probact.support.ranks import MainLostError, ProcessLostError, Ranks
+from probact.training.loggers.base import logging_of
 from probact.training.meta_training import MetaTraining
 from probact.unrolling.border import check_parts
 
@@ -35,7 +36,10 @@ def train(
     :raises ValueError: if another process trains it.
     """
     with held(chain.lock):
-        return _train(chain, on_record, should_stop, ranks or Ranks())
+        ranks = ranks or Ranks()
+        training = _begun(chain, ranks)
+        with logging_of(chain) as log:
+            return _train(training, chain, (log, on_record), should_stop, ranks)
 
 
 def begin(chain: Chain) -> None:
@@ -52,8 +56,13 @@ def _begun(chain: Chain, ranks: Ranks) -> MetaTraining:
     return training
 
 
-def _train(chain: Chain, on_record: Callable[[Record], None], should_stop: Callable[[], bool], ranks: Ranks) -> bool:
-    training = _begun(chain, ranks)
+def _train(
+    training: MetaTraining,
+    chain: Chain,
+    told: Sequence[Callable[[Record], None]],
+    should_stop: Callable[[], bool],
+    ranks: Ranks,
+) -> bool:
     begun_at, last_save = training.step, time.monotonic()
     try:
         if not ranks.alone:
@@ -64,7 +73,8 @@ def _train(chain: Chain, on_record: Callable[[Record], None], should_stop: Calla
             )
         for record in training:
             chain.log(record)
-            on_record(record)
+            for tell in told:
+                tell(record)
             if should_stop() or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
                 chain.save(training.state_dict())
                 last_save = time.monotonic()

@@ -29,7 +29,7 @@ from probact.training.evolution import evolve, perturbations
 from probact.training.imitation import imitate, teacher_of
 from probact.training.schedule import drawn_horizon, horizon_at, weight_at
 from probact.training.soundness import as_if_unmoved, unsound
-from probact.training.tally import Tally, Validation, of_all_ranks, tally
+from probact.training.tally import Nats, Tally, Validation, of_all_ranks, tally
 from probact.unrolling.border import check_parts
 from probact.unrolling.rollout import Rollout, returned
 
@@ -117,6 +117,7 @@ class MetaTraining:
             validation_halting=None if validation is None else validation.mean_halting,
             updates=self.updates,
             left_out=self.left_out,
+            **(Nats() if validation is None else validation.nats).known(),
         )
 
     def _updates(
@@ -226,6 +227,7 @@ class MetaTraining:
             sum(one.diverged for one in found) // len(shares),
             math.inf if math.isnan(loss) else loss,
             sum(halting) / len(halting) if halting else None,
+            Nats.mean([one.nats for one in found]),
         )
 
     def _at_price(self, share: float, objective: Objective) -> Objective:
@@ -255,12 +257,14 @@ class MetaTraining:
         lost = unsound(rollout)
         rollout = as_if_unmoved(rollout, lost)
         never = unsound(rollout)  # not even at theta_0
-        loss = objective.score(rollout.select(~never))
-        return of_all_ranks(tally(objective, loss, rollout, never, int(lost.sum())), self.ranks, self.experiment.device)
+        kept = rollout.select(~never)
+        own = tally(objective, objective.score(kept), rollout, never, int(lost.sum()))
+        own = own._replace(nats=Nats.mean_of(objective, kept))
+        return of_all_ranks(own, self.ranks, self.experiment.device)
 
     def _keep_best(self, validation: Validation) -> None:
         if validation.loss < self.best_validation:
-            self.best_diverged, self.best_validation, _ = validation
+            self.best_diverged, self.best_validation = validation[:2]
             self.best_weights = copy.deepcopy(self.objective.state_dict())
 
     def _sample(

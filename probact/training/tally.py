@@ -10,9 +10,39 @@ import torch
 from torch import Tensor
 
 from probact.inference import exact
+from probact.inference.belief import infer_from
 from probact.inference.objectives.base import Objective
 from probact.support.ranks import Ranks
 from probact.unrolling.rollout import Rollout
+
+
+class Nats(NamedTuple):
+    """Evidence, bound at KL scale 1, and what lies between them: means over problems, in nats; NaN without a posterior.
+
+    :ivar amortisation_gap, horizon_gap: see ``inference.exact``.
+    """
+
+    evidence: float = math.nan
+    bound: float = math.nan
+    amortisation_gap: float = math.nan
+    horizon_gap: float = math.nan
+
+    @classmethod
+    def mean_of(cls, objective: Objective, rollout: Rollout) -> Nats:
+        """Of the problems of ``rollout``, by exact inference; all NaN if there are none."""
+        if objective.posterior is None or rollout.nll.shape[1] == 0:
+            return cls()
+        tables = infer_from(objective, rollout).tables()
+        names = ("log_evidence", "elbo", "amortisation_gap", "horizon_gap")
+        return cls(*(float(tables[name].nanmean()) for name in names))
+
+    @classmethod
+    def mean(cls, several: Sequence[Nats]) -> Nats:
+        return cls(*(sum(values) / len(values) for values in zip(*several, strict=True)))
+
+    def known(self) -> dict[str, float | None]:
+        """By name; None where it is no number."""
+        return {name: None if math.isnan(value) else value for name, value in self._asdict().items()}
 
 
 class Validation(NamedTuple):
@@ -22,11 +52,13 @@ class Validation(NamedTuple):
         neither rules out weights that are better on all others nor can be given up for nothing.
     :ivar loss: mean over all problems, in nats; inf if none has a loss to begin with.
     :ivar mean_halting: mean E[t] under q(t|x), or None without a posterior.
+    :ivar nats: of those that have a loss to begin with.
     """
 
     diverged: int
     loss: float
     mean_halting: float | None
+    nats: Nats = Nats()
 
 
 class Tally(NamedTuple):
@@ -43,6 +75,7 @@ class Tally(NamedTuple):
     counted: int
     diverged: int
     spoilt: bool
+    nats: Nats = Nats()
 
 
 def tally(objective: Objective, loss: Tensor, rollout: Rollout, lost: Tensor, diverged: int) -> Tally:
@@ -69,19 +102,19 @@ def of_all_ranks(own: Tally, ranks: Ranks, device: str, weights: Sequence[Tensor
     """
     if ranks.alone:
         return own
-    halting = math.nan if own.mean_halting is None else own.mean_halting
+    halting, counts = math.nan if own.mean_halting is None else own.mean_halting, own[2:5]
     grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
-    means = torch.tensor([own.loss, halting], dtype=torch.float64, device=device)
+    means = torch.tensor([own.loss, halting, *own.nats], dtype=torch.float64, device=device)
     mean, (counted, diverged, spoilt, *held) = ranks.mean(
         torch.cat([means, *(grad.flatten().double() for grad in grads)]),
         own.counted,
-        [*own[2:], *(weight.grad is not None for weight in weights)],
+        [*counts, *(weight.grad is not None for weight in weights)],
     )
-    parts = mean[2:].split([weight.numel() for weight in weights])
+    parts = mean[len(means) :].split([weight.numel() for weight in weights])
     for weight, holders, part in zip(weights, held, parts, strict=True):
         weight.grad = part.reshape(weight.shape).to(weight.dtype) if holders else None
-    loss, halting = mean[:2].tolist()
-    return Tally(loss, None if math.isnan(halting) else halting, counted, diverged, spoilt > 0)
+    loss, halting, *nats = mean[: len(means)].tolist()
+    return Tally(loss, None if math.isnan(halting) else halting, counted, diverged, spoilt > 0, Nats(*nats))
 
 
 def _mean_halting(objective: Objective, rollout: Rollout) -> float | None:

@@ -237,10 +237,10 @@ def test_a_file_that_is_no_head(tmp_path: Path) -> None:
 
 def test_the_picture(patient: Path) -> None:
     figure = fed(HaltingMonitor(0.001, name=patient)).plot()
-    left, right = figure.axes
-    assert left.lines[0].get_ydata() == pytest.approx(LOSSES)
-    assert left.get_ylabel() == "validation metric (o: best, dashed: stop)"  # with mode="max" it is no loss
-    assert right.get_ylim() == (0, 1)
+    above, below = figure.axes
+    assert above.lines[0].get_ydata() == pytest.approx(LOSSES)
+    assert above.get_ylabel() == "validation metric (its own units)"  # with mode="max" it is no loss
+    assert below.get_ylim() == (0, 1)
 
 
 def test_it_needs_neither_pyro_nor_arviz() -> None:

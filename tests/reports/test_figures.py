@@ -177,7 +177,7 @@ def test_the_learning_curve_marks_what_was_kept_and_what_is_left() -> None:
     assert line(axes, f"optimum: {above:.2g} below").get_ydata()[0] == pytest.approx(12 - above)
     assert title(figure) == f"The weights of meta-step 25 are kept; their bound is {gap:.2g} nats from the evidence"
     assert axes.get_ylim()[1] < 17  # not up to the first meta-step
-    assert halting.get_ylabel() == "mean halting step E[t]"
+    assert halting.get_ylabel() == "mean halting step E[t] (steps)"
 
 
 def test_the_learning_curve_of_another_objective_has_no_evidence() -> None:

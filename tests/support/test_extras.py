@@ -56,7 +56,9 @@ def test_the_drop_in_needs_none(tmp_path: Path) -> None:
     assert (code, out) == (0, "3 True\n"), error
 
 
-@pytest.mark.parametrize("extra", [name for name in EXTRAS if name not in ("fit", "plots", "cluster", "style")])
+@pytest.mark.parametrize(
+    "extra", [name for name in EXTRAS if name not in ("fit", "plots", "cluster", "style", "tensorboard", "wandb")]
+)
 def test_a_callback_names_its_extra(extra: str, tmp_path: Path) -> None:
     code, _, error = without(extra, f"import probact.integrations.{extra}", tmp_path)
     assert code == 1

@@ -192,6 +192,8 @@ def _training(run: Reported) -> Iterator[str]:
         figures = _figure("training", objective)
         if any(one["mean_halting"] is not None for records in run.records.values() for one in records):
             figures += _figure("halting", "Mean halting step under q, on training batches.")
+        if any(one.get("amortisation_gap") is not None for records in run.records.values() for one in records):
+            figures += _figure("gap_curve", "From bound to evidence on the validation problems: what q still loses.")
         yield element("div", figures, class_="pair", data_live="", hidden="")
     yield tables.chains([*_chains(run)])
 
