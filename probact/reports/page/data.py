@@ -94,8 +94,8 @@ def significant(value: float, digits: int) -> float:
 def curve(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Meta-step, objective and E[t] of a training, means of neighbours, and each validation ``[meta-step, objective]``.
 
-    ``kept`` is the meta-step of the best validation, None where there was none; ``gap`` is as ``validation``, from bound
-    to evidence.
+    ``kept`` is the meta-step of the best validation, None where there was none; ``gap`` is as ``validation``, from
+    bound to evidence.
     """
     together = max(1, math.ceil(len(chain) / POINTS))
     groups = [chain[first : first + together] for first in range(0, len(chain), together)]
