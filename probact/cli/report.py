@@ -36,6 +36,8 @@ def report(folders: tuple[Path, ...], out: Path | None, show: bool) -> None:
 
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise click.UsageError(f"expected different runs, got {', '.join(map(str, folders))}")
+    if out is not None and out.suffix not in (".html", ".htm"):
+        raise click.UsageError(f"--out: expected a name that ends in .html, got {out}")
     runs = [Run.open(folder) for folder in folders] or [Run.latest()]
     place = out or runs[0].folder / "report.html"
     check_writable(place)

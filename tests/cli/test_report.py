@@ -73,6 +73,7 @@ def test_what_is_refused(run: Any) -> None:
     refused(run("report", "nowhere"), "nowhere: no run there")
     refused(run("report", "a", "./a"), "expected different runs")
     refused(run("report", "a", "--out", "a"), "--out")
+    refused(run("report", "a", "--out", "a/posterior.nc"), "expected a name that ends in .html, got a/posterior.nc")
     summary, posterior, metrics = Path("a/summary.json"), Path("a/posterior.nc"), Path("a/metrics.jsonl")
     kept = {path: path.read_bytes() for path in (summary, posterior, metrics)}
     for path, damage, words in (

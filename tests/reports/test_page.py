@@ -16,7 +16,7 @@ from probact.reports.page import colors
 from probact.reports.page.data import UNIT, curve, run_data, shown_problems
 from probact.reports.page.page import page
 from probact.reports.posterior_file import finite
-from probact.reports.style import STYLES
+from probact.support.palette import STYLES
 from tests.helpers.pages import reported, whole_tree
 from tests.helpers.trees import PRICE, made_up_records
 
@@ -100,10 +100,12 @@ def page_of_few(tree: xr.DataTree) -> str:
 def test_a_learning_curve_keeps_its_validations() -> None:
     records = [{"step": step, "loss": float(step), "mean_halting": None, "validation": None} for step in range(1, 1001)]
     records[499]["validation"], records[999]["validation"] = 2.0, 3.0
+    records[499] |= {"amortisation_gap": 0.25, "horizon_gap": 0.5}
     found = curve(records)
     assert len(found["step"]) <= 300
     assert found["validation"] == [[500, 2.0], [1000, 3.0]]
     assert found["kept"] == 500
+    assert found["gap"] == [[500, 0.75]]
     assert found["loss"][0] == pytest.approx(np.mean(range(1, found["together"] + 1)))
     assert set(found["halting"]) == {None}
     assert curve([])["kept"] is None
@@ -205,5 +207,5 @@ def test_text_stands_out_from_the_paper(style: str) -> None:
     for text in ("ink", "quiet"):
         assert contrast(of[text], of["paper"]) > 4.5
         assert contrast(of[text], of["wash"]) > 4.5
-    for line in ("learned", "exact", "budget", "patience"):
+    for line in ("learned", "exact", "budget", "patience", "own", "loss"):
         assert contrast(of[line], of["paper"]) > 3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from matplotlib import rcParams
 from matplotlib.colors import to_hex, to_rgb
 
-from probact.reports.style import BUDGET, EXACT, LEARNED, PATIENCE, PRIOR, STYLES, ink, styled
+from probact.support import palette
+from probact.support.palette import STYLES, styled
 
-ROLES = {"learned": LEARNED, "exact": EXACT, "budget": BUDGET, "patience": PATIENCE, "prior": PRIOR}
+NAMES = {
+    "learned": palette.LEARNED, "exact": palette.EXACT, "budget": palette.BUDGET, "patience": palette.PATIENCE,
+    "prior": palette.PRIOR, "own": palette.OWN, "loss": palette.LOSS,
+}  # fmt: skip
 CYCLE = 8
 """Colours of training seeds."""
 
@@ -15,10 +18,10 @@ CYCLE = 8
 def colors(style: str) -> dict[str, str]:
     """Name -> colour ``#rrggbb``: the roles, ``c0`` .. ``c7`` of seeds, paper and ink, and mixtures of these two."""
     with styled(style):
-        paper = to_hex(rcParams["figure.facecolor"])
-        found = {"paper": paper, "ink": to_hex(ink())}
-        found |= {name: to_hex(color) for name, color in ROLES.items()}
-        found |= {f"c{number}": to_hex(f"C{number}") for number in range(CYCLE)}
+        paper = to_hex(palette.paper())
+        found = {"paper": paper, "ink": to_hex(palette.ink())}
+        found |= {name: to_hex(color) for name, color in NAMES.items()}
+        found |= {f"c{number}": to_hex(palette.series(number)) for number in range(CYCLE)}
     mixed = {"wash": 0.05, "line": 0.12, "edge": 0.45, "quiet": 0.72}
     return {**found, **{name: _mixed(paper, found["ink"], share) for name, share in mixed.items()}}
 

@@ -94,7 +94,8 @@ def significant(value: float, digits: int) -> float:
 def curve(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Meta-step, objective and E[t] of a training, means of neighbours, and each validation ``[meta-step, objective]``.
 
-    ``kept`` is the meta-step of the best validation, None where there was none.
+    ``kept`` is the meta-step of the best validation, None where there was none; ``gap`` is as ``validation``, from
+    bound to evidence.
     """
     together = max(1, math.ceil(len(chain) / POINTS))
     groups = [chain[first : first + together] for first in range(0, len(chain), together)]
@@ -106,8 +107,15 @@ def curve(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "halting": [_mean([one["mean_halting"] for one in group]) for group in groups],
         "validation": [[step, significant(value, 6)] for step, value in validated],
         "kept": best and best[0],
+        "gap": [[one["step"], significant(gap, 4)] for one in chain if (gap := _gap(one)) is not None],
         "together": together,
     }
+
+
+def _gap(record: Mapping[str, Any]) -> float | None:
+    """From bound to evidence on the validation problems; None where it was not measured."""
+    amortisation, horizon = record.get("amortisation_gap"), record.get("horizon_gap")
+    return None if amortisation is None or horizon is None else float(amortisation + horizon)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,7 +1,7 @@
 // One run: choose a problem and a step, read values. Lines and axes are drawn by figures.js.
 "use strict";
 
-const STOPS = [["own", "own stop", "learned", ""], ["budget", "best budget", "budget", "7 4"], ["patience", "best patience", "patience", "2 3"], ["oracle", "best step in hindsight", "ink", ""]];
+const STOPS = [["own", "own stop", "own", ""], ["budget", "best budget", "budget", "7 4"], ["patience", "best patience", "patience", "2 3"], ["oracle", "best step in hindsight", "ink", ""]];
 const color = (role) => `var(--${role})`;
 const dashed = (role, dashes) => ({stroke: color(role), "stroke-dasharray": dashes || "none"});
 
@@ -65,6 +65,7 @@ class RunView {
     }
     if (!picked && this.drawn.training) this.drawTraining();
     if (!picked && this.drawn.halting) this.drawHalting();
+    if (!picked && this.drawn.gap_curve) this.drawGapCurve();
   }
 
   // One problem: losses above, distributions of t below, stops through both.
@@ -79,7 +80,7 @@ class RunView {
     const top = axes(svg, above, x, y, {y: shown.logarithmic ? "loss (nats, logarithmic)" : "loss (nats)"});
     this.marks(svg, x, above, below);
     line(top, steps, cost, x, y, {...dashed("quiet", "1 4"), "stroke-linecap": "round"});
-    line(top, steps, loss, x, y, {stroke: color("ink")});
+    line(top, steps, loss, x, y, {stroke: color("loss")});
     const pmfs = [data.prior, chain.exact[problem], ...(chain.q ? [chain.q[problem]] : [])];
     const most = Math.max(...pmfs.map((pmf) => Math.max(...pmf))) / data.unit;
     const p = scale([0, most * 1.05], [below.bottom, below.top]), of = (pmf) => pmf.map((n) => n / data.unit);
@@ -88,12 +89,12 @@ class RunView {
     if (chain.q) stairs(low, of(chain.q[problem]), x, p, {fill: color("learned"), "fill-opacity": .45});
     stairs(low, of(chain.exact[problem]), x, p, {fill: "none", stroke: color("exact"), "stroke-width": 2});
     this.cross = add(svg, "line", {class: "cross", y1: above.top, y2: below.bottom, visibility: "hidden"});
-    this.dot = add(svg, "circle", {r: 4, fill: color("ink"), visibility: "hidden"});
+    this.dot = add(svg, "circle", {r: 4, fill: color("loss"), visibility: "hidden"});
     this.places = {x, y};
     const at = (px) => Math.max(1, Math.min(H, Math.round(x.back(px))));
     follow(svg, (px, py, event) => { this.point(at(px)); tip.show(event, this.words(at(px))); }, () => {}, (px) => this.point(at(px)));
     this.legend("problem", [
-      ["loss", dashed("ink")], ["loss + price of the steps", dashed("quiet", "1 4")],
+      ["loss", dashed("loss")], ["loss + price of the steps", dashed("quiet", "1 4")],
       ...(chain.q ? [["learned q(t|x)", {area: {fill: color("learned"), "fill-opacity": .45}}]] : []),
       [this.exact, dashed("exact")], ["prior p(t)", {area: {fill: color("prior"), "fill-opacity": .35}}],
       ...STOPS.filter(([name]) => chain[name]).map(([, label, role, dashes]) => [label, role === "ink" ? {dot: {fill: color("paper"), stroke: color("ink"), "stroke-width": 2}} : dashed(role, dashes)]),
@@ -161,10 +162,10 @@ class RunView {
     if (chain.budget.every((step) => step === budget)) line(group, [0, H + 1], [budget, budget], x, y, dashed("budget", "7 4"));
     const off = (i, salt) => (((i * 2654435761 + salt) >>> 8) % 1000) / 1400 - 0.357;
     const points = chain.own.map((own, i) => [x(chain.oracle[i] + off(i, 17)), y(own + off(i * 7 + 3, 91))]);
-    points.forEach(([cx, cy]) => add(group, "circle", {cx: cx.toFixed(1), cy: cy.toFixed(1), r: 3, fill: color("learned"), "fill-opacity": .5}));
+    points.forEach(([cx, cy]) => add(group, "circle", {cx: cx.toFixed(1), cy: cy.toFixed(1), r: 3, fill: color("own"), "fill-opacity": .5}));
     const [px, py] = points[this.problem];
     add(svg, "circle", {class: "pick", cx: px, cy: py, r: 7});
-    this.legend("stops", [["a problem", {dot: {fill: color("learned"), "fill-opacity": .5}}], ["the one shown above", {dot: {fill: "none", stroke: color("ink"), "stroke-width": 2}}], ["best budget for all", dashed("budget", "7 4")]]);
+    this.legend("stops", [["a problem", {dot: {fill: color("own"), "fill-opacity": .5}}], ["the one shown above", {dot: {fill: "none", stroke: color("ink"), "stroke-width": 2}}], ["best budget for all", dashed("budget", "7 4")]]);
     const near = (at) => nearest(points, at, 24);
     follow(svg, (mx, my, event) => {
       const i = near([mx, my]);
@@ -197,17 +198,17 @@ class RunView {
   }
 
   drawHeats() {
-    const {chain} = this, own = chain.own ? [[chain.own, {stroke: color("ink")}]] : [];
+    const {chain} = this, own = chain.own ? [[chain.own, {stroke: color("own")}]] : [];
     if (this.drawn.heat_q) {
       drawHeat(this, "heat_q", chain.q, "learned", own, "q(t|x)");
-      this.legend("heat_q", [["learned q(t|x)", {area: {fill: color("learned")}}], ["own stop", {dot: {fill: color("ink"), r: 2}}], ["▸ the one shown above", null]]);
+      this.legend("heat_q", [["learned q(t|x)", {area: {fill: color("learned")}}], ["own stop", {dot: {fill: color("own"), r: 2}}], ["▸ the one shown above", null]]);
     }
     drawHeat(this, "heat_exact", chain.exact, "exact", [[chain.oracle, {stroke: color("ink")}]], this.exact);
     this.legend("heat_exact", [[this.exact, {area: {fill: color("exact")}}], ["best step in hindsight", {dot: {fill: color("ink"), r: 2}}]]);
   }
 
-  curves(place, name, field, extra) {
-    const {data} = this, all = data.training, {svg, width} = sheet(place, 330, `${name} over meta-steps`);
+  curves(place, name, field, extra, all = this.data.training) {
+    const {svg, width} = sheet(place, 330, `${name} over meta-steps`);
     const box = {left: 58, right: width - 10, top: 28, bottom: 284};
     const last = Math.max(...all.map((one) => one.step.at(-1) ?? 1)), x = scale([0, last], [box.left, box.right]);
     const values = all.flatMap((one) => one[field]).filter((v) => v !== null), y = scale(middle(values, extra), [box.bottom, box.top]);
@@ -243,6 +244,13 @@ class RunView {
       ["kept", {dot: {fill: color("paper"), stroke: color("ink"), "stroke-width": 2}}],
       ...levels.map(([label, , dashes]) => [label, dashed("ink", dashes)]),
     ]);
+  }
+
+  // Of the validation problems, whenever there was a validation.
+  drawGapCurve() {
+    const {data} = this, all = data.training.map((one) => ({...one, step: one.gap.map(([step]) => step), gap: one.gap.map(([, gap]) => gap)}));
+    this.curves(this.drawn.gap_curve, "gap (nats)", "gap", [0], all);
+    this.legend("gap_curve", all.map((one, i) => [one.label, {stroke: color(`c${i % 8}`)}]));
   }
 
   drawHalting() {

@@ -94,8 +94,10 @@ def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
     if found.verdict:
         tiles = {
             "loss + price at the own stop, nats": f"{found.J:.4g}",
-            "less than the best budget for all": _with_error(found.J_budget - found.J, found.J_error),
-            "less than the best patience": _with_error(found.J_patience - found.J, found.J_error_patience),
+            _than("the best budget for all", found.J, found.J_budget): _apart(found.J, found.J_budget, found.J_error),
+            _than("the best patience", found.J, found.J_patience): _apart(
+                found.J, found.J_patience, found.J_error_patience
+            ),
             "more than hindsight": f"{found.J - found.J_oracle:.3g}",
             "own stop, steps, ± sd over problems": f"{found.steps:.1f} <small>± {found.sd:.1f}</small>",
         }
@@ -107,8 +109,12 @@ def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
     return paragraph(verdict, class_="verdict") + element("dl", shown, class_="tiles") + paragraph(reached)
 
 
-def _with_error(value: float, error: float) -> str:
-    return f"{value:.3g}" + ("" if np.isnan(error) else f" <small>± {error:.2g}</small>")
+def _than(other: str, own: float, others: float) -> str:
+    return f"{'more' if own > others else 'less'} than {other}"
+
+
+def _apart(own: float, others: float, error: float) -> str:
+    return f"{abs(own - others):.3g}" + ("" if np.isnan(error) else f" <small>± {error:.2g}</small>")
 
 
 def _doubts(found: Sequence[Check]) -> Iterator[str]:
@@ -186,6 +192,8 @@ def _training(run: Reported) -> Iterator[str]:
         figures = _figure("training", objective)
         if any(one["mean_halting"] is not None for records in run.records.values() for one in records):
             figures += _figure("halting", "Mean halting step under q, on training batches.")
+        if any(one.get("amortisation_gap") is not None for records in run.records.values() for one in records):
+            figures += _figure("gap_curve", "From bound to evidence on the validation problems: what q still loses.")
         yield element("div", figures, class_="pair", data_live="", hidden="")
     yield tables.chains([*_chains(run)])
 
