@@ -16,10 +16,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from probact.reports.arviz_seam import INTERVAL, LEGACY, az as arviz, chosen, convergence
+from probact.reports import arviz_seam
+from probact.reports.arviz_seam import INTERVAL, LEGACY, chosen, convergence
 from probact.reports.style import LEARNED, headed, save_figure, styled
 
-az: Any = arviz  # its names differ between versions
+az: Any = arviz_seam.az  # type: ignore[attr-defined]  # its names differ between versions
 NUM = 3
 """Problems in each plot: an easy one, one in the middle, a hard one."""
 STEPS, TITLE_ROOM = "halting step t (steps)", 0.8
@@ -37,7 +38,7 @@ def trace(tree: xr.DataTree) -> Figure:
     data = easy_to_hard(tree)
     if LEGACY:
         figure = _of(az.plot_trace, data, compact=False, legend=False, figsize=(10, 6))
-        for left, right in np.reshape(figure.axes, (-1, 2)):
+        for left, right in np.reshape(np.array(figure.axes, dtype=object), (-1, 2)):
             left.set(xlabel=STEPS, ylabel="probability")
             right.set(xlabel="number of the draw", ylabel="t (steps)")
     else:
