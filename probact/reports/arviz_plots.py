@@ -36,7 +36,7 @@ def trace(tree: xr.DataTree) -> Figure:
     data = easy_to_hard(tree)
     if LEGACY:
         figure = _of(az.plot_trace, data, compact=False, legend=False, figsize=(10, 6))
-        for left, right in np.array(figure.axes).reshape(-1, 2):
+        for left, right in np.reshape(np.array(figure.axes, dtype=object), (-1, 2)):
             left.set(xlabel=STEPS, ylabel="probability")
             right.set(xlabel="number of the draw", ylabel="t (steps)")
     else:

@@ -15,7 +15,7 @@ from probact.reports.style import EXACT, LEARNED, LOSS, headed, ink, panels, who
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (1, 3)))
 """Of the chains: what a line is of shows in its colour."""
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Metrics of each chain: label -> one mapping a meta-step (the fields of ``runs.run.Record``)."""
+"""Metrics of each chain: label -> one mapping a meta-step (the fields of ``runs.record.Record``)."""
 
 
 def learning_curve(records: Records, tree: xr.DataTree) -> Figure:

@@ -20,13 +20,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from probact.inference.objectives.base import Objective
 from probact.rules.safeguarded import bare
 from probact.runs import metrics
 from probact.runs.assembly import build_objective, start_from
 from probact.runs.experiment import Experiment, checked, settings_in
+from probact.runs.record import NEEDED, Record as Record
 from probact.runs.trained import TrainedOptimizer
 from probact.support.devices import check_device
 from probact.support.files import write_atomically
@@ -107,7 +108,7 @@ class Chain:
 
     def cut_metrics(self, step: int) -> None:
         """Drop the records after meta-step ``step``."""
-        metrics.cut(self.metrics, step, _NEEDED)
+        metrics.cut(self.metrics, step, NEEDED)
 
     def untrained(self) -> Objective:
         """The objective as it was before the first meta-step."""
@@ -155,7 +156,7 @@ class Chain:
 
         :raises ValueError: if a line is damaged; names it.
         """
-        return metrics.read(self.metrics, _NEEDED)
+        return metrics.read(self.metrics, NEEDED)
 
 
 @dataclass(frozen=True)
@@ -288,40 +289,3 @@ def new_folder(experiment: Experiment) -> Path:
     """Where a run goes when no ``--out`` names it: ``runs/<family>-<rule>-<halting>-<time>``."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     return RUNS / f"{experiment.family}-{experiment.rule}-{experiment.halting}-{stamp}"
-
-
-class Record(NamedTuple):
-    """One meta-step.
-
-    :ivar step: meta-steps done, from 1.
-    :ivar loss: the objective on this batch, in nats.
-    :ivar mean_halting: mean over the problems of E[t] under q(t|x), or None without a posterior.
-    :ivar grad_norm: norm of the meta-gradient before clipping; NaN means that an update was skipped.
-    :ivar skipped: updates skipped so far, of ``updates``.
-    :ivar diverged: problems of this batch that diverged and were left out; ``left_out``: of all batches so far.
-    :ivar validation: the objective on the validation set, where it was computed; so are the five after it.
-    :ivar evidence, bound: log p(x) and the ELBO at KL scale 1, means over the validation problems, in nats.
-    :ivar amortisation_gap, horizon_gap: their difference, in its two parts (``inference.exact``).
-    """
-
-    step: int
-    loss: float
-    mean_halting: float | None
-    grad_norm: float
-    lr: float
-    anneal: float
-    skipped: int
-    diverged: int
-    seconds: float
-    validation: float | None = None
-    validation_halting: float | None = None
-    updates: int = 0
-    left_out: int = 0
-    evidence: float | None = None
-    bound: float | None = None
-    amortisation_gap: float | None = None
-    horizon_gap: float | None = None
-
-
-_NEEDED = [name for name in Record._fields if name not in Record._field_defaults]
-"""What every line of the metrics has."""

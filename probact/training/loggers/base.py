@@ -1,6 +1,6 @@
 """What writes a training's numbers elsewhere while it goes on, for programs that people watch trainings with.
 
-``metrics.jsonl`` is the one record of a training; its fields, those of ``runs.run.Record``, are the names everywhere.
+``metrics.jsonl`` is the one record of a training; its fields, those of ``runs.record.Record``, are the names.
 A logger is opened anew whenever a training begins or goes on, is told all records that still count, and then each new
 one: so meta-steps that are made again stand there once, however a training was cut off.  Loggers read; they draw no
 random numbers of torch's, and one that fails is left out with a word, while the training goes on.
