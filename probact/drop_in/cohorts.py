@@ -53,7 +53,7 @@ class Cohort(NamedTuple):
     def back(self, rule: UpdateRule, loss: Tensor) -> Carry:
         """The carry at its best parameters, where the rule starts afresh, if ``loss (1,)`` is above that there."""
         guard = self.carry.state
-        if not isinstance(guard, Guard) or bool(loss <= guard.best):
+        if not isinstance(guard, Guard) or bool(loss <= guard.bar):
             return self.carry
         fresh = paced(rule, {}).init(guard.best_params)
         return self.carry._replace(params=guard.best_params, state=guard._replace(state=fresh.state))
