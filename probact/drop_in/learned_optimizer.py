@@ -41,7 +41,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
     ``step`` is what an unroll does, on one problem: it looks at theta_t (loss, gradient, the rule's next step), takes
     that in for q(t|x), and only then decides.  The step at which the stop rule fires makes no move: after the loop the
     parameters are theta_t, the loss is the one there; but in the safeguard, where that loss is above the best by more
-    than noise, they are the best ones.  As in training, theta_0 is looked at but is no place to stop.
+    than noise (an exact loss has none), they are the best ones.  As in training, theta_0 is looked at but is no place to stop.
     The stop is advice: a loop that goes on is warned once, and optimizes on.
 
     With ``validation`` and ``price`` it stops where another look at that loss is not worth its price.  It looks before
