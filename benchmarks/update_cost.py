@@ -5,7 +5,8 @@
 The update alone: perceptrons of about 10^5, 10^6 and 10^7 parameters with gradients at hand.  A whole training step: of
 the CNN and the transformer of ``unseen_tasks.py``.  One thread; all optimizers take turns, a step each, in every round,
 and the least time of all rounds counts, as other work on the machine only adds to it.  Numbers a parameter: what the
-optimizer keeps from step to step.
+optimizer keeps from step to step.  ``torch.optim.Muon``, for its part of the parameters, the matrices alone, is the
+peer that makes singular values equal too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Step = Callable[[], object]
 def optimizers(make: Callable[[], nn.Module]) -> dict[str, tuple[nn.Module, torch.optim.Optimizer]]:
     """Each with a model of its own."""
     found: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {}
-    for name in ("adamw fused", "adamw foreach", *LEARNED):
+    for name in ("adamw fused", "adamw foreach", "muon", *LEARNED):
         torch.manual_seed(0)
         model = make()
         if name in LEARNED:
@@ -47,6 +48,9 @@ def optimizers(make: Callable[[], nn.Module]) -> dict[str, tuple[nn.Module, torc
                     model.parameters(), source, stop=None, total_steps=100_000, compile=bool(compiled)
                 ),
             )
+        elif name == "muon":
+            matrices = [param for param in model.parameters() if param.dim() == 2]
+            found[name] = model, torch.optim.Muon(matrices, 1e-4)
         else:
             found[name] = model, torch.optim.AdamW(model.parameters(), 1e-4, **{name.split()[1]: True})
     return found

@@ -53,7 +53,7 @@ class Cohort(NamedTuple):
     def back(self, rule: UpdateRule, loss: Tensor) -> Carry:
         """The carry at its best parameters, where the rule starts afresh, if ``loss (1,)`` is above that there."""
         guard = self.carry.state
-        if not isinstance(guard, Guard) or bool(loss <= guard.best):
+        if not isinstance(guard, Guard) or bool(loss <= guard.bar):
             return self.carry
         fresh = paced(rule, {}).init(guard.best_params)
         return self.carry._replace(params=guard.best_params, state=guard._replace(state=fresh.state))
@@ -67,6 +67,7 @@ def look(
     grads: Params,
     paces: Mapping[str, Pace],
     plan: Plan | None = None,
+    is_followed: bool = True,
 ) -> tuple[Seen, dict[int, Carry]]:
     """What is seen at the parameters, and where the cohorts (by their places) are after the step that it leads to.
 
@@ -74,6 +75,7 @@ def look(
     halting sees is the first cohort's.
 
     :param plan: how many steps there are; a rule that does not plan makes shorter ones as with a smaller ``lr``.
+    :param is_followed: whether halting sees any of it; else what only halting sees is not worked out.
     :param loss: ``(1,)``; :param grads: name -> ``(1, *shape)``, of those that have one.
     """
     ahead, proposals, everywhere = {}, [], {}
@@ -84,10 +86,14 @@ def look(
             continue
         theta = {name: read(params[name], loss) for name in cohort.names}
         seen = {name: grads[name] if name in grads else torch.zeros_like(theta[name]) for name in cohort.names}
-        carry, proposed = advance(paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan)
+        carry, proposed = advance(
+            paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan, is_followed
+        )
         ahead[place] = owned(carry, [*theta.values(), *seen.values()])
         proposals.append((sum(tensor.numel() for tensor in theta.values()), proposed))
         everywhere.update(seen)
+    if not is_followed:
+        return Seen(loss, everywhere, proposals[0][1].features), ahead
     seen_there, ahead[0] = see(loss, everywhere, _joined(proposals), ahead.get(0, cohorts[0].carry))
     return seen_there, ahead
 

@@ -41,8 +41,8 @@ class LearnedOptimizer(TakesLoss, Resumable):
     ``step`` is what an unroll does, on one problem: it looks at theta_t (loss, gradient, the rule's next step), takes
     that in for q(t|x), and only then decides.  The step at which the stop rule fires makes no move: after the loop the
     parameters are theta_t, the loss is the one there; but in the safeguard, where that loss is above the best by more
-    than noise, they are the best ones.  As in training, theta_0 is looked at but is no place to stop.
-    The stop is advice: a loop that goes on is warned once, and optimizes on.
+    than noise (an exact loss has none), they are the best ones.  As in training, theta_0 is looked at but is no place
+    to stop.  The stop is advice: a loop that goes on is warned once, and optimizes on.
 
     With ``validation`` and ``price`` it stops where another look at that loss is not worth its price.  It looks before
     the first step and after every ``look_every``, and keeps the parameters of the best look, for ``put_back_best``.
@@ -210,7 +210,8 @@ class LearnedOptimizer(TakesLoss, Resumable):
         self._admit(grads)
         horizon, paces = standing.horizon, groups.paces(self.param_groups, grads)
         plan = None if horizon is None else horizon.plan(standing.steps, loss)
-        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan)
+        is_followed = standing.belief.posterior is not None
+        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan, is_followed)
         if self.should_stop():
             fired = self._watch.stopped() or standing.fired(self.stop)
             ways = "leave the loop where should_stop() is true, or say stop=None, or freeze_when_stopped=True"

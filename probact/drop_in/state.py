@@ -54,6 +54,8 @@ class Standing:
 
     def decides(self, stop: StopRule | None, seen: Seen) -> bool:
         """Take in what is seen at theta_t, and whether ``stop`` fires there."""
+        if stop is None and self.belief.posterior is None:
+            return self.stopped_at is not None
         known = self.belief.take_in(self.steps, seen)
         self.hazard = known.hazard
         if stop is not None:

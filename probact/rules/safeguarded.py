@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule, Wrapper
+from probact.rules.exactness import Exactness
 from probact.support.sight import Sight
 from probact.support.trees import Params, State, chosen, finite as all_finite, map_params, per_problem
 
@@ -28,16 +29,19 @@ class Guard(NamedTuple):
     """What the safeguard remembers beside the wrapped rule's ``state``; all but ``best_params`` without graph.
 
     :ivar best_params: theta*, name -> ``(L, *shape)``.
-    :ivar best, level, calm: score, level and noise at theta*, each ``(L,)``.
+    :ivar best, lowest, level, calm: score, loss, level and noise at theta*, each ``(L,)``.
     :ivar mean, noise, shortening, num_seen: mean, noise, rho and t, each ``(L,)``.
     :ivar rise: how far above theta* the last loss was if it was high, else 0, ``(L,)``.
     :ivar was_lost: whether the last step led back, ``(L,)`` bool.
     :ivar last, change: the last loss, and what it was above the one before, ``(L,)``.
+    :ivar is_at_best: whether it was theta* that the last step was made from, ``(L,)`` bool.
+    :ivar exactness: whether the loss is exact, as far as steps from theta* tell.
     """
 
     state: State
     best_params: Params
     best: Tensor
+    lowest: Tensor
     level: Tensor
     calm: Tensor
     mean: Tensor
@@ -48,6 +52,13 @@ class Guard(NamedTuple):
     was_lost: Tensor
     last: Tensor
     change: Tensor
+    is_at_best: Tensor
+    exactness: Exactness
+
+    @property
+    def bar(self) -> Tensor:
+        """What a loss has to be below to be better than that at theta*, ``(L,)``."""
+        return torch.where(self.exactness.is_exact, self.lowest, self.best)
 
 
 class Safeguarded(Wrapper):
@@ -57,7 +68,8 @@ class Safeguarded(Wrapper):
 
         turn_t = min(|f_t - f_{t-1}|, |f_{t-1} - f_{t-2}|) if one is a rise and the other a fall, else 0
         noise_t = noise + 0.02 (turn_t - noise) from noise = 0.05 |f_0|;  mean_t = mean + max(1 / t, 0.1) (f_t - mean)
-        theta* = argmin of f, or of the mean if that is higher, but by noise at most, over the steps 0..t
+        theta* = argmin of f, or of the mean if that is higher, but by noise at most, over the steps 0..t;
+                 where f is exact, of f
         level  = likewise at theta*, by 4 noise at most
 
         f_t is high:  min(f_t, mean_t) > level + 4 noise_t;  mean_t, noise_t then stay as they were
@@ -68,7 +80,9 @@ class Safeguarded(Wrapper):
         another task:  theta* = theta_t, level <- mean <- f_t;  noise <- max(2 noise, 0.05 |f_t|);  rho <- 1
 
     The shortening rho starts at 1: a rule that is never lost is not changed by a bit.  Loss and running mean must
-    agree, and twice, so that unlucky minibatches are no loss; lucky ones are the best by what noise allows at most.
+    agree, and twice, so that unlucky minibatches are no loss; lucky ones are the best by what noise allows at most.  An
+    exact loss is told from a noisy one by the steps from theta* (``exactness``); of several problems that share a loss,
+    as those of layers that are unfrozen late, it is taken for noisy.
     Neither a descent nor a climb, however steep, widens the tolerance, as only turns do.  An update that is not finite
     counts as lost at once, and so does, in ``walk.advance``, a loss or gradient.
 
@@ -92,14 +106,30 @@ class Safeguarded(Wrapper):
     def init(self, params: Params) -> State:
         like = next(iter(params.values()))
         zero = like.new_zeros(len(like))
+        no = zero > 0
         return Guard(
-            self.rule.init(params), params, zero, zero, zero, zero, zero, zero + 1, zero, zero, zero > 0, zero, zero
+            state=self.rule.init(params),
+            best_params=params,
+            best=zero,
+            lowest=zero,
+            level=zero,
+            calm=zero,
+            mean=zero,
+            noise=zero,
+            shortening=zero + 1,
+            num_seen=zero,
+            rise=zero,
+            was_lost=no,
+            last=zero,
+            change=zero,
+            is_at_best=no,
+            exactness=Exactness.init(zero),
         )
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
         finite = all_finite(proposed.update.values())
-        guard, is_lost = _watch(state, params, loss.detach(), finite)
+        guard, is_lost = _watch(_weighed(state, grads, params, loss.detach(), finite), params, loss.detach(), finite)
         if not bool((guard.shortening == 1).all()):  # a shortening of 1 changes nothing
             proposed = proposed._replace(
                 update=map_params(lambda u: per_problem(guard.shortening, u) * u, proposed.update)
@@ -109,7 +139,9 @@ class Safeguarded(Wrapper):
         shortening = torch.where(is_lost, SHRINK * guard.shortening, GROW * guard.shortening).clamp(
             LEAST_SHORTENING, 1.0
         )
-        return proposed._replace(state=guard._replace(state=proposed.state, shortening=shortening))
+        exactness = guard.exactness._replace(slope=_slope(guard.is_at_best, grads, proposed.update))
+        guard = guard._replace(state=proposed.state, shortening=shortening, exactness=exactness)
+        return proposed._replace(state=guard)
 
     def _rescue(self, proposed: Step, guard: Guard, params: Params, is_lost: Tensor) -> Step:
         """``proposed`` with the way back and a fresh state where ``is_lost (L,)``."""
@@ -124,6 +156,26 @@ class Safeguarded(Wrapper):
 def bare(rule: UpdateRule) -> UpdateRule:
     """``rule`` without the safeguard, if it wears one."""
     return rule.rule if isinstance(rule, Safeguarded) else rule
+
+
+def _weighed(guard: Guard, grads: Params, params: Params, loss: Tensor, finite: Tensor) -> Guard:
+    """The guard with what the last step tells of the loss' exactness taken in, if it was made from theta*."""
+    if bool((guard.num_seen == 0).any()):
+        first = torch.where(guard.num_seen == 0, loss, guard.exactness.first)
+        guard = guard._replace(exactness=guard.exactness._replace(first=first))
+    if not bool(guard.is_at_best.any()):
+        return guard
+    made = map_params(lambda theta, best: theta.detach() - best, params, guard.best_params)
+    slope, seen = _slope(guard.is_at_best, grads, made), guard.is_at_best & finite & (loss < STAND_IN_LOSS)
+    return guard._replace(exactness=guard.exactness.take_in(loss, guard.last, slope, seen))
+
+
+def _slope(where: Tensor, grads: Params, step: Params) -> Tensor:
+    """<g, s> of the problems ``where (L,)``, as numbers; 0 if there are none."""
+    if not bool(where.any()):
+        return torch.zeros_like(where, dtype=next(iter(grads.values())).dtype)
+    parts = [(grad * step[name].detach()).flatten(1).sum(1) for name, grad in grads.items()]
+    return torch.stack(parts).sum(0)
 
 
 def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[Guard, Tensor]:
@@ -146,7 +198,7 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, wider, noise)
     luck = (mean - loss).clamp_min(0)
     score = loss + torch.minimum(luck, noise)
-    better = first | is_new | (score < guard.best)
+    better = first | is_new | (torch.where(guard.exactness.is_exact, loss, score) < guard.bar)
     level = torch.where(better, loss + torch.minimum(luck, TOLERANCE * noise), guard.level)
     best_params = chosen(better, params, guard.best_params)
     calm = torch.where(better, noise, guard.calm)
@@ -154,6 +206,7 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     taken_in = guard._replace(
         best_params=best_params,
         best=torch.where(better, score, guard.best),
+        lowest=torch.where(better, loss, guard.lowest),
         level=level,
         calm=calm,
         mean=torch.where(is_lost, level, mean),
@@ -164,5 +217,6 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
         was_lost=is_lost,
         last=torch.where(finite, loss, guard.last),
         change=change,
+        is_at_best=better & finite,
     )
     return taken_in, is_lost

@@ -9,25 +9,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.rules.base import RULES, SMALL, Step, UpdateRule
+from probact.rules.base import RULES, Step, UpdateRule
+from probact.rules.exactness import AGREES, is_visible, off
 from probact.rules.fused import stepped
 from probact.rules.plan import Plan
 from probact.rules.subspace.rule import Subspace
 from probact.rules.tensorwise import Tensorwise
 from probact.support.trees import Params, State, flatten, unflatten
 
-AGREES = 0.1
-"""Loss and gradients agree where the change of the loss is within this share of what the gradients foresee."""
 LOOKS, PROBE = 3, 0.1
 """After so many looks it decides; until then it goes so much of the way, as what gradients foresee holds nearby."""
 DOUBT, DOUBTS = 0.5, 3.0
 """In exact mode a look is in doubt where that share is larger on a short step; so many doubts in a row are too many."""
 SHORT = 0.01
 """Of a step, in lengths of all parameters."""
-VISIBLE = 1e-5
-"""Changes below this share of the loss may be rounding; and of sqrt(loss first loss), as a loss that falls is made of
-squares of differences between numbers that do not.
-"""
 
 
 class VersatileState(NamedTuple):
@@ -63,9 +58,9 @@ def _is_settled(state: VersatileState) -> bool:
 class Versatile(UpdateRule):
     """``Tensorwise`` for minibatches, ``Subspace`` with backtracking for exact gradients, told apart by what is seen.
 
-    Over a short step s from theta to theta' an exact loss changes by the trapezoid <g + g', s> / 2, up to |s|^3.  That
-    of another minibatch does not.  So the first two steps are short, and where both agree the gradients are exact.  A
-    rule for exact gradients that meets noise later (a change of batches, dropout) gives way again.
+    Over a short step an exact loss changes as its gradients foresee (``exactness.off``).  So the first two steps are
+    short, and where both agree the gradients are exact.  A rule for exact gradients that meets noise later (a change of
+    batches, dropout) gives way again.
 
     Exact gradients need no schedule, but a last step does: told that it is the last, it leads to the best iterate, as
     theta_t may be a trial of its line search.
@@ -177,16 +172,15 @@ class Versatile(UpdateRule):
     ) -> tuple[VersatileState, Tensor, Tensor]:
         """With this look taken in; which problems ``(L,)`` turn out exact now, and which not to be."""
         foreseen = 0.5 * ((grad + state.grad) * state.update).sum(-1)
-        off = (loss - state.loss - foreseen).abs() / foreseen.abs().clamp_min(SMALL)
+        share = off(loss - state.loss, foreseen, foreseen.abs())
         moved = (state.update != 0).any(-1)
         num_seen = state.num_seen + 1
-        agreed = state.agreed + ((off < AGREES) & moved)
+        agreed = state.agreed + ((share < AGREES) & moved)
         begins = (num_seen == LOOKS) & (agreed == LOOKS - 1)
         short = moved & (state.update.norm(dim=-1) < SHORT * flat.norm(dim=-1))
         first = torch.where(num_seen == 1, loss, state.first).abs()
-        size = torch.maximum(loss.abs(), state.loss.abs())
-        visible = foreseen.abs() > VISIBLE * torch.maximum(size, (size * first).sqrt())
-        doubts = torch.where(short & visible, torch.where(off > DOUBT, state.doubts + 1, 0.0), state.doubts)
+        visible = is_visible(foreseen.abs(), loss, state.loss, first)
+        doubts = torch.where(short & visible, torch.where(share > DOUBT, state.doubts + 1, 0.0), state.doubts)
         ends = state.is_exact & (doubts >= DOUBTS)
         is_exact = (state.is_exact | begins) & ~ends
         now = state._replace(num_seen=num_seen, agreed=agreed, is_exact=is_exact, doubts=doubts, first=first)

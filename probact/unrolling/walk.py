@@ -73,7 +73,12 @@ class Proposed(NamedTuple):
 
 
 def advance(
-    rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None = None
+    rule: UpdateRule,
+    carry: Carry,
+    loss: Tensor,
+    grads: Params,
+    plan: Plan | None = None,
+    is_followed: bool = True,
 ) -> tuple[Carry, Proposed]:
     """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t.
 
@@ -81,6 +86,7 @@ def advance(
     rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``STAND_IN_LOSS`` and gradient 0 there.
 
     :param plan: what the rule is told, if it ``plans``.
+    :param is_followed: whether halting sees what is told of the step; else nothing is measured.
     """
     finite = _finite(loss, grads)
     alive = carry.alive if rule.recovers else carry.alive & finite
@@ -91,8 +97,9 @@ def advance(
     step = rule.step(grads, state, carry.params, loss)
     check_step(rule, step, carry.params)
     update = step.update if all_seen else zero_unless(alive, step.update)
-    proposed = Proposed(step.features, progress_features.measure(loss, grads, update))
-    return Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive), proposed
+    signals = progress_features.measure(loss, grads, update) if is_followed else loss.new_zeros(4, len(loss))
+    moved = Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive)
+    return moved, Proposed(step.features, signals)
 
 
 def attach(nll: Tensor, grads: Params, params: Params) -> Tensor:

@@ -41,7 +41,9 @@ def test_it_stops_where_a_batch_would(stop: StopRule) -> None:
     for problem in range(3):
         alone = problems("regression", 3).select(torch.tensor([problem]))
         expected = run_until_stopped(trained.rule, alone, 200, stop, trained.posterior)
-        loop = Loop(alone, rule=trained.rule, posterior=trained.posterior, stop=stop, freeze_when_stopped=True)
+        # in the safeguard it would go back to the lowest loss
+        posterior, asked = trained.posterior, {"safeguard": False, "freeze_when_stopped": True}
+        loop = Loop(alone, rule=trained.rule, posterior=posterior, stop=stop, **asked)
         loss = assert_stops_for_good(loop)
         assert loop.optimizer.num_steps == int(expected.step)
         assert loss == pytest.approx(float(expected.nll), rel=1e-5)

@@ -165,3 +165,40 @@ def test_a_first_loss_near_0_does_not_stop_all_motion(name: str, of_start: float
     start = of_start * Regression(name).loss().item()
     first, last = changed(lambda loss: loss - start, name)
     assert last < 0.5 * first
+
+
+SHIPPED = ["general", "lstm-general", "lstm-mlp", "lstm-regression", *NAMES]
+
+
+@pytest.mark.parametrize(("name", "dtype"), pairs(SHIPPED, torch.float32, torch.float64))
+def test_a_full_batch_ends_at_the_lowest_loss_seen(name: str, dtype: torch.dtype) -> None:
+    """However large its spikes are: exact losses have no noise that could excuse them."""
+    torch.manual_seed(0)
+    inputs = torch.randn(100, 8, dtype=dtype)
+    goals = inputs @ torch.randn(8, 1, dtype=dtype)
+    goals = goals + goals.square()
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1)).to(dtype)
+
+    def loss_of() -> Tensor:
+        return (model(inputs) - goals).square().mean()
+
+    optimizer = shipped(model, name, Budget(150))
+    losses = []
+    while not optimizer.should_stop():
+        losses += descend(optimizer, loss_of, 1)
+    assert float(loss_of().detach()) <= 1.0001 * min(losses)
+
+
+@pytest.mark.parametrize("name", ["general", *FOR_NETWORKS])
+def test_dropout_is_noise_though_all_data_are_shown(name: str) -> None:
+    """The first steps may look exact, as they are far larger than the noise."""
+    model, inputs = network(4, seed=1)
+    model.insert(2, nn.Dropout(0.5))
+    labels = torch.randint(4, (128,))
+    optimizer = shipped(model, name)
+    seen = []
+    for _ in range(80):
+        descend(optimizer, lambda: functional.cross_entropy(model(inputs), labels), 1)
+        guard: Any = optimizer._standing.cohorts[0].carry.state
+        seen.append(bool(guard.exactness.is_exact))
+    assert sum(seen[-40:]) <= 4
