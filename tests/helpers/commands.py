@@ -19,7 +19,7 @@ from probact.runs.experiment import SETTINGS, Experiment
 from tests.helpers.trainings import TINY
 
 CLI = Path(__file__).parents[2] / "cli.py"
-NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs", "threads"}
+NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs", "threads", "loggers"}
 ARGUMENTS = [part for key, value in TINY.items() for part in (f"--{key.replace('_', '-')}", str(value))]
 
 
