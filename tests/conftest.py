@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +22,10 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Small image files in a folder of this session, before the tests are collected: some sample every family then."""
-    folder = tempfile.TemporaryDirectory(prefix="probact-tests-")
-    config.add_cleanup(folder.cleanup)
-    write_all(Path(folder.name))
-    os.environ[VARIABLE] = folder.name
+    folder = tempfile.mkdtemp(prefix="probact-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_all(Path(folder))
+    os.environ[VARIABLE] = folder
     if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: one thread each, also in the processes that tests start
         os.environ["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
