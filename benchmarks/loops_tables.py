@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from probact.reports.style import headed, ink, panels, save_figure, series, styl
 
 PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
+NU_RESULT, WIDE_RESULT, RIVALS_RESULT = (RESULTS / f"loops-{name}.jsonl" for name in ("nu", "wide", "rivals"))
 EXTRAPOLATED, LARGE = "n = 16, 9 to 16 non-zeros", "n = 64, 1 to 64 non-zeros"
 LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "act-g": "ACT"}
 
@@ -21,6 +23,11 @@ LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "a
 def seeds(name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = read(f"loops-{name}")["seeds"] if (RESULTS / f"loops-{name}.json").exists() else []
     return found
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """What has been measured, a row a line; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def share(value: float) -> str:
@@ -71,9 +78,8 @@ def constants(name: str) -> str:
 
 def recipes() -> str:
     """What was tried for the rivals, a row a recipe."""
-    lines = (RESULTS / "loops-rivals.jsonl").read_text().splitlines()
     rows = []
-    for row in map(json.loads, lines):
+    for row in lines(RIVALS_RESULT):
         given = row["settings"]
         is_act = "ponder_cost" in given
         what = (
@@ -137,38 +143,98 @@ def evidence() -> str:
     return table(["seed", "log p(x)", "ELBO", "amortisation gap", "horizon gap"], rows)
 
 
+def spread(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float], write: Callable[[float], str]) -> str:
+    """Mean ± standard deviation over training seeds."""
+    values = [of(row) for row in rows]
+    return f"{write(float(np.mean(values)))} ± {write(float(np.std(values, ddof=1))).removesuffix(' %')}"
+
+
+def recipe(row: dict[str, Any]) -> str:
+    """Of a row of ``NU_RESULT``, what was changed beside nu and the KL scale."""
+    given = row["settings"]
+    if "kl_warmup" in given:
+        return f"KL scale rises over {given['kl_warmup']} meta-steps"
+    return f"mean log loss added, {given['log_loss_weight']:g}" if "log_loss_weight" in given else "none"
+
+
 def by_nu() -> str:
+    """A row a recipe and nu, over the seeds for judging."""
+    judged: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for row in sorted(lines(NU_RESULT), key=lambda row: int(row["seed"])):
+        if row["seed"] < 10:
+            judged.setdefault((recipe(row), row["settings"]["prior_nu"]), []).append(row)
     rows = []
-    for name in ("nu-0.5", "nu-0.7", "nu-0.8", "nu-0.9", "nu-0.95", "nu-0.95-longer"):
-        nu = float(name.split("-")[1])
-        for row in seeds(name):
-            own = row["own"]
-            rows.append(
-                [
-                    f"{nu:g}",
-                    str(row["meta_steps"]),
-                    f"{1 / (1 - nu):.1f}",
-                    f"{row['price']:.4f}",
-                    share(own["accuracy"]),
-                    f"{own['steps']:.2f} ± {own['steps_sd']:.1f}",
-                    f"{own['rank_correlation']:.2f}",
-                ]
-            )
-    return table(
-        ["nu", "meta-steps", "prior mean of t", "price of a step, nats", "accuracy", "steps", "rank correlation"], rows
-    )
+    for (changed, nu), of_nu in sorted(judged.items(), key=lambda item: (item[0][0] != "none", item[0])):
+        rows.append(
+            [
+                changed,
+                f"{nu:g}",
+                f"{1 / (1 - nu):.1f}",
+                f"{of_nu[0]['price']:.4f}",
+                ", ".join(str(row["meta_steps"]) for row in of_nu),
+                spread(of_nu, lambda row: row["own"]["accuracy"], share),
+                ", ".join(share(row["own"]["accuracy"]) for row in of_nu),
+                spread(of_nu, lambda row: row["own"]["steps"], lambda value: f"{value:.2f}"),
+                spread(of_nu, lambda row: row["own"]["rank_correlation"], lambda value: f"{value:.2f}"),
+            ]
+        )
+    head = ["also changed", "nu", "prior mean of t", "price of a step, nats", "meta-steps", "accuracy", "by seed",
+            "steps", "rank correlation"]  # fmt: skip
+    return table(head, rows)
+
+
+def nu_tuning() -> str:
+    """What was tried where a training got stuck, a row a recipe, nu and seed."""
+    tried = [row for row in lines(NU_RESULT) if row["seed"] >= 10]
+    rows = [
+        [
+            recipe(row),
+            f"{row['settings']['prior_nu']:g}",
+            str(row["seed"]),
+            str(row["meta_steps"]),
+            share(row["own"]["accuracy"]),
+            f"{row['own']['steps']:.2f}",
+        ]
+        for row in sorted(tried, key=lambda row: (row["settings"]["prior_nu"], recipe(row), row["seed"]))
+    ]
+    return table(["also changed", "nu", "seed", "meta-steps", "accuracy", "steps"], rows)
+
+
+def width(row: dict[str, Any]) -> int:
+    """Units of a reader of ``WIDE_RESULT``."""
+    return int(row["settings"]["rule_options"]["hidden_size"])
+
+
+def wide() -> str:
+    """What was tried for wider readers, and what was judged."""
+    rows = [
+        [
+            f"{width(row)} units, learning rate {row['settings']['lr']:g}",
+            str(row["seed"]),
+            str(row["meta_steps"]),
+            f"{row['seconds'] / 60:.1f}",
+            share(row["own"]["accuracy"]),
+            f"{row['own']['steps']:.2f}",
+        ]
+        for row in lines(WIDE_RESULT)
+    ]
+    return table(["reader", "seed", "meta-steps", "minutes of training", "accuracy at the stop", "steps"], rows)
 
 
 def speed() -> str:
+    """Of what is recommended, and of the wider reader that was judged."""
+    judged = [row for row in lines(WIDE_RESULT) if row["seed"] < 10]
     rows = []
-    for row in seeds("parity"):
+    for units, row in [(24, row) for row in seeds("parity")] + [(width(row), row) for row in judged]:
         time = row["time"]
         seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
         steps = time["steps_computed"]
         for way, label in (("fixed", f"K = {time['fixed']}, as accurate"), ("all", "H = 20, the cap")):
             rows.append(
                 [
+                    str(units),
                     str(row["seed"]),
+                    share(row["own"]["accuracy"]),
                     label,
                     f"{seconds['stopped']:.2f}",
                     f"{seconds[way]:.2f}",
@@ -176,7 +242,8 @@ def speed() -> str:
                     f"{1 - steps['stopped'] / steps[way]:.0%}",
                 ]
             )
-    head = ["seed", "against", "seconds, each stopped", "seconds, the same for all", "time saved", "steps saved"]
+    head = ["units of the reader", "seed", "accuracy", "against", "seconds, each stopped", "seconds, the same for all",
+            "time saved", "steps saved"]  # fmt: skip
     return table(head, rows)
 
 
