@@ -158,16 +158,13 @@ def recipe(row: dict[str, Any]) -> str:
 
 
 def by_nu() -> str:
-    """A row a recipe and nu, over the seeds for judging."""
-    judged: dict[tuple[str, float], list[dict[str, Any]]] = {}
-    for row in sorted(lines(NU_RESULT), key=lambda row: int(row["seed"])):
-        if row["seed"] < 10:
-            judged.setdefault((recipe(row), row["settings"]["prior_nu"]), []).append(row)
+    """A row a nu, over the seeds for judging; nothing else changed."""
+    plain = [row for row in lines(NU_RESULT) if row["seed"] < 10 and recipe(row) == "none"]
     rows = []
-    for (changed, nu), of_nu in sorted(judged.items(), key=lambda item: (item[0][0] != "none", item[0])):
+    for nu in sorted({float(row["settings"]["prior_nu"]) for row in plain}):
+        of_nu = sorted((row for row in plain if row["settings"]["prior_nu"] == nu), key=lambda row: int(row["seed"]))
         rows.append(
             [
-                changed,
                 f"{nu:g}",
                 f"{1 / (1 - nu):.1f}",
                 f"{of_nu[0]['price']:.4f}",
@@ -178,26 +175,30 @@ def by_nu() -> str:
                 spread(of_nu, lambda row: row["own"]["rank_correlation"], lambda value: f"{value:.2f}"),
             ]
         )
-    head = ["also changed", "nu", "prior mean of t", "price of a step, nats", "meta-steps", "accuracy", "by seed",
-            "steps", "rank correlation"]  # fmt: skip
+    head = ["nu", "prior mean of t", "price of a step, nats", "meta-steps", "accuracy", "by seed", "steps",
+            "rank correlation"]  # fmt: skip
     return table(head, rows)
 
 
 def nu_tuning() -> str:
-    """What was tried where a training got stuck, a row a recipe, nu and seed."""
-    tried = [row for row in lines(NU_RESULT) if row["seed"] >= 10]
-    rows = [
-        [
-            recipe(row),
-            f"{row['settings']['prior_nu']:g}",
-            str(row["seed"]),
-            str(row["meta_steps"]),
-            share(row["own"]["accuracy"]),
-            f"{row['own']['steps']:.2f}",
-        ]
-        for row in sorted(tried, key=lambda row: (row["settings"]["prior_nu"], recipe(row), row["seed"]))
-    ]
-    return table(["also changed", "nu", "seed", "meta-steps", "accuracy", "steps"], rows)
+    """What was tried where a training got stuck, a row a recipe."""
+    tried: dict[tuple[bool, str], list[dict[str, Any]]] = {}
+    for row in lines(NU_RESULT):
+        if row["settings"]["prior_nu"] == 0.5:
+            tried.setdefault((recipe(row) != "none", recipe(row)), []).append(row)
+    rows = []
+    for (_, changed), found in sorted(tried.items()):
+        found = sorted(found, key=lambda row: int(row["seed"]))
+        rows.append(
+            [
+                changed,
+                ", ".join(str(row["seed"]) for row in found),
+                ", ".join(str(row["meta_steps"]) for row in found),
+                ", ".join(share(row["own"]["accuracy"]) for row in found),
+                ", ".join(f"{row['own']['steps']:.2f}" for row in found),
+            ]
+        )
+    return table(["changed", "seeds", "meta-steps", "accuracy", "steps"], rows)
 
 
 def width(row: dict[str, Any]) -> int:
@@ -253,6 +254,7 @@ TABLES = {
     "recipes": recipes,
     "evidence": evidence,
     "nu": by_nu,
+    "nu-tuning": nu_tuning,
     "speed": speed,
 }
 
