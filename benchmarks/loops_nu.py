@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from loops import CAP, ROOT, measure
-from loops_tables import NU_RESULT
+from loops_variants import NU_RESULT
 
 NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
 RECIPES: dict[str, dict[str, Any]] = {

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from loops import ACT, CAP, HALF, PRICED, ROOT, Plan, fit, judged, row_of, write_rows
-from loops_tables import EXTRAPOLATED, RIVALS_RESULT, lines
+from loops_tables import EXTRAPOLATED, RIVALS_RESULT
+from pages import lines
 
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.stops import own_kinds, tuned_stop

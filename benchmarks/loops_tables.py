@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pages import FOLDER, RESULTS, number, read, table
+from loops_variants import by_nu, nu_tuning, speed, wide
+from pages import FOLDER, RESULTS, lines, number, read, share, table
 
 from probact.reports.style import headed, ink, panels, save_figure, series, styled
 
 PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
-NU_RESULT, WIDE_RESULT, RIVALS_RESULT = (RESULTS / f"loops-{name}.jsonl" for name in ("nu", "wide", "rivals"))
+RIVALS_RESULT = RESULTS / "loops-rivals.jsonl"
 EXTRAPOLATED, LARGE = "n = 16, 9 to 16 non-zeros", "n = 64, 1 to 64 non-zeros"
 LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "act-g": "ACT"}
 
@@ -23,15 +22,6 @@ LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "a
 def seeds(name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = read(f"loops-{name}")["seeds"] if (RESULTS / f"loops-{name}.json").exists() else []
     return found
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """What has been measured, a row a line; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def share(value: float) -> str:
-    return f"{100 * value:.2f} %"
 
 
 def mean(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float]) -> float:
@@ -143,111 +133,6 @@ def evidence() -> str:
     return table(["seed", "log p(x)", "ELBO", "amortisation gap", "horizon gap"], rows)
 
 
-def spread(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float], write: Callable[[float], str]) -> str:
-    """Mean ± standard deviation over training seeds."""
-    values = [of(row) for row in rows]
-    return f"{write(float(np.mean(values)))} ± {write(float(np.std(values, ddof=1))).removesuffix(' %')}"
-
-
-def recipe(row: dict[str, Any]) -> str:
-    """Of a row of ``NU_RESULT``, what was changed beside nu and the KL scale."""
-    given = row["settings"]
-    if "kl_warmup" in given:
-        return f"KL scale rises over {given['kl_warmup']} meta-steps"
-    return f"mean log loss added, {given['log_loss_weight']:g}" if "log_loss_weight" in given else "none"
-
-
-def by_nu() -> str:
-    """A row a nu, over the seeds for judging; nothing else changed."""
-    plain = [row for row in lines(NU_RESULT) if row["seed"] < 10 and recipe(row) == "none"]
-    rows = []
-    for nu in sorted({float(row["settings"]["prior_nu"]) for row in plain}):
-        of_nu = sorted((row for row in plain if row["settings"]["prior_nu"] == nu), key=lambda row: int(row["seed"]))
-        rows.append(
-            [
-                f"{nu:g}",
-                f"{1 / (1 - nu):.1f}",
-                f"{of_nu[0]['price']:.4f}",
-                ", ".join(str(row["meta_steps"]) for row in of_nu),
-                spread(of_nu, lambda row: row["own"]["accuracy"], share),
-                ", ".join(share(row["own"]["accuracy"]) for row in of_nu),
-                spread(of_nu, lambda row: row["own"]["steps"], lambda value: f"{value:.2f}"),
-                spread(of_nu, lambda row: row["own"]["rank_correlation"], lambda value: f"{value:.2f}"),
-            ]
-        )
-    head = ["nu", "prior mean of t", "price of a step, nats", "meta-steps", "accuracy", "by seed", "steps",
-            "rank correlation"]  # fmt: skip
-    return table(head, rows)
-
-
-def nu_tuning() -> str:
-    """What was tried where a training got stuck, a row a recipe."""
-    tried: dict[tuple[bool, str], list[dict[str, Any]]] = {}
-    for row in lines(NU_RESULT):
-        if row["settings"]["prior_nu"] == 0.5:
-            tried.setdefault((recipe(row) != "none", recipe(row)), []).append(row)
-    rows = []
-    for (_, changed), found in sorted(tried.items()):
-        found = sorted(found, key=lambda row: int(row["seed"]))
-        rows.append(
-            [
-                changed,
-                ", ".join(str(row["seed"]) for row in found),
-                ", ".join(str(row["meta_steps"]) for row in found),
-                ", ".join(share(row["own"]["accuracy"]) for row in found),
-                ", ".join(f"{row['own']['steps']:.2f}" for row in found),
-            ]
-        )
-    return table(["changed", "seeds", "meta-steps", "accuracy", "steps"], rows)
-
-
-def width(row: dict[str, Any]) -> int:
-    """Units of a reader of ``WIDE_RESULT``."""
-    return int(row["settings"]["rule_options"]["hidden_size"])
-
-
-def wide() -> str:
-    """What was tried for wider readers, and what was judged."""
-    rows = [
-        [
-            f"{width(row)} units, learning rate {row['settings']['lr']:g}",
-            str(row["seed"]),
-            str(row["meta_steps"]),
-            f"{row['seconds'] / 60:.1f}",
-            share(row["own"]["accuracy"]),
-            f"{row['own']['steps']:.2f}",
-        ]
-        for row in lines(WIDE_RESULT)
-    ]
-    return table(["reader", "seed", "meta-steps", "minutes of training", "accuracy at the stop", "steps"], rows)
-
-
-def speed() -> str:
-    """Of what is recommended, and of the wider reader that was judged."""
-    judged = [row for row in lines(WIDE_RESULT) if row["seed"] < 10]
-    rows = []
-    for units, row in [(24, row) for row in seeds("parity")] + [(width(row), row) for row in judged]:
-        time = row["time"]
-        seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
-        steps = time["steps_computed"]
-        for way, label in (("fixed", f"K = {time['fixed']}, as accurate"), ("all", "H = 20, the cap")):
-            rows.append(
-                [
-                    str(units),
-                    str(row["seed"]),
-                    share(row["own"]["accuracy"]),
-                    label,
-                    f"{seconds['stopped']:.2f}",
-                    f"{seconds[way]:.2f}",
-                    f"{1 - seconds['stopped'] / seconds[way]:.0%}",
-                    f"{1 - steps['stopped'] / steps[way]:.0%}",
-                ]
-            )
-    head = ["units of the reader", "seed", "accuracy", "against", "seconds, each stopped", "seconds, the same for all",
-            "time saved", "steps saved"]  # fmt: skip
-    return table(head, rows)
-
-
 TABLES = {
     "accuracy": accuracy,
     "extrapolation": extrapolation,
@@ -256,6 +141,7 @@ TABLES = {
     "nu": by_nu,
     "nu-tuning": nu_tuning,
     "speed": speed,
+    "wide": wide,
 }
 
 
