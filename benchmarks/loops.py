@@ -212,15 +212,16 @@ def row_of(
     }
 
 
-def measure(result: Path, name: str, settings: dict[str, Any], seed: int, runs: Path, *, times: bool = False) -> None:
-    """Train ``settings`` from ``seed`` until learned, in a folder of ``name``, and add how it did to ``result``.
+def measure(result: Path, name: str, plan: Plan, runs: Path, *, times: bool = False) -> None:
+    """Train by ``plan`` from its seed, in a folder of ``name``, and add how it did to ``result``.
 
     A line a training; what is there is left alone.
     """
+    settings, (seed,) = plan.settings, plan.seeds
     if any((row["settings"], row["seed"]) == (settings, seed) for row in lines(result)):
         return
     folder = f"{name}-{seed}"
-    fit(folder, runs, Plan(settings, (seed,), until_learned=True))
+    fit(folder, runs, plan)
     row = {"settings": settings, **row_of(Run.open(runs / folder).chains[0], times=times)}
     with result.open("a") as file:
         file.write(json.dumps(row) + "\n")

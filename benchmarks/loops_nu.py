@@ -1,7 +1,7 @@
 """How ``parity`` takes to other nu, for ``loops.py``: adds to ``results/loops-nu.jsonl``, a row a nu, recipe and seed.
 
-    python benchmarks/loops_nu.py judge [NAME ...]      # RECIPES for all NUS from seeds 0, 1, 2; what is there is left
-    python benchmarks/loops_nu.py tune [NAME ...]       # the smallest nu from --seed 10 and the largest
+    python benchmarks/loops_nu.py judge plain           # NUS from seeds 0, 1, 2; what is there is left alone
+    python benchmarks/loops_nu.py tune [NAME ...]       # RECIPES, from --seed 10, at the smallest and largest of NUS
 
 Each from scratch and by one rule: the settings that ``parity`` recommends but nu, KL scale and the recipe, until
 learned (``loops.fit``), ``CAP`` meta-steps at most.  At KL scale .05 and the smallest nu, to read 16 entries costs .55
@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from loops import CAP, ROOT, measure
+from loops import CAP, ROOT, Plan, measure
 from loops_variants import NU_RESULT
 
 NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -40,7 +40,8 @@ def main() -> None:
         for seed in seeds:
             for nu in given.nu or nus:
                 settings = {"prior_nu": nu, "kl_scale": 0.05, "meta_steps": CAP, **RECIPES[name]}
-                measure(NU_RESULT, f"nu-{nu:g}-{name}", settings, seed, given.runs)
+                plan = Plan(settings, (seed,), until_learned=True)
+                measure(NU_RESULT, f"nu-{nu:g}-{name}", plan, given.runs)
 
 
 if __name__ == "__main__":
