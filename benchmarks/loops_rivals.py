@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loops import ACT, HALF, PRICED, ROOT, Plan, fit, judged, row_of, write_rows
-from loops_tables import EXTRAPOLATED
+from loops import ACT, CAP, HALF, PRICED, ROOT, Plan, fit, judged, row_of, write_rows
+from loops_tables import EXTRAPOLATED, RIVALS_RESULT
+from pages import lines
 
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.stops import own_kinds, tuned_stop
@@ -27,8 +28,7 @@ from probact.problems.base import FAMILIES
 from probact.runs.run import Run
 from probact.support.randomness import random_stream
 
-RESULT = ROOT / "benchmarks" / "results" / "loops-rivals.jsonl"
-STEPS, NUM, CAP = 24, 1024, 800
+STEPS, NUM = 24, 1024
 
 
 def pondernet(beta: float, step_probability: float, **others: Any) -> dict[str, Any]:
@@ -66,11 +66,6 @@ JUDGED = ("pondernet-b", "act-g")
 """With PonderNet's own constants, ``a``, a training got stuck; in ``b`` unrolls grow, and ACT begins with that."""
 
 
-def rows() -> list[dict[str, Any]]:
-    """What is measured, a row a recipe and seed."""
-    return [json.loads(line) for line in RESULT.read_text().splitlines()] if RESULT.exists() else []
-
-
 def trained(name: str, seed: int, runs: Path) -> Run:
     """One recipe from one seed, after what it begins with."""
     first = RECIPES[name].get("begin_with")
@@ -93,7 +88,7 @@ def judge(name: str, runs: Path) -> None:
 
 def measure(name: str, seed: int, runs: Path) -> None:
     """Train and test one recipe from one seed, if it is not done."""
-    if any((row["recipe"], row["seed"]) == (name, seed) for row in rows()):
+    if any((row["recipe"], row["seed"]) == (name, seed) for row in lines(RIVALS_RESULT)):
         return
     chain = trained(name, seed, runs).chains[0]
     settings, one = chain.experiment, chain.trained()
@@ -112,7 +107,7 @@ def measure(name: str, seed: int, runs: Path) -> None:
         "own": {key: near[key] for key in keys},
         "far": {key: beyond[key] for key in keys},
     }
-    with RESULT.open("a") as file:
+    with RIVALS_RESULT.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(f"{name}, seed {seed}: {near['accuracy']:.1%}, {beyond['accuracy']:.1%} beyond, {near['steps']:.2f} steps")
 
@@ -131,7 +126,7 @@ def main() -> None:
         for name in given.names or JUDGED:
             judge(name, given.runs)
     else:
-        for row in rows():
+        for row in lines(RIVALS_RESULT):
             print(row["recipe"], row["seed"], row["meta_steps"], row["own"], row["far"])
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from pages import FOLDER, RESULTS, number, read, table
+from loops_variants import by_nu, nu_tuning, speed, wide
+from pages import FOLDER, RESULTS, lines, number, read, share, table
 
 from probact.reports.style import headed, ink, panels, save_figure, series, styled
 
 PAGE = FOLDER.parent / "docs" / "computation.md"
 FIGURE = FOLDER.parent / "docs" / "images" / "steps_by_nonzeros.png"
+RIVALS_RESULT = RESULTS / "loops-rivals.jsonl"
 EXTRAPOLATED, LARGE = "n = 16, 9 to 16 non-zeros", "n = 64, 1 to 64 non-zeros"
 LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "act-g": "ACT"}
 
@@ -21,10 +22,6 @@ LABELS = {"half": "this, as `parity` recommends", "pondernet-b": "PonderNet", "a
 def seeds(name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = read(f"loops-{name}")["seeds"] if (RESULTS / f"loops-{name}.json").exists() else []
     return found
-
-
-def share(value: float) -> str:
-    return f"{100 * value:.2f} %"
 
 
 def mean(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float]) -> float:
@@ -71,9 +68,8 @@ def constants(name: str) -> str:
 
 def recipes() -> str:
     """What was tried for the rivals, a row a recipe."""
-    lines = (RESULTS / "loops-rivals.jsonl").read_text().splitlines()
     rows = []
-    for row in map(json.loads, lines):
+    for row in lines(RIVALS_RESULT):
         given = row["settings"]
         is_act = "ponder_cost" in given
         what = (
@@ -137,56 +133,15 @@ def evidence() -> str:
     return table(["seed", "log p(x)", "ELBO", "amortisation gap", "horizon gap"], rows)
 
 
-def by_nu() -> str:
-    rows = []
-    for name in ("nu-0.5", "nu-0.7", "nu-0.8", "nu-0.9", "nu-0.95", "nu-0.95-longer"):
-        nu = float(name.split("-")[1])
-        for row in seeds(name):
-            own = row["own"]
-            rows.append(
-                [
-                    f"{nu:g}",
-                    str(row["meta_steps"]),
-                    f"{1 / (1 - nu):.1f}",
-                    f"{row['price']:.4f}",
-                    share(own["accuracy"]),
-                    f"{own['steps']:.2f} ± {own['steps_sd']:.1f}",
-                    f"{own['rank_correlation']:.2f}",
-                ]
-            )
-    return table(
-        ["nu", "meta-steps", "prior mean of t", "price of a step, nats", "accuracy", "steps", "rank correlation"], rows
-    )
-
-
-def speed() -> str:
-    rows = []
-    for row in seeds("parity"):
-        time = row["time"]
-        seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
-        steps = time["steps_computed"]
-        for way, label in (("fixed", f"K = {time['fixed']}, as accurate"), ("all", "H = 20, the cap")):
-            rows.append(
-                [
-                    str(row["seed"]),
-                    label,
-                    f"{seconds['stopped']:.2f}",
-                    f"{seconds[way]:.2f}",
-                    f"{1 - seconds['stopped'] / seconds[way]:.0%}",
-                    f"{1 - steps['stopped'] / steps[way]:.0%}",
-                ]
-            )
-    head = ["seed", "against", "seconds, each stopped", "seconds, the same for all", "time saved", "steps saved"]
-    return table(head, rows)
-
-
 TABLES = {
     "accuracy": accuracy,
     "extrapolation": extrapolation,
     "recipes": recipes,
     "evidence": evidence,
     "nu": by_nu,
+    "nu-tuning": nu_tuning,
     "speed": speed,
+    "wide": wide,
 }
 
 

@@ -19,6 +19,11 @@ def read(name: str) -> dict[str, Any]:
     return found
 
 
+def lines(path: Path) -> list[dict[str, Any]]:
+    """What has been measured, a row a line; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def read_evaluation(name: str) -> Evaluation:
     return Evaluation.from_json((RESULTS / f"{name}.json").read_text())
 
@@ -36,3 +41,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def with_error(value: float | None, error: float | None) -> str:
     return number(value) + ("" if error is None or math.isnan(error) else f" ± {error:.1g}")
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.2f} %"
