@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from probact.reports.verdict import OTHERS, Stopping, is_own
 from probact.support.statistics import LEVELS
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
     from probact.reports.run_report import Summary
-    from probact.reports.verdict import Stopping
 
 Row = tuple[str, list[Any]]
 WORTH = ("loss + price", "loss", "steps", "± sd")
+NAMES = {"budget": "best budget for all", "patience": "best patience"}
 STEP = ("mean", "sd", *(f"{level:.0%}" for level in LEVELS))
 
 
@@ -37,11 +38,14 @@ def loss_note(summary: Summary) -> str:
 
 
 def worth_rows(found: Stopping) -> Iterator[Row]:
-    """The columns ``WORTH`` of the own stop, budget, patience, hindsight and all steps."""
+    """The columns ``WORTH`` of the own stop, budget, patience, hindsight and all steps.
+
+    A tuned rule that is the own stop has one row.
+    """
+    same = [NAMES[other] for other in OTHERS if is_own(found, other)]
     labels = {
-        "": f"{'own stop' if found.learned else 'best plain rule'}: {found.rule}",
-        "_budget": "best budget for all",
-        "_patience": "best patience",
+        "": f"{'own stop' if found.learned else ', '.join(same) or 'best plain rule'}: {found.rule}",
+        **{f"_{other}": NAMES[other] for other in OTHERS if not is_own(found, other)},
         "_oracle": "best step of each, in hindsight",
         "_horizon": "all steps",
     }

@@ -13,7 +13,8 @@ from probact.reports.posterior_file import finite, has_posterior, price
 from probact.reports.runs_compared import FEW_SEEDS
 from probact.reports.text import training_note
 from probact.reports.training_figures import Records
-from probact.reports.verdict import LOOSE_CORRELATION, Stopping
+from probact.reports.verdict import LOOSE_CORRELATION, OTHERS, Stopping, is_own
+from probact.support.wording import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
@@ -181,12 +182,15 @@ def _against_others(summary: Summary) -> Iterator[Check]:
         return
     step, ours = list(summary.loss_at.items())[-1]
     adam = summary.adam_loss_at[step]
-    said = f"After {step} steps the loss is {ours:.4g}, that of Adam with a tuned rate {adam:.4g}"
-    better = ours < adam
-    yield Check(
-        better, "Better than Adam at the end" if better else "Not better than Adam at the end",
-        f"{said}. `evaluate` sets it beside every baseline, at every step.",
-    )  # fmt: skip
+    if not (math.isfinite(ours) and math.isfinite(adam)):
+        return
+    than = "better than" if ours < adam else "worse than" if ours > adam else "the same as"
+    by = f", by {abs(ours - adam):.3g} nats" if ours != adam else ""
+    text = (
+        f"After {counted(int(step), 'step')} the loss is {than} that of Adam with a tuned rate{by} ({ours:.4g} against "
+        f"{adam:.4g}). `evaluate` sets it beside every baseline, at every step."
+    )
+    yield Check(ours < adam, f"{than[0].upper()}{than[1:]} Adam at the end", text)
 
 
 def _alike(found: Stopping) -> Check:
@@ -203,17 +207,20 @@ def _alike(found: Stopping) -> Check:
 
 def _worth(found: Stopping) -> Iterator[Check]:
     """Own stop against budget and patience, by their paired standard errors."""
-    for other, difference, error in (
-        ("the best budget", found.J - found.J_budget, found.J_error),
-        ("the best patience", found.J - found.J_patience, found.J_error_patience),
-    ):
-        if not found.learned and difference == 0:
+    errors = {"budget": found.J_error, "patience": found.J_error_patience}
+    for name in OTHERS:
+        if is_own(found, name):
             continue  # it is this plain rule that stops
-        size = f"{difference:+.3g} nats" if math.isnan(error) else f"{difference:+.3g} ± {error:.2g} nats"
+        other, difference, error = f"the best {name}", found.J - found[f"J_{name}"], errors[name]
+        size = f"{abs(difference):.3g} nats" if math.isnan(error) else f"{abs(difference):.3g} ± {error:.2g} nats"
         if difference < -2 * error:
-            yield Check(True, f"Better than {other}", f"Loss and steps together: {size} against {other}.")
+            yield Check(True, f"Better than {other}", f"In loss and steps together better than {other}, by {size}.")
+        elif difference > 2 * error:
+            yield Check(False, f"Worse than {other}", f"In loss and steps together worse than {other}, by {size}.")
         else:
-            text = f"Loss and steps together: {size} against {other}, no gain beyond two standard errors."
+            side = "less" if difference < 0 else "more"
+            within = "of a single problem" if math.isnan(error) else "within two standard errors"
+            text = f"In loss and steps together {size} {side} than {other}, {within}."
             yield Check(False, f"No better than {other}", text)
 
 

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from probact.reports.halting_statistics import halting_statistics
+from probact.reports.rows import worth_rows
 from probact.reports.soundness import checks, doubts
 from tests.helpers.pages import reported, whole_tree
 
@@ -20,6 +21,12 @@ def doubted(tree: xr.DataTree | None = None, num_chains: int = 3, records: Any =
     return {one.title for one in doubts(found)}
 
 
+def said(tree: xr.DataTree, title: str) -> str:
+    """The text of that check."""
+    found = checks(tree, halting_statistics(tree), reported(tree=tree).summary, {})
+    return next(one.text for one in found if one.title == title)
+
+
 def changed(num_chains: int = 3, **tables: Any) -> xr.DataTree:
     """``whole_tree`` with tables changed by functions."""
     tree = whole_tree(num_chains)
@@ -28,8 +35,8 @@ def changed(num_chains: int = 3, **tables: Any) -> xr.DataTree:
     return tree
 
 
-ALWAYS = {"No better than the best patience", "Few problems", "Seeds disagree"}
-"""Of what is made up: 40 problems, a stop two steps late, of seeds whose losses are not the same."""
+ALWAYS = {"Few problems", "Seeds disagree"}
+"""Of what is made up: 40 problems, of seeds whose losses are not the same."""
 
 
 def test_a_sound_run_is_hardly_doubted() -> None:
@@ -63,8 +70,27 @@ def test_a_horizon_that_is_too_small() -> None:
 def test_a_stop_that_is_no_better(stop: str, title: str) -> None:
     level = changed(stop_own=lambda data: data[f"stop_{stop}"])
     assert f"No better than the {title}" in doubted(level)
+    late = changed(stop_own=lambda data: 0 * data.stop_own + 29)
+    assert f"Worse than the {title}" in doubted(late)
+    assert said(late, f"Worse than the {title}").startswith(f"In loss and steps together worse than the {title}, by ")
     best = changed(stop_own=lambda data: data.stop_oracle)
-    assert f"No better than the {title}" not in doubted(best)
+    assert not {f"No better than the {title}", f"Worse than the {title}"} & doubted(best)
+
+
+def test_a_plain_rule_is_not_compared_with_itself() -> None:
+    tree = changed(stop_own=lambda data: data.stop_patience)
+    tree.attrs["stop_is_learned"] = 0
+    statistics = halting_statistics(tree)
+    found = checks(tree, statistics, reported(tree=tree).summary, {})
+    assert not [one for one in found if "patience" in one.title]
+    assert [one for one in found if "budget" in one.title]
+    assert "a plain rule stops, the best patience (hazard >= 0.05)." in statistics.stopping.verdict
+    assert "against patience" not in statistics.stopping.verdict
+    assert "level" not in statistics.stopping.verdict
+    labels = [label for label, _ in worth_rows(statistics.stopping)]
+    assert len([label for label in labels if "patience" in label]) == 1
+    tree.attrs["stop_is_learned"] = 1
+    assert "level with patience" in halting_statistics(tree).stopping.verdict
 
 
 def test_a_training_that_was_still_gaining() -> None:
@@ -86,8 +112,9 @@ def test_what_was_lost() -> None:
 
 
 def test_beside_adam() -> None:
-    assert "Not better than Adam at the end" not in doubted()
-    assert "Not better than Adam at the end" in doubted(adam_loss_at={"1": 15.0, "30": 10.4})
+    assert not [title for title in doubted() if "Adam" in title]
+    assert "Worse than Adam at the end" in doubted(adam_loss_at={"1": 15.0, "30": 10.4})
+    assert "The same as Adam at the end" in doubted(adam_loss_at={"1": 15.0, "30": 10.5})
 
 
 def test_seeds_that_agree() -> None:

@@ -14,9 +14,12 @@ from probact.reports.page import tables
 from probact.reports.page.data import PATH_NUMBERS, shown_problems
 from probact.reports.page.elements import code, details, element, listed, marked, paragraph, scrolled, section
 from probact.reports.posterior_file import finite, has_posterior, kl_scale, price
+from probact.reports.rows import NAMES
 from probact.reports.run_report import Summary
 from probact.reports.soundness import Check, checks
 from probact.reports.training_figures import Records
+from probact.reports.verdict import OTHERS, is_own
+from probact.support.wording import counted
 
 
 @dataclass(frozen=True)
@@ -89,15 +92,20 @@ def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
         return paragraph(f"All {statistics.num_diverged} held-out problems diverged: there is nothing to show.")
     verdict = found.verdict or "This run's file does not say what its stop is worth; `halt-stats` works it out."
     step, trained = list(summary.loss_at.items())[-1]
-    reached = f"After {step} steps the loss is {trained:.4g}; before training it was {summary.start_loss_at[step]:.4g}."
+    reached = (
+        f"After {counted(int(step), 'step')} the loss is {trained:.4g}; before training it was "
+        f"{summary.start_loss_at[step]:.4g}."
+    )
     tiles: dict[str, str] = {}
     if found.verdict:
+        of = {"budget": (found.J_budget, found.J_error), "patience": (found.J_patience, found.J_error_patience)}
         tiles = {
             "loss + price at the own stop, nats": f"{found.J:.4g}",
-            _than("the best budget for all", found.J, found.J_budget): _apart(found.J, found.J_budget, found.J_error),
-            _than("the best patience", found.J, found.J_patience): _apart(
-                found.J, found.J_patience, found.J_error_patience
-            ),
+            **{
+                _than(f"the {NAMES[other]}", found.J, of[other][0]): _apart(found.J, *of[other])
+                for other in OTHERS
+                if not is_own(found, other)
+            },
             "more than hindsight": f"{found.J - found.J_oracle:.3g}",
             "own stop, steps, ± sd over problems": f"{found.steps:.1f} <small>± {found.sd:.1f}</small>",
         }
@@ -125,7 +133,7 @@ def _doubts(found: Sequence[Check]) -> Iterator[str]:
         if not passed:
             yield shown if these else paragraph("Nothing speaks against these numbers among what was checked.")
         elif these:
-            yield details(f"{len(these)} checks that were passed", shown)
+            yield details(f"{counted(len(these), 'check')} that {'was' if len(these) == 1 else 'were'} passed", shown)
 
 
 def _figures(run: Reported, numbers: int) -> dict[str, str]:
