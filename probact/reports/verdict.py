@@ -93,7 +93,7 @@ def worth(data: xr.Dataset, price: float, rule: str, learned: bool = True) -> St
 def is_own(found: Stopping, other: Literal["budget", "patience"]) -> bool:
     """Whether the own stop is no learned one but that tuned rule itself, with which it cannot be compared."""
     of, error = (found.J_budget, found.J_error) if other == "budget" else (found.J_patience, found.J_error_patience)
-    return not found.learned and found.J == of and not error > 0
+    return not found.learned and of == found.J and not error > 0
 
 
 def correlation(a: xr.DataArray, b: xr.DataArray) -> float:
