@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
+from probact.reports.objective_unit import objective_of
 from probact.reports.posterior_file import finite, has_posterior, price
 from probact.reports.runs_compared import FEW_SEEDS
 from probact.reports.text import training_note
@@ -152,6 +153,7 @@ def _agreement(tree: xr.DataTree) -> Iterator[Check]:
 def _training(records: Records, tree: xr.DataTree) -> Iterator[Check]:
     """Whether the best validation still fell, by more than a step costs (else 1 %), in the last part of training."""
     of_bound = tree.attrs.get("objective") == "elbo"
+    unit = objective_of(tree)[1].replace("no unit", "")
     gaining, settled, hardly = list[str](), list[str](), list[str]()
     for label, chain in records.items():
         validated = [(one["step"], one["validation"]) for one in chain if one["validation"] is not None]
@@ -161,7 +163,7 @@ def _training(records: Records, tree: xr.DataTree) -> Iterator[Check]:
             continue
         fall = min(early) - min(value for _, value in validated)
         enough = price(tree) if of_bound else 0.01 * abs(min(early))
-        (gaining if fall > enough else settled).append(f"{label}: {fall:.2g} nats")
+        (gaining if fall > enough else settled).append(f"{label}: {fall:.2g}{unit and f' {unit}'}")
     when = f"In the last {LATE:.0%} of the meta-steps the best validation fell"
     limit = "a step's price" if of_bound else "1 %"
     if gaining:

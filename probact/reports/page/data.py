@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from probact.reports.objective_unit import with_unit
 from probact.reports.posterior_file import STOPS, finite, has_posterior, kl_scale, price, tables
 from probact.reports.training_figures import Records, room_below
 from probact.support.files import finite_numbers
@@ -47,7 +48,7 @@ def run_data(tree: xr.DataTree, records: Records, numbers: int = PATH_NUMBERS) -
         "learned": learned,
         "kappa": kl_scale(tree),
         "unit": UNIT,
-        "objective": str(tree.attrs.get("objective", "objective")),
+        "objective": with_unit(tree),
         "kept": [int(number) for number in data.optimizee.values],
         "of": int(tables(tree).sizes["optimizee"]),
         "size": data["size"].values.tolist() if "size" in data.coords else None,

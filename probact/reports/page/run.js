@@ -229,7 +229,7 @@ class RunView {
     const kept = data.training.flatMap((one) => one.validation.filter(([step]) => step === one.kept).map(([, value]) => value));
     const mean = kept.reduce((a, b) => a + b, 0) / kept.length;
     const levels = kept.length ? Object.entries(data.room).map(([label, nats], i) => [`${label}: ${say(nats, 2)} nats below`, mean - nats, ["6 4", "2 3"][i]]) : [];
-    const {group, x, y} = this.curves(this.drawn.training, data.objective === "elbo" ? "−ELBO (nats)" : `${data.objective} (nats)`, "loss", best.length ? [Math.min(...best), quantile(best, 0.9), ...levels.map(([, level]) => level)] : []);
+    const {group, x, y} = this.curves(this.drawn.training, data.objective, "loss", best.length ? [Math.min(...best), quantile(best, 0.9), ...levels.map(([, level]) => level)] : []);
     levels.forEach(([, level, dashes]) => line(group, x.domain, [level, level], x, y, dashed("ink", dashes)));
     data.training.forEach((one, i) => {
       const look = {stroke: color(`c${i % 8}`)};

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from probact.reports.halting_statistics import HaltingStatistics, halting_statistics
+from probact.reports.objective_unit import with_unit
 from probact.reports.page import tables
 from probact.reports.page.data import PATH_NUMBERS, shown_problems
 from probact.reports.page.elements import code, details, element, listed, marked, paragraph, scrolled, section
@@ -196,14 +197,17 @@ def _chosen() -> str:
 
 def _training(run: Reported) -> Iterator[str]:
     if any(run.records.values()):
-        objective = "Objective: faint on training batches, strong on the validation set. A ring: the weights kept."
+        objective = (
+            f"Objective, {with_unit(run.tree)}: faint on training batches, strong on the validation set. "
+            "A ring: the weights kept."
+        )
         figures = _figure("training", objective)
         if any(one["mean_halting"] is not None for records in run.records.values() for one in records):
             figures += _figure("halting", "Mean halting step under q, on training batches.")
         if any(one.get("amortisation_gap") is not None for records in run.records.values() for one in records):
             figures += _figure("gap_curve", "From bound to evidence on the validation problems: what q still loses.")
         yield element("div", figures, class_="pair", data_live="", hidden="")
-    yield tables.chains([*_chains(run)])
+    yield tables.chains([*_chains(run)], with_unit(run.tree))
 
 
 def _chains(run: Reported) -> Iterator[list[Any]]:
