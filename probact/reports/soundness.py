@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,7 +51,8 @@ class Check(NamedTuple):
 def checks(tree: xr.DataTree, statistics: HaltingStatistics, summary: Summary, records: Records) -> list[Check]:
     """All that can be asked of this run."""
     data = finite(tree)
-    found = [_seeds(data), *_lost(statistics, summary), *_training(records, tree), *_against_others(summary)]
+    found = [_seeds(data), *_lost(statistics, summary), *_changed(summary, records, tree), *_training(records, tree)]
+    found += _against_others(summary)
     if data.sizes["optimizee"] == 0:
         return found
     found += [*_horizon(data), *_bound(statistics, has_posterior(tree)), *_agreement(tree)]
@@ -148,6 +150,17 @@ def _agreement(tree: xr.DataTree) -> Iterator[Check]:
         )
     else:
         yield Check(True, "Seeds agree", said)
+
+
+def _changed(summary: Summary, records: Records, tree: xr.DataTree) -> Iterator[Check]:
+    """Whether the weights that were kept do other than those of the start; a frozen rule is not asked."""
+    before, after = ([*losses.values()] for losses in (summary.start_loss_at, summary.loss_at))
+    if records and not any(records.values()):
+        text = "No meta-step was made: all here is of the starting weights. See `--meta-steps`."
+        yield Check(False, "Training changed nothing", text)
+    elif not json.loads(tree.attrs.get("settings", "{}")).get("freeze_rule") and np.allclose(before, after, rtol=1e-6):
+        text = "The losses after training are those of before: the starting weights were kept, or the rule has none."
+        yield Check(False, "Training changed nothing", f"{text} Train longer (`--meta-steps`), or at another `--lr`.")
 
 
 def _training(records: Records, tree: xr.DataTree) -> Iterator[Check]:

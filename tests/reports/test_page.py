@@ -185,8 +185,10 @@ def test_diverged_problems_are_left_out_and_told() -> None:
     assert len(read.data["data-0"]["kept"]) == 37
     assert "3 of 40 held-out problems diverged" in read.text
     path[:] = np.inf
-    read = Reader(page([reported(tree=tree)]))
-    assert "All 40 held-out problems diverged" in read.text
+    nowhere = {"1": np.nan, "30": np.inf}
+    read = Reader(page([reported(tree=tree, loss_at=nowhere, start_loss_at=nowhere)]))
+    assert "The losses are not finite: all 40 held-out problems diverged" in read.text
+    assert not re.search(r"\bnan\b|over 0 ", read.text)
     assert read.data["data-0"]["kept"] == []
 
 

@@ -6,9 +6,11 @@ browser.  ``--basetemp FOLDER`` keeps the screenshots.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,22 @@ def test_runs_side_by_side_and_without_halting(tmp_path: Path) -> None:
         assert one.page.locator("article").count() == 2
         assert one.page.locator("svg[role=img]").count() == 7 + 5
         assert serious_findings(one.page) == []
+        assert one.complaints == []
+
+
+def test_a_diverged_run_draws_no_numbers_that_are_none(tmp_path: Path) -> None:
+    tree = whole_tree()
+    tree["constant_data"]["loss_path"][:] = math.inf
+    run = reported(tree=tree)
+    records = [
+        {**one, "loss": math.nan, "mean_halting": math.nan, "validation": one["validation"] and math.nan}
+        for one in run.records["seed 0"]
+    ]
+    (tmp_path / "lost.html").write_text(page([replace(run, records={"seed 0": records}), replace(run, records={})]))
+    with opened(tmp_path / "lost.html", offline=True) as one:
+        one.page.wait_for_selector('[data-figure="training"] svg')
+        assert "The losses are not finite: all 40 held-out problems diverged" in one.page.inner_text("main")
+        assert "NaN" not in one.page.inner_html("main")
         assert one.complaints == []
 
 

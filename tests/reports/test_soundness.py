@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import json
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from probact.reports import soundness
 from probact.reports.halting_statistics import halting_statistics
 from probact.reports.rows import worth_rows
 from probact.reports.soundness import checks, doubts
@@ -103,6 +109,43 @@ def test_a_training_that_was_still_gaining() -> None:
     assert "Training was still gaining" not in doubted(records=records(11.5))
     never = {"seed 0": [{"step": step, "validation": None} for step in range(1, 101)]}
     assert "Hardly validated" in doubted(records=never)
+
+
+def test_a_training_that_changed_nothing() -> None:
+    title, same = "Training changed nothing", {"1": 16.0, "30": 10.5}
+    assert title not in doubted()
+    assert title in doubted(start_loss_at=same)
+    assert title in doubted(records={"seed 0": []})
+    frozen = whole_tree(3)
+    frozen.attrs["settings"] = json.dumps({"freeze_rule": True})
+    assert title not in doubted(frozen, start_loss_at=same)
+    assert title not in doubted(loss_at=dict.fromkeys(same, math.nan), start_loss_at=dict.fromkeys(same, math.nan))
+
+
+def test_every_doubt_stands_in_the_page_of_the_documentation() -> None:
+    """The titles that this module gives to ``Check(False, ...)``, with each thing compared put in."""
+    told = Path("docs/report.md").read_text().partition("## What it doubts")[2].partition("\n## ")[0]
+    named = " ".join(line.split("|")[1] for line in told.splitlines() if line.startswith("| "))
+    titles = doubts_in_source()
+    assert len(titles) > 12
+    assert [title for title in titles if title not in named] == []
+
+
+def doubts_in_source() -> list[str]:
+    """Of each doubt the words that do not depend on the run."""
+    found = list[str]()
+    for call in ast.walk(ast.parse(inspect.getsource(soundness))):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Check":
+            continue
+        passed, title = call.args[:2]
+        if isinstance(passed, ast.Constant) and passed.value is True:
+            continue
+        if isinstance(title, ast.JoinedStr):
+            texts = [part.value for part in title.values if isinstance(part, ast.Constant)]
+            found += [str(text).strip() for text in texts]
+        else:
+            found.append(str(ast.literal_eval(title)))
+    return found
 
 
 def test_what_was_lost() -> None:

@@ -210,14 +210,14 @@ class RunView {
   curves(place, name, field, extra, all = this.data.training) {
     const {svg, width} = sheet(place, 330, `${name} over meta-steps`);
     const box = {left: 58, right: width - 10, top: 28, bottom: 284};
-    const last = Math.max(...all.map((one) => one.step.at(-1) ?? 1)), x = scale([0, last], [box.left, box.right]);
-    const values = all.flatMap((one) => one[field]).filter((v) => v !== null), y = scale(middle(values, extra), [box.bottom, box.top]);
+    const last = Math.max(1, ...all.map((one) => one.step.at(-1) ?? 1)), x = scale([0, last], [box.left, box.right]);
+    const values = all.flatMap((one) => one[field]).filter(Number.isFinite), y = scale(middle(values, extra), [box.bottom, box.top]);
     const group = axes(svg, box, x, y, {x: "meta-step", y: name});
     all.forEach((one, i) => line(group, one.step, one[field], x, y, {stroke: color(`c${i % 8}`), class: "line", "stroke-width": 1.4, opacity: field === "loss" ? .55 : 1}));
     follow(svg, (px, py, event) => {
       const at = x.back(px), lines = all.map((one) => {
         const i = one.step.reduce((best, step, j) => (Math.abs(step - at) < Math.abs(one.step[best] - at) ? j : best), 0);
-        return `${one.label}, meta-step ${one.step[i]}: ${say(one[field][i])}`;
+        return one.step.length ? `${one.label}, meta-step ${one.step[i]}: ${say(one[field][i])}` : `${one.label}: -`;
       });
       tip.show(event, [name, ...lines]);
     }, () => {});
@@ -225,8 +225,8 @@ class RunView {
   }
 
   drawTraining() {
-    const {data} = this, best = data.training.flatMap((one) => one.validation.map(([, value]) => value));
-    const kept = data.training.flatMap((one) => one.validation.filter(([step]) => step === one.kept).map(([, value]) => value));
+    const {data} = this, best = data.training.flatMap((one) => one.validation.map(([, value]) => value)).filter(Number.isFinite);
+    const kept = data.training.flatMap((one) => one.validation.filter(([step]) => step === one.kept).map(([, value]) => value)).filter(Number.isFinite);
     const mean = kept.reduce((a, b) => a + b, 0) / kept.length;
     const levels = kept.length ? Object.entries(data.room).map(([label, nats], i) => [`${label}: ${say(nats, 2)} nats below`, mean - nats, ["6 4", "2 3"][i]]) : [];
     const {group, x, y} = this.curves(this.drawn.training, data.objective, "loss", best.length ? [Math.min(...best), quantile(best, 0.9), ...levels.map(([, level]) => level)] : []);
@@ -235,6 +235,7 @@ class RunView {
       const look = {stroke: color(`c${i % 8}`)};
       line(group, one.validation.map(([step]) => step), one.validation.map(([, value]) => value), x, y, look);
       for (const [step, value] of one.validation) {
+        if (!Number.isFinite(value)) continue;
         const kept = step === one.kept;
         add(group, "circle", {cx: x(step), cy: y(value), r: kept ? 6 : 2.5, fill: kept ? color("paper") : look.stroke, ...look, "stroke-width": kept ? 2.5 : 1});
       }
@@ -283,7 +284,8 @@ function quantile(values, share) {
 
 // Limits without the first, high values, but with those in also.
 function middle(values, also) {
-  const many = values.length > 20, low = Math.min(quantile(values, many ? 0.02 : 0), ...also), high = Math.max(quantile(values, many ? 0.9 : 1), ...also);
+  if (!values.length && !also.length) return [0, 1];
+  const many = values.length > 20, low = Math.min(...(values.length ? [quantile(values, many ? 0.02 : 0)] : []), ...also), high = Math.max(...(values.length ? [quantile(values, many ? 0.9 : 1)] : []), ...also);
   const room = (high - low || 1) * 0.12;
   return [low - room, high + room];
 }

@@ -15,7 +15,7 @@ from probact.reports.page import tables
 from probact.reports.page.data import PATH_NUMBERS, shown_problems
 from probact.reports.page.elements import code, details, element, listed, marked, paragraph, scrolled, section
 from probact.reports.posterior_file import finite, has_posterior, kl_scale, price
-from probact.reports.rows import NAMES
+from probact.reports.rows import NAMES, finite_number
 from probact.reports.run_report import Summary
 from probact.reports.soundness import Check, checks
 from probact.reports.training_figures import Records
@@ -90,12 +90,12 @@ def asked(run: Reported) -> str:
 def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
     found, summary = statistics.stopping, run.summary
     if not statistics.num_optimizees:
-        return paragraph(f"All {statistics.num_diverged} held-out problems diverged: there is nothing to show.")
+        return paragraph(lost(statistics), class_="verdict")
     verdict = found.verdict or "This run's file does not say what its stop is worth; `halt-stats` works it out."
     step, trained = list(summary.loss_at.items())[-1]
     reached = (
-        f"After {counted(int(step), 'step')} the loss is {trained:.4g}; before training it was "
-        f"{summary.start_loss_at[step]:.4g}."
+        f"After {counted(int(step), 'step')} the loss is {finite_number(trained)}; before training it was "
+        f"{finite_number(summary.start_loss_at[step])}."
     )
     tiles: dict[str, str] = {}
     if found.verdict:
@@ -116,6 +116,12 @@ def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
         tiles["from q to the exact posterior, nats" if scaled else "from bound to evidence, nats"] = f"{gap:.3g}"
     shown = "".join(element("div", element("dt", label) + element("dd", value)) for label, value in tiles.items())
     return paragraph(verdict, class_="verdict") + element("dl", shown, class_="tiles") + paragraph(reached)
+
+
+def lost(statistics: HaltingStatistics) -> str:
+    """What there is to say where no problem is left."""
+    num = counted(statistics.num_diverged, "held-out problem")
+    return f"The losses are not finite: all {num} diverged, and there is nothing to show of them."
 
 
 def _than(other: str, own: float, others: float) -> str:
@@ -228,15 +234,17 @@ def _chains(run: Reported) -> Iterator[list[Any]]:
 
 def _tables(run: Reported, statistics: HaltingStatistics, numbers: int) -> str:
     learned = has_posterior(run.tree)
-    parts = [
-        paragraph("Click the head of a column to sort by it.", class_="quiet", data_live="", hidden=""),
-        tables.worth(statistics),
-        tables.losses(run.summary),
-        tables.halting(statistics, learned),
-        tables.evidence(statistics, learned),
-    ]
+    parts = [paragraph("Click the head of a column to sort by it.", class_="quiet", data_live="", hidden="")]
     if statistics.num_optimizees:
-        parts.append(tables.problems(shown_problems(run.tree, numbers), run.tree, learned))
+        parts += [
+            tables.worth(statistics),
+            tables.losses(run.summary),
+            tables.halting(statistics, learned),
+            tables.evidence(statistics, learned),
+            tables.problems(shown_problems(run.tree, numbers), run.tree, learned),
+        ]
+    else:
+        parts.append(tables.losses(run.summary))
     return "".join(parts)
 
 
