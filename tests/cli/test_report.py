@@ -68,6 +68,25 @@ def test_the_latest_run_and_several(run: Any, monkeypatch: pytest.MonkeyPatch) -
     assert {path: path.read_bytes() for path in Path("a").rglob("*") if path.is_file()} == before
 
 
+def test_an_unfinished_run_says_how_far_it_came(run: Any) -> None:
+    assert run("fit", *ARGUMENTS, "--chains", "2", "--out", "a")[0] == 0
+    for name in ("summary.json", "posterior.nc"):
+        Path("a", name).unlink()
+    made = len(Path("a/seed-1/metrics.jsonl").read_text().splitlines())
+    (code, _, err) = run("report", "a")
+    assert (code, "training" in err) == (2, False)  # it is whole: the report alone is missing
+    lines = Path("a/seed-1/metrics.jsonl").read_text().splitlines(keepends=True)
+    Path("a/seed-1/metrics.jsonl").write_text("".join(lines[:-1]))
+    said = f"Error: training stopped at {made - 1} of {made} meta-steps (seed 1): "
+    for words in (("report", "a"), ("plot", "a"), ("compare", "a", "a2")):
+        if words[-1] == "a2":
+            assert run("fit", *ARGUMENTS, "--out", "a2")[0] == 0
+        refused(answer := run(*words), "make it with: python cli.py fit --resume a")
+        assert answer[2].startswith(said)
+    Path("a/seed-1/metrics.jsonl").unlink()
+    refused(run("report", "a"), f"training stopped at 0 of {made} meta-steps (seed 1): ")
+
+
 def test_what_is_refused(run: Any) -> None:
     assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
     refused(run("report", "nowhere"), "nowhere: no run there")
