@@ -42,6 +42,7 @@ def test_every_kind_of_run(kind: str, run: Any) -> None:
     assert escape(summary["stopping"]["verdict"], quote=False) in text
     assert summary["environment"]["torch"] in text
     assert "Few seeds" in text
+    assert ("nats, which is 0.01 in the unit of the family's own values" in text) == (kind == "search")
     if kind == "chains":  # the command shown makes the same run
         assert_remade(text, run)
 

@@ -135,6 +135,12 @@ def test_numbers_can_be_read_without_a_script() -> None:
     assert f"{run.summary.amortisation_gap:.3f}" in words
 
 
+def test_every_table_has_its_caption_inside() -> None:
+    text = page([reported()])
+    assert text.count("<table") == text.count("<caption><span>") > 5
+    assert re.search(r"<table[^>]*><caption><span>The stops of this problem</span></caption><thead>", text)
+
+
 def test_names_are_text() -> None:
     evil = "</script><script>alert(1)</script>&amp;`<b>`"
     tree = whole_tree()

@@ -171,6 +171,20 @@ def test_a_diverged_run_draws_no_numbers_that_are_none(tmp_path: Path) -> None:
         assert one.complaints == []
 
 
+def test_seeds_are_named_and_a_single_validation_is_seen(tmp_path: Path) -> None:
+    run = reported(num_chains=2)
+    records = {label: [dict(one) for one in chain] for label, chain in run.records.items()}
+    records["seed 0"][-1] |= {"amortisation_gap": 0.25, "horizon_gap": 0.5}
+    (tmp_path / "one.html").write_text(page([replace(run, records=records)]))
+    with opened(tmp_path / "one.html", size=PHONE, offline=True) as one:
+        assert one.page.locator('[data-figure="gap_curve"] circle').count() == 1
+        assert one.page.locator('[data-legend="halting"]').inner_text().split("\n")[:2] == ["seed 0", "seed 1"]
+        stops = one.page.locator("table.plain")
+        wide = stops.evaluate("(table) => [table.scrollWidth, table.parentElement.clientWidth]")
+        assert wide[0] <= wide[1]  # no column of it is out of sight
+        assert one.complaints == []
+
+
 def test_a_large_run_is_light_and_quick(tmp_path: Path) -> None:
     """Three chains of 1,024 problems, each with 50 steps."""
     tree = whole_tree(3, num=1024, horizon=50)

@@ -250,14 +250,20 @@ class RunView {
   // Of the validation problems, whenever there was a validation.
   drawGapCurve() {
     const {data} = this, all = data.training.map((one) => ({...one, step: one.gap.map(([step]) => step), gap: one.gap.map(([, gap]) => gap)}));
-    this.curves(this.drawn.gap_curve, "gap (nats)", "gap", [0], all);
+    const {group, x, y} = this.curves(this.drawn.gap_curve, "gap (nats)", "gap", [0], all);
+    all.forEach((one, i) => one.step.forEach((step, j) => {
+      if (Number.isFinite(one.gap[j])) add(group, "circle", {cx: x(step), cy: y(one.gap[j]), r: 2.5, fill: color(`c${i % 8}`)});
+    }));
     this.legend("gap_curve", all.map((one, i) => [one.label, {stroke: color(`c${i % 8}`)}]));
   }
 
   drawHalting() {
     const {data} = this, {group, x, y} = this.curves(this.drawn.halting, "mean halting step E[t]", "halting", data.exact_mean === null ? [] : [data.exact_mean]);
     if (data.exact_mean !== null) line(group, x.domain, [data.exact_mean, data.exact_mean], x, y, dashed("ink", "6 4"));
-    this.legend("halting", data.exact_mean === null ? [] : [["exact posterior at the end", dashed("ink", "6 4")]]);
+    this.legend("halting", [
+      ...data.training.map((one, i) => [one.label, {stroke: color(`c${i % 8}`)}]),
+      ...(data.exact_mean === null ? [] : [["exact posterior at the end", dashed("ink", "6 4")]]),
+    ]);
   }
 }
 

@@ -30,6 +30,7 @@ class Reported:
     :ivar tree, records, summary: of posterior.nc, metrics.jsonl and summary.json.
     :ivar commands: what each is for -> how to type it; the first one makes the run.
     :ivar config: the text of experiment.json.
+    :ivar own_price: of a step, in the unit of the family's values; 0 where these are nats.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Reported:
     summary: Summary
     commands: dict[str, str]
     config: str
+    own_price: float = 0.0
 
 
 def run_section(run: Reported, source: str, heading: str = "", level: int = 2, numbers: int = PATH_NUMBERS) -> str:
@@ -80,10 +82,11 @@ def asked(run: Reported) -> str:
         if has_posterior(run.tree)
         else " without a halting posterior"
     )
+    own = f", which is {run.own_price:.4g} in the unit of the family's own values" if run.own_price else ""
     return (
         f"Train rule {attrs['rule']} on problems of {attrs['family']},{what}: {made:,} meta-steps, at most "
-        f"H = {attrs['horizon']} steps a problem, nu = {attrs['prior_nu']:g}. A step costs {price(run.tree):.4g} nats. "
-        f"All below is of {data['optimizee']:,} held-out problems."
+        f"H = {attrs['horizon']} steps a problem, nu = {attrs['prior_nu']:g}. "
+        f"A step costs {price(run.tree):.4g} nats{own}. All below is of {data['optimizee']:,} held-out problems."
     )
 
 
