@@ -185,6 +185,18 @@ def test_seeds_are_named_and_a_single_validation_is_seen(tmp_path: Path) -> None
         assert one.complaints == []
 
 
+@pytest.mark.parametrize("other", ["budget", "patience"])
+def test_a_plain_rule_is_drawn_once(other: str, tmp_path: Path) -> None:
+    tree = whole_tree(learned=False)
+    tree["constant_data"]["stop_own"][:] = tree["constant_data"][f"stop_{other}"].values
+    tree.attrs["stop_is_learned"] = 0
+    (tmp_path / "plain.html").write_text(page([reported(tree=tree)]))
+    with opened(tmp_path / "plain.html", offline=True) as one:
+        assert one.page.locator('[data-rows="stops"] tr').count() == 3
+        assert f"best {other}" not in one.page.locator('[data-rows="stops"]').inner_text()
+        assert one.complaints == []
+
+
 def test_a_large_run_is_light_and_quick(tmp_path: Path) -> None:
     """Three chains of 1,024 problems, each with 50 steps."""
     tree = whole_tree(3, num=1024, horizon=50)

@@ -158,14 +158,14 @@ class RunView {
     const x = scale([0, H + 1], [box.left, box.right]), y = scale([0, H + 1], [box.bottom, box.top]);
     const group = axes(svg, box, x, y, {x: "best step in hindsight", y: "own stop (step)"});
     line(group, [0, H + 1], [0, H + 1], x, y, {...dashed("quiet", "2 4"), class: "line thin"});
-    const budget = chain.budget[0];
-    if (chain.budget.every((step) => step === budget)) line(group, [0, H + 1], [budget, budget], x, y, dashed("budget", "7 4"));
+    const budget = chain.budget?.[0];
+    if (chain.budget?.every((step) => step === budget)) line(group, [0, H + 1], [budget, budget], x, y, dashed("budget", "7 4"));
     const off = (i, salt) => (((i * 2654435761 + salt) >>> 8) % 1000) / 1400 - 0.357;
     const points = chain.own.map((own, i) => [x(chain.oracle[i] + off(i, 17)), y(own + off(i * 7 + 3, 91))]);
     points.forEach(([cx, cy]) => add(group, "circle", {cx: cx.toFixed(1), cy: cy.toFixed(1), r: 3, fill: color("own"), "fill-opacity": .5}));
     const [px, py] = points[this.problem];
     add(svg, "circle", {class: "pick", cx: px, cy: py, r: 7});
-    this.legend("stops", [["a problem", {dot: {fill: color("own"), "fill-opacity": .5}}], ["the one shown above", {dot: {fill: "none", stroke: color("ink"), "stroke-width": 2}}], ["best budget for all", dashed("budget", "7 4")]]);
+    this.legend("stops", [["a problem", {dot: {fill: color("own"), "fill-opacity": .5}}], ["the one shown above", {dot: {fill: "none", stroke: color("ink"), "stroke-width": 2}}], ...(chain.budget ? [["best budget for all", dashed("budget", "7 4")]] : [])]);
     const near = (at) => nearest(points, at, 24);
     follow(svg, (mx, my, event) => {
       const i = near([mx, my]);
