@@ -42,7 +42,7 @@ def run_data(tree: xr.DataTree, records: Records, numbers: int = PATH_NUMBERS) -
     data = shown_problems(tree, numbers)
     learned, cost = has_posterior(tree), price(tree)
     decimals = max(0, math.ceil(1 - math.log10(cost / 2))) if cost > 0 else 4
-    itself = _itself(data, tree)
+    itself, chains = _itself(data, tree), [data.isel(chain=number) for number in range(data.sizes["chain"])]
     content = {
         "price": significant(cost, 6),
         "steps": data.sizes["step"],
@@ -55,7 +55,7 @@ def run_data(tree: xr.DataTree, records: Records, numbers: int = PATH_NUMBERS) -
         "size": data["size"].values.tolist() if "size" in data.coords else None,
         "optimum": [rounded(value, decimals) for value in data.optimum.values] if "optimum" in data else None,
         "prior": parts(data.prior_pmf.values),
-        "chains": [_of_chain(data.isel(chain=number), learned, decimals, itself) for number in range(data.sizes["chain"])],
+        "chains": [_of_chain(chain, learned, decimals, itself) for chain in chains],
         "room": {label: significant(nats, 4) for label, nats in room_below(tree).items()},
         "training": [{"label": label, **curve(chain)} for label, chain in records.items()],
         "exact_mean": significant(float((data.tempered_pmf * data.step).sum("step").mean()), 4) if data.sizes[
