@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from probact.support.extras import install, is_installed
+from probact.support.locks import is_held
 from probact.support.missing import MissingError, Thing
 from probact.support.plugins import imported_plugins
+from probact.support.wording import counted
 
 PLUGIN_HINT = "a plug-in? name its module with --import"
 _MAKES: dict[Thing, tuple[str, ...]] = {
@@ -34,6 +37,26 @@ def command(*words: object) -> str:
 def how_to_make(missing: MissingError) -> str:
     """The command that makes what is missing."""
     return command(*(word.format(folder=missing.folder) for word in _MAKES[missing.thing]))
+
+
+def how_far(missing: MissingError) -> str:
+    """How far the training has come whose report is missing, ``training stopped at 3 of 10 meta-steps: ``.
+
+    Of several seeds that of the first that is not done; empty where all are, or nothing is known.
+    """
+    if missing.thing != "report" or missing.folder is None:
+        return ""
+    from probact.runs.run import Run
+
+    with suppress(ValueError, OSError):
+        for chain in (run := Run.open(missing.folder)).chains:
+            records, asked = chain.records() if chain.metrics.exists() else [], chain.experiment.meta_steps
+            made = records[-1]["step"] if records else 0
+            if made < asked:
+                one = f" (seed {chain.experiment.seed})" if len(run.chains) > 1 else ""
+                at = "is still at" if is_held(chain.lock) else "stopped at"
+                return f"training {at} {made:,} of {counted(asked, 'meta-step')}{one}: "
+    return ""
 
 
 def figures_in(folder: Path) -> str:

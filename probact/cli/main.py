@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 import probact
-from probact.cli.advice import PLUGIN_HINT, command, how_to_make, program
+from probact.cli.advice import PLUGIN_HINT, command, how_far, how_to_make, program
 from probact.cli.compare import compare
 from probact.cli.curves import curves
 from probact.cli.evaluate import evaluate
@@ -58,7 +58,7 @@ def _run(ranks: Ranks) -> int:
         _complain(f"{error}; {PLUGIN_HINT}")
         code = 2
     except MissingError as error:
-        _complain(f"{error}; make it with: {how_to_make(error)}")
+        _complain(f"{how_far(error)}{error}; make it with: {how_to_make(error)}")
         code = 2
     except ValueError as error:
         _complain(str(error))

@@ -62,7 +62,16 @@ def _read(run: Run) -> Reported:
         summary=summary_of(run),
         commands=_commands(run),
         config=(run.folder / "experiment.json").read_text(),
+        own_price=_own_price(run),
     )
+
+
+def _own_price(run: Run) -> float:
+    """Of a step, asked for or the family's own, in the unit of its values; 0 where it has none."""
+    from probact.problems.base import FAMILIES
+
+    family = FAMILIES[run.experiment.family]
+    return float(run.experiment.price or getattr(family, "price", 0.0)) if family.has_unit else 0.0
 
 
 def _named(folder: Path) -> Path:

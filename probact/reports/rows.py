@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from probact.reports.verdict import OTHERS, Stopping, is_own
 from probact.support.statistics import LEVELS
+from probact.support.wording import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
     from probact.reports.run_report import Summary
-    from probact.reports.verdict import Stopping
 
 Row = tuple[str, list[Any]]
 WORTH = ("loss + price", "loss", "steps", "± sd")
+NAMES = {"budget": "best budget for all", "patience": "best patience"}
 STEP = ("mean", "sd", *(f"{level:.0%}" for level in LEVELS))
 
 
@@ -24,24 +26,35 @@ def loss_rows(summary: Summary) -> Iterator[Row]:
     if summary.adam_loss_at:
         losses[f"adam, tuned (lr {summary.adam_lr:g})"] = summary.adam_loss_at
     for label, values in losses.items():
-        yield label, [f"{values[step]:.4g}" for step in summary.loss_at]
+        yield label, [finite_number(values[step]) for step in summary.loss_at]
+
+
+def finite_number(value: float) -> str:
+    """To four digits; what is not finite in words.
+
+    >>> finite_number(12.3456), finite_number(math.inf)
+    ('12.35', 'diverged')
+    """
+    return f"{value:.4g}" if math.isfinite(value) else "diverged"
 
 
 def loss_note(summary: Summary) -> str:
     """What ``loss_rows`` are of."""
     known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
-    return (
-        f"held-out loss, mean over {summary.num_optimizees} problems of {summary.family} "
-        f"(at the start {summary.initial_loss:.4g}{known})"
-    )
+    num, lost = summary.num_optimizees, counted(summary.num_diverged, "problem")
+    mean = f"mean over {counted(num, 'problem')} of" if num else f"where it is finite; all {lost} diverged of"
+    return f"held-out loss, {mean} {summary.family} (at the start {finite_number(summary.initial_loss)}{known})"
 
 
 def worth_rows(found: Stopping) -> Iterator[Row]:
-    """The columns ``WORTH`` of the own stop, budget, patience, hindsight and all steps."""
+    """The columns ``WORTH`` of the own stop, budget, patience, hindsight and all steps.
+
+    A tuned rule that is the own stop has one row.
+    """
+    same = [NAMES[other] for other in OTHERS if is_own(found, other)]
     labels = {
-        "": f"{'own stop' if found.learned else 'best plain rule'}: {found.rule}",
-        "_budget": "best budget for all",
-        "_patience": "best patience",
+        "": f"{'own stop' if found.learned else ', '.join(same) or 'best plain rule'}: {found.rule}",
+        **{f"_{other}": NAMES[other] for other in OTHERS if not is_own(found, other)},
         "_oracle": "best step of each, in hindsight",
         "_horizon": "all steps",
     }

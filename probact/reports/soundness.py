@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
+from probact.reports.objective_unit import objective_of
 from probact.reports.posterior_file import finite, has_posterior, price
 from probact.reports.runs_compared import FEW_SEEDS
 from probact.reports.text import training_note
 from probact.reports.training_figures import Records
-from probact.reports.verdict import LOOSE_CORRELATION, Stopping
+from probact.reports.verdict import LOOSE_CORRELATION, OTHERS, Stopping, is_own
+from probact.support.wording import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
@@ -48,7 +51,8 @@ class Check(NamedTuple):
 def checks(tree: xr.DataTree, statistics: HaltingStatistics, summary: Summary, records: Records) -> list[Check]:
     """All that can be asked of this run."""
     data = finite(tree)
-    found = [_seeds(data), *_lost(statistics, summary), *_training(records, tree), *_against_others(summary)]
+    found = [_seeds(data), *_lost(statistics, summary), *_changed(summary, records, tree), *_training(records, tree)]
+    found += _against_others(summary)
     if data.sizes["optimizee"] == 0:
         return found
     found += [*_horizon(data), *_bound(statistics, has_posterior(tree)), *_agreement(tree)]
@@ -148,9 +152,21 @@ def _agreement(tree: xr.DataTree) -> Iterator[Check]:
         yield Check(True, "Seeds agree", said)
 
 
+def _changed(summary: Summary, records: Records, tree: xr.DataTree) -> Iterator[Check]:
+    """Whether the weights that were kept do other than those of the start; a frozen rule is not asked."""
+    before, after = ([*losses.values()] for losses in (summary.start_loss_at, summary.loss_at))
+    if records and not any(records.values()):
+        text = "No meta-step was made: all here is of the starting weights. See `--meta-steps`."
+        yield Check(False, "Training changed nothing", text)
+    elif not json.loads(tree.attrs.get("settings", "{}")).get("freeze_rule") and np.allclose(before, after, rtol=1e-6):
+        text = "The losses after training are those of before: the starting weights were kept, or the rule has none."
+        yield Check(False, "Training changed nothing", f"{text} Train longer (`--meta-steps`), or at another `--lr`.")
+
+
 def _training(records: Records, tree: xr.DataTree) -> Iterator[Check]:
     """Whether the best validation still fell, by more than a step costs (else 1 %), in the last part of training."""
     of_bound = tree.attrs.get("objective") == "elbo"
+    unit = objective_of(tree)[1].replace("no unit", "")
     gaining, settled, hardly = list[str](), list[str](), list[str]()
     for label, chain in records.items():
         validated = [(one["step"], one["validation"]) for one in chain if one["validation"] is not None]
@@ -160,7 +176,7 @@ def _training(records: Records, tree: xr.DataTree) -> Iterator[Check]:
             continue
         fall = min(early) - min(value for _, value in validated)
         enough = price(tree) if of_bound else 0.01 * abs(min(early))
-        (gaining if fall > enough else settled).append(f"{label}: {fall:.2g} nats")
+        (gaining if fall > enough else settled).append(f"{label}: {fall:.2g}{unit and f' {unit}'}")
     when = f"In the last {LATE:.0%} of the meta-steps the best validation fell"
     limit = "a step's price" if of_bound else "1 %"
     if gaining:
@@ -181,12 +197,15 @@ def _against_others(summary: Summary) -> Iterator[Check]:
         return
     step, ours = list(summary.loss_at.items())[-1]
     adam = summary.adam_loss_at[step]
-    said = f"After {step} steps the loss is {ours:.4g}, that of Adam with a tuned rate {adam:.4g}"
-    better = ours < adam
-    yield Check(
-        better, "Better than Adam at the end" if better else "Not better than Adam at the end",
-        f"{said}. `evaluate` sets it beside every baseline, at every step.",
-    )  # fmt: skip
+    if not (math.isfinite(ours) and math.isfinite(adam)):
+        return
+    than = "better than" if ours < adam else "worse than" if ours > adam else "the same as"
+    by = f", by {abs(ours - adam):.3g} nats" if ours != adam else ""
+    text = (
+        f"After {counted(int(step), 'step')} the loss is {than} that of Adam with a tuned rate{by} ({ours:.4g} against "
+        f"{adam:.4g}). `evaluate` sets it beside every baseline, at every step."
+    )
+    yield Check(ours < adam, f"{than[0].upper()}{than[1:]} Adam at the end", text)
 
 
 def _alike(found: Stopping) -> Check:
@@ -203,17 +222,20 @@ def _alike(found: Stopping) -> Check:
 
 def _worth(found: Stopping) -> Iterator[Check]:
     """Own stop against budget and patience, by their paired standard errors."""
-    for other, difference, error in (
-        ("the best budget", found.J - found.J_budget, found.J_error),
-        ("the best patience", found.J - found.J_patience, found.J_error_patience),
-    ):
-        if not found.learned and difference == 0:
+    errors = {"budget": found.J_error, "patience": found.J_error_patience}
+    for name in OTHERS:
+        if is_own(found, name):
             continue  # it is this plain rule that stops
-        size = f"{difference:+.3g} nats" if math.isnan(error) else f"{difference:+.3g} ± {error:.2g} nats"
+        other, difference, error = f"the best {name}", found.J - found[f"J_{name}"], errors[name]
+        size = f"{abs(difference):.3g} nats" if math.isnan(error) else f"{abs(difference):.3g} ± {error:.2g} nats"
         if difference < -2 * error:
-            yield Check(True, f"Better than {other}", f"Loss and steps together: {size} against {other}.")
+            yield Check(True, f"Better than {other}", f"In loss and steps together better than {other}, by {size}.")
+        elif difference > 2 * error:
+            yield Check(False, f"Worse than {other}", f"In loss and steps together worse than {other}, by {size}.")
         else:
-            text = f"Loss and steps together: {size} against {other}, no gain beyond two standard errors."
+            side = "less" if difference < 0 else "more"
+            within = "of a single problem" if math.isnan(error) else "within two standard errors"
+            text = f"In loss and steps together {size} {side} than {other}, {within}."
             yield Check(False, f"No better than {other}", text)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from probact.reports.objective_unit import with_unit
 from probact.reports.posterior_file import finite, has_posterior
 from probact.reports.style import EXACT, LEARNED, LOSS, headed, ink, panels, whole
 
@@ -33,8 +34,7 @@ def learning_curve(records: Records, tree: xr.DataTree) -> Figure:
         axes[0].axhline(best - nats, color=ink(), lw=1, ls=dashes, label=f"{label}: {nats:.2g} below")
     losses = np.array([record["loss"] for chain in records.values() for record in chain], dtype=float)
     _limit(axes[0], losses, [value for _, value in kept] + [best - nats for nats in room.values()])
-    objective = tree.attrs.get("objective", "objective")
-    axes[0].set(xlabel="number of meta-steps", ylabel=f"{'-ELBO' if objective == 'elbo' else objective} (nats)")
+    axes[0].set(xlabel="number of meta-steps", ylabel=with_unit(tree))
     if halts:
         _draw_halting(axes[1], records, tree)
     for panel in axes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -12,11 +12,14 @@ import xarray as xr
 from probact.reports.posterior_file import STOPS
 from probact.support.results import Result
 from probact.support.statistics import rank_correlation, standard_error
+from probact.support.wording import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
 
 NAN = math.nan
+OTHERS: tuple[Literal["budget", "patience"], ...] = ("budget", "patience")
+"""What the own stop is compared with."""
 CLOSE_CORRELATION, LOOSE_CORRELATION = 0.8, 0.3
 """With the best step in hindsight: from the first on a stop follows the problem, below the second it hardly does."""
 
@@ -87,6 +90,12 @@ def worth(data: xr.Dataset, price: float, rule: str, learned: bool = True) -> St
     return Stopping(rule=rule, learned=learned, price=price, **numbers)
 
 
+def is_own(found: Stopping, other: Literal["budget", "patience"]) -> bool:
+    """Whether the own stop is no learned one but that tuned rule itself, with which it cannot be compared."""
+    of, error = (found.J_budget, found.J_error) if other == "budget" else (found.J_patience, found.J_error_patience)
+    return not found.learned and of == found.J and not error > 0
+
+
 def correlation(a: xr.DataArray, b: xr.DataArray) -> float:
     """Spearman's over the problems, mean over the chains where neither is constant."""
     found = [rank_correlation(*pair) for pair in zip(a.values, b.values, strict=True)]
@@ -108,7 +117,7 @@ def verdict(statistics: HaltingStatistics, found: Stopping) -> str:
 
 
 def _on_problems(found: Stopping) -> str:
-    plain = "" if found.learned else f"There is no head to follow step by step: a plain rule stops, {found.rule}. "
+    plain = "" if found.learned else f"There is no head to follow step by step: a plain rule stops, {_plain(found)}. "
     if math.isnan(found.rank_correlation):
         return f"{plain}{how_it_depends(found)}."
     return (
@@ -116,6 +125,11 @@ def _on_problems(found: Stopping) -> str:
         f"{found.rank_correlation:.2f}, and it varies by {found.sd:.1f} steps where that one varies by "
         f"{found.sd_oracle:.1f}."
     )
+
+
+def _plain(found: Stopping) -> str:
+    same = [f"the best {other}" for other in OTHERS if is_own(found, other)]
+    return f"{' and '.join(same)} ({found.rule})" if same else found.rule
 
 
 def how_it_depends(found: Stopping) -> str:
@@ -130,12 +144,15 @@ def how_it_depends(found: Stopping) -> str:
 
 
 def _on_worth(found: Stopping) -> str:
-    budget = _against(
-        found.J - found.J_budget, found.J_error, f"the best budget for all, {found.steps_budget:.0f} steps"
-    )
-    patience = _against(found.J - found.J_patience, found.J_error_patience, "patience")
+    said = []
+    if not is_own(found, "budget"):
+        other = f"the best budget for all, {counted(round(found.steps_budget), 'step')}"
+        said.append(_against(found.J - found.J_budget, found.J_error, other))
+    if not is_own(found, "patience"):
+        said.append(_against(found.J - found.J_patience, found.J_error_patience, "patience"))
+    against = f"{', and '.join(said)}; it " if said else ""
     left = f"{found.J - found.J_oracle:.3g} more than the best step in hindsight"
-    return f"In loss and steps together it {budget}, and {patience}; it costs {left}."
+    return f"In loss and steps together it {against}costs {left}."
 
 
 def _against(difference: float, error: float, other: str) -> str:

@@ -42,6 +42,7 @@ def test_every_kind_of_run(kind: str, run: Any) -> None:
     assert escape(summary["stopping"]["verdict"], quote=False) in text
     assert summary["environment"]["torch"] in text
     assert "Few seeds" in text
+    assert ("nats, which is 0.01 in the unit of the family's own values" in text) == (kind == "search")
     if kind == "chains":  # the command shown makes the same run
         assert_remade(text, run)
 
@@ -66,6 +67,25 @@ def test_the_latest_run_and_several(run: Any, monkeypatch: pytest.MonkeyPatch) -
     assert run("report", "a", "b", "--out", "pages/both.html")[0] == 0
     assert "2 runs side by side" in Path("pages/both.html").read_text()
     assert {path: path.read_bytes() for path in Path("a").rglob("*") if path.is_file()} == before
+
+
+def test_an_unfinished_run_says_how_far_it_came(run: Any) -> None:
+    assert run("fit", *ARGUMENTS, "--chains", "2", "--out", "a")[0] == 0
+    for name in ("summary.json", "posterior.nc"):
+        Path("a", name).unlink()
+    made = len(Path("a/seed-1/metrics.jsonl").read_text().splitlines())
+    (code, _, err) = run("report", "a")
+    assert (code, "training" in err) == (2, False)  # it is whole: the report alone is missing
+    lines = Path("a/seed-1/metrics.jsonl").read_text().splitlines(keepends=True)
+    Path("a/seed-1/metrics.jsonl").write_text("".join(lines[:-1]))
+    said = f"Error: training stopped at {made - 1} of {made} meta-steps (seed 1): "
+    for words in (("report", "a"), ("plot", "a"), ("compare", "a", "a2")):
+        if words[-1] == "a2":
+            assert run("fit", *ARGUMENTS, "--out", "a2")[0] == 0
+        refused(answer := run(*words), "make it with: python cli.py fit --resume a")
+        assert answer[2].startswith(said)
+    Path("a/seed-1/metrics.jsonl").unlink()
+    refused(run("report", "a"), f"training stopped at 0 of {made} meta-steps (seed 1): ")
 
 
 def test_what_is_refused(run: Any) -> None:

@@ -135,6 +135,12 @@ def test_numbers_can_be_read_without_a_script() -> None:
     assert f"{run.summary.amortisation_gap:.3f}" in words
 
 
+def test_every_table_has_its_caption_inside() -> None:
+    text = page([reported()])
+    assert text.count("<table") == text.count("<caption><span>") > 5
+    assert re.search(r"<table[^>]*><caption><span>The stops of this problem</span></caption><thead>", text)
+
+
 def test_names_are_text() -> None:
     evil = "</script><script>alert(1)</script>&amp;`<b>`"
     tree = whole_tree()
@@ -185,8 +191,10 @@ def test_diverged_problems_are_left_out_and_told() -> None:
     assert len(read.data["data-0"]["kept"]) == 37
     assert "3 of 40 held-out problems diverged" in read.text
     path[:] = np.inf
-    read = Reader(page([reported(tree=tree)]))
-    assert "All 40 held-out problems diverged" in read.text
+    nowhere = {"1": np.nan, "30": np.inf}
+    read = Reader(page([reported(tree=tree, loss_at=nowhere, start_loss_at=nowhere)]))
+    assert "The losses are not finite: all 40 held-out problems diverged" in read.text
+    assert not re.search(r"\bnan\b|over 0 ", read.text)
     assert read.data["data-0"]["kept"] == []
 
 

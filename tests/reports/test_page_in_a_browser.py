@@ -6,9 +6,11 @@ browser.  ``--basetemp FOLDER`` keeps the screenshots.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,48 @@ def test_runs_side_by_side_and_without_halting(tmp_path: Path) -> None:
         assert one.page.locator("article").count() == 2
         assert one.page.locator("svg[role=img]").count() == 7 + 5
         assert serious_findings(one.page) == []
+        assert one.complaints == []
+
+
+def test_a_diverged_run_draws_no_numbers_that_are_none(tmp_path: Path) -> None:
+    tree = whole_tree()
+    tree["constant_data"]["loss_path"][:] = math.inf
+    run = reported(tree=tree)
+    records = [
+        {**one, "loss": math.nan, "mean_halting": math.nan, "validation": one["validation"] and math.nan}
+        for one in run.records["seed 0"]
+    ]
+    (tmp_path / "lost.html").write_text(page([replace(run, records={"seed 0": records}), replace(run, records={})]))
+    with opened(tmp_path / "lost.html", offline=True) as one:
+        one.page.wait_for_selector('[data-figure="training"] svg')
+        assert "The losses are not finite: all 40 held-out problems diverged" in one.page.inner_text("main")
+        assert "NaN" not in one.page.inner_html("main")
+        assert one.complaints == []
+
+
+def test_seeds_are_named_and_a_single_validation_is_seen(tmp_path: Path) -> None:
+    run = reported(num_chains=2)
+    records = {label: [dict(one) for one in chain] for label, chain in run.records.items()}
+    records["seed 0"][-1] |= {"amortisation_gap": 0.25, "horizon_gap": 0.5}
+    (tmp_path / "one.html").write_text(page([replace(run, records=records)]))
+    with opened(tmp_path / "one.html", size=PHONE, offline=True) as one:
+        assert one.page.locator('[data-figure="gap_curve"] circle').count() == 1
+        assert one.page.locator('[data-legend="halting"]').inner_text().split("\n")[:2] == ["seed 0", "seed 1"]
+        stops = one.page.locator("table.plain")
+        wide = stops.evaluate("(table) => [table.scrollWidth, table.parentElement.clientWidth]")
+        assert wide[0] <= wide[1]  # no column of it is out of sight
+        assert one.complaints == []
+
+
+@pytest.mark.parametrize("other", ["budget", "patience"])
+def test_a_plain_rule_is_drawn_once(other: str, tmp_path: Path) -> None:
+    tree = whole_tree(learned=False)
+    tree["constant_data"]["stop_own"][:] = tree["constant_data"][f"stop_{other}"].values
+    tree.attrs["stop_is_learned"] = 0
+    (tmp_path / "plain.html").write_text(page([reported(tree=tree)]))
+    with opened(tmp_path / "plain.html", offline=True) as one:
+        assert one.page.locator('[data-rows="stops"] tr').count() == 3
+        assert f"best {other}" not in one.page.locator('[data-rows="stops"]').inner_text()
         assert one.complaints == []
 
 

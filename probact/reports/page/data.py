@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from probact.reports.objective_unit import with_unit
 from probact.reports.posterior_file import STOPS, finite, has_posterior, kl_scale, price, tables
 from probact.reports.training_figures import Records, room_below
 from probact.support.files import finite_numbers
@@ -41,19 +42,20 @@ def run_data(tree: xr.DataTree, records: Records, numbers: int = PATH_NUMBERS) -
     data = shown_problems(tree, numbers)
     learned, cost = has_posterior(tree), price(tree)
     decimals = max(0, math.ceil(1 - math.log10(cost / 2))) if cost > 0 else 4
+    itself, chains = _itself(data, tree), [data.isel(chain=number) for number in range(data.sizes["chain"])]
     content = {
         "price": significant(cost, 6),
         "steps": data.sizes["step"],
         "learned": learned,
         "kappa": kl_scale(tree),
         "unit": UNIT,
-        "objective": str(tree.attrs.get("objective", "objective")),
+        "objective": with_unit(tree),
         "kept": [int(number) for number in data.optimizee.values],
         "of": int(tables(tree).sizes["optimizee"]),
         "size": data["size"].values.tolist() if "size" in data.coords else None,
         "optimum": [rounded(value, decimals) for value in data.optimum.values] if "optimum" in data else None,
         "prior": parts(data.prior_pmf.values),
-        "chains": [_of_chain(data.isel(chain=number), learned, decimals) for number in range(data.sizes["chain"])],
+        "chains": [_of_chain(chain, learned, decimals, itself) for chain in chains],
         "room": {label: significant(nats, 4) for label, nats in room_below(tree).items()},
         "training": [{"label": label, **curve(chain)} for label, chain in records.items()],
         "exact_mean": significant(float((data.tempered_pmf * data.step).sum("step").mean()), 4) if data.sizes[
@@ -63,7 +65,14 @@ def run_data(tree: xr.DataTree, records: Records, numbers: int = PATH_NUMBERS) -
     return found
 
 
-def _of_chain(data: xr.Dataset, learned: bool, decimals: int) -> dict[str, Any]:
+def _itself(data: xr.Dataset, tree: xr.DataTree) -> set[str]:
+    """Tuned rules that are the own stop, where that is a plain one: they are drawn once."""
+    if tree.attrs.get("stop_is_learned", 1) or "stop_own" not in data:
+        return set()
+    return {name for name in ("budget", "patience") if bool((data[f"stop_{name}"] == data.stop_own).all())}
+
+
+def _of_chain(data: xr.Dataset, learned: bool, decimals: int, itself: set[str]) -> dict[str, Any]:
     content: dict[str, Any] = {
         "loss": [[rounded(value, decimals) for value in path] for path in data.loss_path.values.tolist()],
         "start": [rounded(value, decimals) for value in data.initial_loss.values.tolist()],
@@ -71,6 +80,8 @@ def _of_chain(data: xr.Dataset, learned: bool, decimals: int) -> dict[str, Any]:
         "q": [parts(pmf) for pmf in data.halt_pmf.values] if learned else None,
     }
     content |= {name: data[f"stop_{name}"].values.tolist() for name in STOPS if f"stop_{name}" in data}
+    for name in itself & {*content}:
+        del content[name]
     content |= {name: [significant(value, 5) for value in data[name].values.tolist()] for name in _OF_PROBLEM}
     return content
 

@@ -58,10 +58,11 @@ def table(
 
 
 def scrolled(caption: str, content: str, room: str = "scroll", kind: str = "plain") -> str:
-    """A table of that content (HTML) which is scrolled where it is too wide, below its caption, which is not."""
+    """A table of that content (HTML) which is scrolled where it is too wide; its caption is not."""
     said = caption.replace("`", "")
-    return paragraph(caption, class_="caption") + element(
-        "div", element("table", content, class_=kind, aria_label=said), class_=room, tabindex="0", role="region",
+    titled = element("caption", element("span", marked(caption))) + content
+    return element(
+        "div", element("table", titled, class_=kind), class_=room, tabindex="0", role="region",
         aria_label=f"{said}, table",
     )  # fmt: skip
 

@@ -32,7 +32,8 @@ function scale(domain, range, logarithmic = false) {
 }
 
 function plainTicks([low, high], most) {
-  const rough = (high - low) / most || 1, power = 10 ** Math.floor(Math.log10(rough));
+  if (!(high - low > 1e-12 * Math.max(Math.abs(low), Math.abs(high)))) return Number.isFinite(low) ? [low] : [];
+  const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
   const ticks = [];
   for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + 1e-9 * step; tick += step) ticks.push(+tick.toPrecision(12));

@@ -158,14 +158,14 @@ class RunView {
     const x = scale([0, H + 1], [box.left, box.right]), y = scale([0, H + 1], [box.bottom, box.top]);
     const group = axes(svg, box, x, y, {x: "best step in hindsight", y: "own stop (step)"});
     line(group, [0, H + 1], [0, H + 1], x, y, {...dashed("quiet", "2 4"), class: "line thin"});
-    const budget = chain.budget[0];
-    if (chain.budget.every((step) => step === budget)) line(group, [0, H + 1], [budget, budget], x, y, dashed("budget", "7 4"));
+    const budget = chain.budget?.[0];
+    if (chain.budget?.every((step) => step === budget)) line(group, [0, H + 1], [budget, budget], x, y, dashed("budget", "7 4"));
     const off = (i, salt) => (((i * 2654435761 + salt) >>> 8) % 1000) / 1400 - 0.357;
     const points = chain.own.map((own, i) => [x(chain.oracle[i] + off(i, 17)), y(own + off(i * 7 + 3, 91))]);
     points.forEach(([cx, cy]) => add(group, "circle", {cx: cx.toFixed(1), cy: cy.toFixed(1), r: 3, fill: color("own"), "fill-opacity": .5}));
     const [px, py] = points[this.problem];
     add(svg, "circle", {class: "pick", cx: px, cy: py, r: 7});
-    this.legend("stops", [["a problem", {dot: {fill: color("own"), "fill-opacity": .5}}], ["the one shown above", {dot: {fill: "none", stroke: color("ink"), "stroke-width": 2}}], ["best budget for all", dashed("budget", "7 4")]]);
+    this.legend("stops", [["a problem", {dot: {fill: color("own"), "fill-opacity": .5}}], ["the one shown above", {dot: {fill: "none", stroke: color("ink"), "stroke-width": 2}}], ...(chain.budget ? [["best budget for all", dashed("budget", "7 4")]] : [])]);
     const near = (at) => nearest(points, at, 24);
     follow(svg, (mx, my, event) => {
       const i = near([mx, my]);
@@ -210,14 +210,14 @@ class RunView {
   curves(place, name, field, extra, all = this.data.training) {
     const {svg, width} = sheet(place, 330, `${name} over meta-steps`);
     const box = {left: 58, right: width - 10, top: 28, bottom: 284};
-    const last = Math.max(...all.map((one) => one.step.at(-1) ?? 1)), x = scale([0, last], [box.left, box.right]);
-    const values = all.flatMap((one) => one[field]).filter((v) => v !== null), y = scale(middle(values, extra), [box.bottom, box.top]);
+    const last = Math.max(1, ...all.map((one) => one.step.at(-1) ?? 1)), x = scale([0, last], [box.left, box.right]);
+    const values = all.flatMap((one) => one[field]).filter(Number.isFinite), y = scale(middle(values, extra), [box.bottom, box.top]);
     const group = axes(svg, box, x, y, {x: "meta-step", y: name});
     all.forEach((one, i) => line(group, one.step, one[field], x, y, {stroke: color(`c${i % 8}`), class: "line", "stroke-width": 1.4, opacity: field === "loss" ? .55 : 1}));
     follow(svg, (px, py, event) => {
       const at = x.back(px), lines = all.map((one) => {
         const i = one.step.reduce((best, step, j) => (Math.abs(step - at) < Math.abs(one.step[best] - at) ? j : best), 0);
-        return `${one.label}, meta-step ${one.step[i]}: ${say(one[field][i])}`;
+        return one.step.length ? `${one.label}, meta-step ${one.step[i]}: ${say(one[field][i])}` : `${one.label}: -`;
       });
       tip.show(event, [name, ...lines]);
     }, () => {});
@@ -225,16 +225,17 @@ class RunView {
   }
 
   drawTraining() {
-    const {data} = this, best = data.training.flatMap((one) => one.validation.map(([, value]) => value));
-    const kept = data.training.flatMap((one) => one.validation.filter(([step]) => step === one.kept).map(([, value]) => value));
+    const {data} = this, best = data.training.flatMap((one) => one.validation.map(([, value]) => value)).filter(Number.isFinite);
+    const kept = data.training.flatMap((one) => one.validation.filter(([step]) => step === one.kept).map(([, value]) => value)).filter(Number.isFinite);
     const mean = kept.reduce((a, b) => a + b, 0) / kept.length;
     const levels = kept.length ? Object.entries(data.room).map(([label, nats], i) => [`${label}: ${say(nats, 2)} nats below`, mean - nats, ["6 4", "2 3"][i]]) : [];
-    const {group, x, y} = this.curves(this.drawn.training, data.objective === "elbo" ? "−ELBO (nats)" : `${data.objective} (nats)`, "loss", best.length ? [Math.min(...best), quantile(best, 0.9), ...levels.map(([, level]) => level)] : []);
+    const {group, x, y} = this.curves(this.drawn.training, data.objective, "loss", best.length ? [Math.min(...best), quantile(best, 0.9), ...levels.map(([, level]) => level)] : []);
     levels.forEach(([, level, dashes]) => line(group, x.domain, [level, level], x, y, dashed("ink", dashes)));
     data.training.forEach((one, i) => {
       const look = {stroke: color(`c${i % 8}`)};
       line(group, one.validation.map(([step]) => step), one.validation.map(([, value]) => value), x, y, look);
       for (const [step, value] of one.validation) {
+        if (!Number.isFinite(value)) continue;
         const kept = step === one.kept;
         add(group, "circle", {cx: x(step), cy: y(value), r: kept ? 6 : 2.5, fill: kept ? color("paper") : look.stroke, ...look, "stroke-width": kept ? 2.5 : 1});
       }
@@ -249,14 +250,20 @@ class RunView {
   // Of the validation problems, whenever there was a validation.
   drawGapCurve() {
     const {data} = this, all = data.training.map((one) => ({...one, step: one.gap.map(([step]) => step), gap: one.gap.map(([, gap]) => gap)}));
-    this.curves(this.drawn.gap_curve, "gap (nats)", "gap", [0], all);
+    const {group, x, y} = this.curves(this.drawn.gap_curve, "gap (nats)", "gap", [0], all);
+    all.forEach((one, i) => one.step.forEach((step, j) => {
+      if (Number.isFinite(one.gap[j])) add(group, "circle", {cx: x(step), cy: y(one.gap[j]), r: 2.5, fill: color(`c${i % 8}`)});
+    }));
     this.legend("gap_curve", all.map((one, i) => [one.label, {stroke: color(`c${i % 8}`)}]));
   }
 
   drawHalting() {
     const {data} = this, {group, x, y} = this.curves(this.drawn.halting, "mean halting step E[t]", "halting", data.exact_mean === null ? [] : [data.exact_mean]);
     if (data.exact_mean !== null) line(group, x.domain, [data.exact_mean, data.exact_mean], x, y, dashed("ink", "6 4"));
-    this.legend("halting", data.exact_mean === null ? [] : [["exact posterior at the end", dashed("ink", "6 4")]]);
+    this.legend("halting", [
+      ...data.training.map((one, i) => [one.label, {stroke: color(`c${i % 8}`)}]),
+      ...(data.exact_mean === null ? [] : [["exact posterior at the end", dashed("ink", "6 4")]]),
+    ]);
   }
 }
 
@@ -283,7 +290,8 @@ function quantile(values, share) {
 
 // Limits without the first, high values, but with those in also.
 function middle(values, also) {
-  const many = values.length > 20, low = Math.min(quantile(values, many ? 0.02 : 0), ...also), high = Math.max(quantile(values, many ? 0.9 : 1), ...also);
+  if (!values.length && !also.length) return [0, 1];
+  const many = values.length > 20, low = Math.min(...(values.length ? [quantile(values, many ? 0.02 : 0)] : []), ...also), high = Math.max(...(values.length ? [quantile(values, many ? 0.9 : 1)] : []), ...also);
   const room = (high - low || 1) * 0.12;
   return [low - room, high + room];
 }

@@ -10,13 +10,17 @@ import numpy as np
 import xarray as xr
 
 from probact.reports.halting_statistics import HaltingStatistics, halting_statistics
+from probact.reports.objective_unit import with_unit
 from probact.reports.page import tables
 from probact.reports.page.data import PATH_NUMBERS, shown_problems
 from probact.reports.page.elements import code, details, element, listed, marked, paragraph, scrolled, section
 from probact.reports.posterior_file import finite, has_posterior, kl_scale, price
+from probact.reports.rows import NAMES, finite_number
 from probact.reports.run_report import Summary
 from probact.reports.soundness import Check, checks
 from probact.reports.training_figures import Records
+from probact.reports.verdict import OTHERS, is_own
+from probact.support.wording import counted
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Reported:
     :ivar tree, records, summary: of posterior.nc, metrics.jsonl and summary.json.
     :ivar commands: what each is for -> how to type it; the first one makes the run.
     :ivar config: the text of experiment.json.
+    :ivar own_price: of a step, in the unit of the family's values; 0 where these are nats.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Reported:
     summary: Summary
     commands: dict[str, str]
     config: str
+    own_price: float = 0.0
 
 
 def run_section(run: Reported, source: str, heading: str = "", level: int = 2, numbers: int = PATH_NUMBERS) -> str:
@@ -76,28 +82,34 @@ def asked(run: Reported) -> str:
         if has_posterior(run.tree)
         else " without a halting posterior"
     )
+    own = f", which is {run.own_price:.4g} in the unit of the family's own values" if run.own_price else ""
     return (
         f"Train rule {attrs['rule']} on problems of {attrs['family']},{what}: {made:,} meta-steps, at most "
-        f"H = {attrs['horizon']} steps a problem, nu = {attrs['prior_nu']:g}. A step costs {price(run.tree):.4g} nats. "
-        f"All below is of {data['optimizee']:,} held-out problems."
+        f"H = {attrs['horizon']} steps a problem, nu = {attrs['prior_nu']:g}. "
+        f"A step costs {price(run.tree):.4g} nats{own}. All below is of {data['optimizee']:,} held-out problems."
     )
 
 
 def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
     found, summary = statistics.stopping, run.summary
     if not statistics.num_optimizees:
-        return paragraph(f"All {statistics.num_diverged} held-out problems diverged: there is nothing to show.")
+        return paragraph(lost(statistics), class_="verdict")
     verdict = found.verdict or "This run's file does not say what its stop is worth; `halt-stats` works it out."
     step, trained = list(summary.loss_at.items())[-1]
-    reached = f"After {step} steps the loss is {trained:.4g}; before training it was {summary.start_loss_at[step]:.4g}."
+    reached = (
+        f"After {counted(int(step), 'step')} the loss is {finite_number(trained)}; before training it was "
+        f"{finite_number(summary.start_loss_at[step])}."
+    )
     tiles: dict[str, str] = {}
     if found.verdict:
+        of = {"budget": (found.J_budget, found.J_error), "patience": (found.J_patience, found.J_error_patience)}
         tiles = {
             "loss + price at the own stop, nats": f"{found.J:.4g}",
-            _than("the best budget for all", found.J, found.J_budget): _apart(found.J, found.J_budget, found.J_error),
-            _than("the best patience", found.J, found.J_patience): _apart(
-                found.J, found.J_patience, found.J_error_patience
-            ),
+            **{
+                _than(f"the {NAMES[other]}", found.J, of[other][0]): _apart(found.J, *of[other])
+                for other in OTHERS
+                if not is_own(found, other)
+            },
             "more than hindsight": f"{found.J - found.J_oracle:.3g}",
             "own stop, steps, ± sd over problems": f"{found.steps:.1f} <small>± {found.sd:.1f}</small>",
         }
@@ -107,6 +119,12 @@ def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
         tiles["from q to the exact posterior, nats" if scaled else "from bound to evidence, nats"] = f"{gap:.3g}"
     shown = "".join(element("div", element("dt", label) + element("dd", value)) for label, value in tiles.items())
     return paragraph(verdict, class_="verdict") + element("dl", shown, class_="tiles") + paragraph(reached)
+
+
+def lost(statistics: HaltingStatistics) -> str:
+    """What there is to say where no problem is left."""
+    num = counted(statistics.num_diverged, "held-out problem")
+    return f"The losses are not finite: all {num} diverged, and there is nothing to show of them."
 
 
 def _than(other: str, own: float, others: float) -> str:
@@ -125,7 +143,7 @@ def _doubts(found: Sequence[Check]) -> Iterator[str]:
         if not passed:
             yield shown if these else paragraph("Nothing speaks against these numbers among what was checked.")
         elif these:
-            yield details(f"{len(these)} checks that were passed", shown)
+            yield details(f"{counted(len(these), 'check')} that {'was' if len(these) == 1 else 'were'} passed", shown)
 
 
 def _figures(run: Reported, numbers: int) -> dict[str, str]:
@@ -188,14 +206,17 @@ def _chosen() -> str:
 
 def _training(run: Reported) -> Iterator[str]:
     if any(run.records.values()):
-        objective = "Objective: faint on training batches, strong on the validation set. A ring: the weights kept."
+        objective = (
+            f"Objective, {with_unit(run.tree)}: faint on training batches, strong on the validation set. "
+            "A ring: the weights kept."
+        )
         figures = _figure("training", objective)
         if any(one["mean_halting"] is not None for records in run.records.values() for one in records):
             figures += _figure("halting", "Mean halting step under q, on training batches.")
         if any(one.get("amortisation_gap") is not None for records in run.records.values() for one in records):
             figures += _figure("gap_curve", "From bound to evidence on the validation problems: what q still loses.")
         yield element("div", figures, class_="pair", data_live="", hidden="")
-    yield tables.chains([*_chains(run)])
+    yield tables.chains([*_chains(run)], with_unit(run.tree))
 
 
 def _chains(run: Reported) -> Iterator[list[Any]]:
@@ -216,15 +237,17 @@ def _chains(run: Reported) -> Iterator[list[Any]]:
 
 def _tables(run: Reported, statistics: HaltingStatistics, numbers: int) -> str:
     learned = has_posterior(run.tree)
-    parts = [
-        paragraph("Click the head of a column to sort by it.", class_="quiet", data_live="", hidden=""),
-        tables.worth(statistics),
-        tables.losses(run.summary),
-        tables.halting(statistics, learned),
-        tables.evidence(statistics, learned),
-    ]
+    parts = [paragraph("Click the head of a column to sort by it.", class_="quiet", data_live="", hidden="")]
     if statistics.num_optimizees:
-        parts.append(tables.problems(shown_problems(run.tree, numbers), run.tree, learned))
+        parts += [
+            tables.worth(statistics),
+            tables.losses(run.summary),
+            tables.halting(statistics, learned),
+            tables.evidence(statistics, learned),
+            tables.problems(shown_problems(run.tree, numbers), run.tree, learned),
+        ]
+    else:
+        parts.append(tables.losses(run.summary))
     return "".join(parts)
 
 

@@ -89,10 +89,15 @@ def _short(value: float) -> str:
     return "-" if value != value else f"{value:.0f}" if value == int(value) else f"{value:.4g}"
 
 
-def chains(rows: Sequence[Sequence[Any]]) -> str:
-    """One row a training seed."""
+def chains(rows: Sequence[Sequence[Any]], objective: str) -> str:
+    """One row a training seed.
+
+    :param objective: what was validated, with its unit.
+    """
     columns = ["meta-steps", "kept", "validation", "own stop", "loss + price", "gap", "skipped updates", "seconds"]
-    return table("Each training seed; validation and gaps in nats", columns, rows, label="training")
+    return table(
+        f"Each training seed; validation: {objective}; loss + price and gap in nats", columns, rows, label="training"
+    )
 
 
 def compared(found: RunsCompared) -> str:
