@@ -77,6 +77,7 @@ def fit(
 
     Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
+    from probact.inference.posteriors.base import NO_HALTING
     from probact.reports import figure_guide
     from probact.reports.run_report import report
     from probact.training.loggers.base import choose
@@ -98,7 +99,7 @@ def fit(
             summary = report(run, tell)
         _show(summary)
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
-        for line in figure_guide.lines(run.figures.glob("*")):
+        for line in figure_guide.lines(run.figures.glob("*"), settings.halting != NO_HALTING):
             click.echo(f"  {line}")
         log_summary(run, summary)
     else:
