@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -59,3 +60,25 @@ def test_no_table_is_wider_than_a_terminal() -> None:
     for step in STEPS:
         assert table.count(f"{values[step]:.3f}") == 2
     assert "20300101-120000-123 (2 seeds)"[-20:] in table
+
+
+def test_cells_never_run_together() -> None:
+    """Formulas as best baselines, and losses that all but overflow."""
+    formula = "exp(sign(g) * sign(m)) * g"
+    losses = dict.fromkeys(STEPS, 1.1348e26)
+    mine = LossRow(optimizer="mine", kind="trained", seeds=(0,), loss=losses, sem=dict.fromkeys(STEPS, 1e26),
+                   seed_sem=losses, diverged=dict.fromkeys(STEPS, 0), learning_rate=losses)  # fmt: skip
+    (against,) = full_evaluation().against_baselines
+    against = replace(against, baseline={step: formula if place % 2 else "adam" for place, step in enumerate(STEPS)},
+                      difference=losses, sem=losses, wins=losses)  # fmt: skip
+    found = evaluation(losses=(mine, replace(mine, optimizer="adam", kind="baseline")), against_baselines=(against,))
+    table = text.evaluation_table(found)
+    named = [re.split(" {2,}", line) for line in table.splitlines() if line.startswith("best baseline")]
+    assert [cell for cells in named for cell in cells[1:]] == list(against.baseline.values())
+    shown = [re.split(" {2,}", line) for line in table.splitlines() if line.startswith("mine  ")]
+    assert [cell for cells in shown for cell in cells[1:]] == ["1.1348e+26 ±1e+26"] * len(STEPS)
+    assert max(map(len, table.splitlines())) <= text.WIDTH
+    stop = StopRow(optimizer="mine", trained=True, seed=1, **{**STOP, "J": 1.1348e26, "J_sem": 1e26, "loss": 1.135e26})
+    table = text.stopping_table(evaluation(stopping=(stop,)), [BestStop(**{**vars(stop), "num_seeds": 1})])
+    for line in [line for line in table.splitlines() if "e+26" in line]:
+        assert re.split(" {2,}", line.strip())[1:3] == ["1.1348e+26 ±1e+26", "1.135e+26"]
