@@ -158,13 +158,14 @@ def _train(asked: Sweep, jobs: int, cluster: str | None, threads: int | None) ->
         return
     click.echo(f"trained by {who}; threads {used} of {os.cpu_count()}")
     again = f"continue with: {command('sweep', '--resume', asked.folder)}"
+    varied = tuple(name for name, values in asked.varied.items() if len(values) > 1)
     try:
         answer = "stopping after this meta-step; once more: at once, and back to the last checkpoint"
         with asked_to_stop(answer) as stop, telling() as tell:
             if cluster:
                 finished = train_on_cluster(left, cluster, jobs, threads or 1, stop, tell)
             else:
-                finished = train_here(left, jobs, partial(progress, bar=False), stop, tell)
+                finished = train_here(left, jobs, partial(progress, bar=False, varied=varied), stop, tell)
     except ProcessLostError:
         click.echo(f"Error: processes of this sweep are killed before they save anything; {again}", err=True)
         raise click.exceptions.Exit(1) from None
