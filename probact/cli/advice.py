@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probact.support.extras import install, is_installed
 from probact.support.missing import MissingError, Thing
 from probact.support.plugins import imported_plugins
+
+if TYPE_CHECKING:
+    from probact.runs.run import Run
 
 PLUGIN_HINT = "a plug-in? name its module with --import"
 _MAKES: dict[Thing, tuple[str, ...]] = {
@@ -41,3 +46,16 @@ def figures_in(folder: Path) -> str:
     if not is_installed("plots"):
         return f"no figures, for which: {install('plots')}"
     return f"{len(list(folder.iterdir()))} figures"
+
+
+def failures(run: Run) -> Iterator[str]:
+    """A line for each training that skipped most of its updates: it is near the untrained rule."""
+    for label, records in run.records().items():
+        end = records[-1] if records else {"step": 0, "skipped": 0}
+        updates = end.get("updates", end["step"])
+        if 2 * end["skipped"] > updates:
+            yield (
+                f"{label}: training failed: {end['skipped']} of {updates} updates were skipped, because no problem of "
+                f"their batches had a finite objective and gradient (rule {run.experiment.rule!r}, family "
+                f"{run.experiment.family!r})"
+            )

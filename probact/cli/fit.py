@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from probact.cli.advice import command, figures_in
+from probact.cli.advice import command, failures, figures_in
 from probact.cli.options import (
     Place,
     data_directory_option,
@@ -104,11 +104,13 @@ def fit(
         log_summary(run, summary)
     else:
         ranks.dismiss()
+        _show(summary)
+        click.echo()
         if loggers:
             log_summary(run, summary)
-        _show(summary)
+        changed = "nothing was changed but its log" if loggers else "nothing was changed"
         longer = command(*shlex.split(command_line(replace(settings, begin_with=str(run.folder))))[2:])
-        click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
+        click.echo(f"{run.folder} is finished: {changed}.  To train longer, with its weights: {longer}")
     _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
     click.echo(f"or, a page to look through: {command('report', run.folder, '--open')}")
@@ -155,18 +157,9 @@ def _show(summary: Summary) -> None:
 
 def _complain_of_failures(run: Run) -> None:
     """End with exit code 1 if a training skipped most of its updates: what it reports is near the untrained rule."""
-    failed = False
-    for label, records in run.records().items():
-        end = records[-1] if records else {"step": 0, "skipped": 0}
-        updates = end.get("updates", end["step"])
-        if 2 * end["skipped"] > updates:
-            failed = True
-            click.echo(
-                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because no "
-                f"problem of their batches had a finite objective and gradient (rule {run.experiment.rule!r}, "
-                f"family {run.experiment.family!r})",
-                err=True,
-            )
+    failed = [*failures(run)]
+    for line in failed:
+        click.echo(f"Error: {line}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -23,7 +23,7 @@ SHOWN = 3
 """Rules for which the next command is given."""
 
 
-@click.command("search-rules")
+@click.command("search-rules", short_help="Let a controller write update rules, and try them on small networks.")
 @click.option("--controller", default="lstm", show_default=True, help="lstm, random or evolution: who writes rules.")
 @click.option("--rules", type=int, default=1000, show_default=True, help="How many rules to try.")
 @click.option("--depth", type=int, default=2, show_default=True, help="Groups of five words a rule, 1 to 3.")

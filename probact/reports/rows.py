@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def loss_note(summary: Summary) -> str:
 def worth_rows(found: Stopping) -> Iterator[Row]:
     """The columns ``WORTH`` of the own stop, budget, patience, hindsight and all steps."""
     labels = {
-        "": f"{'own stop' if found.learned else 'best plain rule'}: {found.rule}",
+        "": f"{'own stop' if found.learned else 'best plain rule'}: {of_all_seeds(found.rule)}",
         "_budget": "best budget for all",
         "_patience": "best patience",
         "_oracle": "best step of each, in hindsight",
@@ -48,6 +49,22 @@ def worth_rows(found: Stopping) -> Iterator[Row]:
     for of, label in labels.items():
         J, loss, steps, sd = (found[f"{number}{of}"] for number in ("J", "loss", "steps", "sd"))
         yield label, [f"{J:.4g}", f"{loss:.4g}", f"{steps:.1f}", f"{sd:.1f}"]
+
+
+def of_all_seeds(rules: str) -> str:
+    """``hazard >= 0.1; hazard >= 0.3`` of several seeds in one: the rule once, with the range of what differs."""
+    each = list(dict.fromkeys(rules.split("; ")))
+    numbers = [_NUMBER.findall(rule) for rule in each]
+    differ = [place for place, texts in enumerate(zip(*numbers, strict=False)) if len(set(texts)) > 1]
+    if len({_NUMBER.sub("", rule) for rule in each}) > 1 or len(differ) != 1:
+        return "; ".join(each)
+    of_seeds = sorted((of_one[differ[0]] for of_one in numbers), key=float)
+    parts = re.split(f"({_NUMBER.pattern})", each[0])
+    parts[2 * differ[0] + 1] = f"{of_seeds[0]} to {of_seeds[-1]}"
+    return "".join(parts)
+
+
+_NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 
 
 def worth_note(statistics: HaltingStatistics) -> str:

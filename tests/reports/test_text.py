@@ -7,6 +7,8 @@ import pytest
 
 from probact.judging.results import BestStop, LossRow, StopRow
 from probact.reports import text
+from probact.reports.columns import table_lines
+from probact.reports.rows import of_all_seeds
 from tests.helpers.evaluations import STOP, evaluation, full_evaluation
 
 LONG = "regression-lstm-stick-breaking-20300101-120000-123"
@@ -82,3 +84,26 @@ def test_cells_never_run_together() -> None:
     table = text.stopping_table(evaluation(stopping=(stop,)), [BestStop(**{**vars(stop), "num_seeds": 1})])
     for line in [line for line in table.splitlines() if "e+26" in line]:
         assert re.split(" {2,}", line.strip())[1:3] == ["1.1348e+26 ±1e+26", "1.135e+26"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "shown"),
+    [
+        ("cumulative >= 0.652", "cumulative >= 0.652"),
+        ("cumulative >= 0.652; cumulative >= 0.652", "cumulative >= 0.652"),
+        ("cumulative >= 0.652; cumulative >= 0.71; cumulative >= 0.6", "cumulative >= 0.6 to 0.71"),
+        ("|g| <= 0.01; |g| <= 1e-05", "|g| <= 1e-05 to 0.01"),
+        ("36 steps; 9 steps", "9 to 36 steps"),
+        ("no gain > 0.1 for 3 steps; no gain > 0.1 for 5 steps", "no gain > 0.1 for 3 to 5 steps"),
+        *[("no gain > 0.1 for 3 steps; no gain > 0.2 for 5 steps",) * 2],
+        ("hazard >= 0.1; cumulative >= 0.2", "hazard >= 0.1; cumulative >= 0.2"),
+    ],
+)  # fmt: skip
+def test_a_rule_of_several_seeds_stands_there_once(rules: str, shown: str) -> None:
+    assert of_all_seeds(rules) == shown
+
+
+def test_a_long_rule_is_not_cut() -> None:
+    rule = "no gain > 0.1 for 3 steps; cumulative >= 0.652"
+    (line,) = [line for line in table_lines([(f"own stop: {rule}", ["1.5"])], [10]) if "own stop" in line]
+    assert line.split("  ")[0] == f"own stop: {rule}"
