@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from probact.support.extras import install, is_installed
 from probact.support.missing import MissingError, Thing
 from probact.support.plugins import imported_plugins
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.runs.run import Run
@@ -45,7 +46,7 @@ def figures_in(folder: Path) -> str:
     """How many figures were drawn to ``folder``, or how to get some."""
     if not is_installed("plots"):
         return f"no figures, for which: {install('plots')}"
-    return f"{len(list(folder.iterdir()))} figures"
+    return counted(len(list(folder.iterdir())), "figure")
 
 
 def failures(run: Run) -> Iterator[str]:

@@ -30,6 +30,7 @@ from probact.runs.experiment import Experiment
 from probact.support.devices import check_device
 from probact.support.interrupts import asked_to_stop
 from probact.support.ranks import ProcessLostError, Ranks
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.reports.run_report import Summary
@@ -132,7 +133,7 @@ def _described(run: Run) -> str:
     return (
         f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n"
         f"nu {settings.prior_nu:g}, {settings.horizon_prior} p(T), {settings.halting_prior} p(t|T), {first} first; "
-        f"{settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
+        f"{counted(settings.meta_steps, 'meta-step')} of {counted(settings.batch, 'problem')}, H {settings.horizon}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from probact.runs.experiment import Experiment
+from probact.support.words import counted
 
 SECONDS_OF_SILENCE = 10.0
 
@@ -50,7 +51,11 @@ def progress(experiment: Experiment, bar: bool = True, varied: Sequence[str] = (
             validated = validated if record.validation is None else f" val {record.validation:.4g}"
             halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
             gap = gap if record.amortisation_gap is None else f" gap {record.amortisation_gap:.2g}"
-            lost = f"  {record.left_out} problems diverged, {record.skipped} updates skipped" if record.left_out else ""
+            lost = (
+                ""
+                if not record.left_out
+                else f"  {counted(record.left_out, 'problem')} diverged, {counted(record.skipped, 'update')} skipped"
+            )
             until = left(record.step, now)
             time_left = f"{until} left, " if until else ""
             shown.update(record.step - shown.n)

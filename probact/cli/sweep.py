@@ -21,6 +21,7 @@ from probact.support.extras import is_installed
 from probact.support.files import write_atomically
 from probact.support.interrupts import asked_to_stop
 from probact.support.ranks import ProcessLostError
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.runs.experiment import Experiment
@@ -152,8 +153,9 @@ def _train(asked: Sweep, jobs: int, cluster: str | None, threads: int | None) ->
     chains = asked.chains
     left = [chain for chain in chains if not chain.is_finished]
     used = use_threads(num_coordinates(chains[0].experiment), threads)
-    who = f"the workers of {cluster}" if cluster else f"{min(jobs, len(left))} processes"
-    click.echo(f"sweep {asked.folder}: {len(asked.points)} runs of {len(asked.seeds)} seeds, {len(left)} trainings")
+    who = f"the workers of {cluster}" if cluster else counted(min(jobs, len(left)), "process", "processes")
+    runs, seeds = counted(len(asked.points), "run"), counted(len(asked.seeds), "seed")
+    click.echo(f"sweep {asked.folder}: {runs} of {seeds}, {counted(len(left), 'training')}")
     if not left:
         return
     click.echo(f"trained by {who}; threads {used} of {os.cpu_count()}")

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from probact.reports.arviz_seam import INTERVAL, LEGACY, chosen, convergence, library as az
 from probact.reports.posterior_file import has_posterior
 from probact.reports.style import LEARNED, headed, save_figure, styled
+from probact.support.words import counted
 
 NUM = 3
 """Problems in each plot: an easy one, one in the middle, a hard one."""
@@ -101,7 +102,7 @@ def predictive(tree: xr.DataTree) -> Figure:
     for axes in figure.axes:
         axes.set(xlabel="observation x (units of the data)", ylabel="density")
         axes.set_title("")
-    together = f"{len(picked)} problems together"
+    together = f"{counted(len(picked), 'problem')} together"
     return _titled(figure, f"x as observed and as drawn where {_whose(tree)} halts, {together}")
 
 

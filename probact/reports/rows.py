@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from probact.support.statistics import LEVELS
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
@@ -32,7 +33,7 @@ def loss_note(summary: Summary) -> str:
     """What ``loss_rows`` are of."""
     known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
     return (
-        f"held-out loss, mean over {summary.num_optimizees} problems of {summary.family} "
+        f"held-out loss, mean over {counted(summary.num_optimizees, 'problem')} of {summary.family} "
         f"(at the start {summary.initial_loss:.4g}{known})"
     )
 
@@ -71,8 +72,8 @@ def worth_note(statistics: HaltingStatistics) -> str:
     """What ``worth_rows`` are of."""
     lost = f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else ""
     return (
-        f"stopping at {statistics.stopping.price:.4g} nats a step, mean over {statistics.num_optimizees} held-out "
-        f"problems{lost}"
+        f"stopping at {statistics.stopping.price:.4g} nats a step, mean over "
+        f"{counted(statistics.num_optimizees, 'held-out problem')}{lost}"
     )
 
 

@@ -22,6 +22,7 @@ from probact.reports.rows import (
     worth_rows,
 )
 from probact.support.statistics import LEVELS, quantiles
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.judging.results import BestStop, Evaluation, LossRow, StopRow
@@ -45,8 +46,8 @@ def training_note(summary: Summary) -> str:
         return ""
     failed = "TRAINING FAILED: " if 2 * summary.skipped > summary.updates else ""
     return (
-        f"{failed}training left out {summary.left_out} problems that diverged, "
-        f"and skipped {summary.skipped} of {summary.updates} updates"
+        f"{failed}training left out {counted(summary.left_out, 'problem')} that diverged, "
+        f"and skipped {summary.skipped} of {counted(summary.updates, 'update')}"
     )
 
 
@@ -72,7 +73,7 @@ def halting_table(
     step, exact, T = statistics.halting, statistics.map, statistics.horizon
     widths = [8, 8] + [6] * len(LEVELS)
     scale = at_scale(statistics)
-    lines = [f"halting over {statistics.num_optimizees} held-out problems"]
+    lines = [f"halting over {counted(statistics.num_optimizees, 'held-out problem')}"]
     if not learned:
         lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
     lines.append(table_row("step", STEP, widths))
@@ -108,7 +109,7 @@ def _evidence(statistics: HaltingStatistics, learned: bool) -> list[str]:
 def evaluation_table(result: Evaluation) -> str:
     """Losses of every optimizer at every step, and each trained one against the best baseline."""
     known = "" if math.isnan(result.optimum) else f", at the optimum {result.optimum:.4g}"
-    head = f"held-out loss, mean ± standard error over {result.num_optimizees} problems (at the start "
+    head = f"held-out loss, mean ± standard error over {counted(result.num_optimizees, 'problem')} (at the start "
     head += f"{result.start_loss:.4g}{known})"
     blocks = ["\n".join(table_lines(_loss_rows(result, part), [LOSS_WIDTH] * len(part))) for part in _blocks(result)]
     text = textwrap.fill(head, WIDTH) + "\n" + "\n\n".join(blocks)
@@ -172,7 +173,7 @@ def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
         return label, [*cells, row.share, row.rank_correlation]
 
     rows: list[Row | str] = [
-        f"stopping at a price of {result.cost:.4g} nats a step, at most {result.horizon} steps: "
+        f"stopping at a price of {result.cost:.4g} nats a step, at most {counted(result.horizon, 'step')}: "
         "J = loss + price * steps"
     ]
     groups: dict[str, list[StopRow]] = {}
