@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probact.support.extras import install, is_installed
 from probact.support.locks import is_held
 from probact.support.missing import MissingError, Thing
 from probact.support.plugins import imported_plugins
-from probact.support.wording import counted
+from probact.support.words import counted
+
+if TYPE_CHECKING:
+    from probact.runs.run import Run
 
 PLUGIN_HINT = "a plug-in? name its module with --import"
 _MAKES: dict[Thing, tuple[str, ...]] = {
@@ -55,7 +60,7 @@ def how_far(missing: MissingError) -> str:
             if made < asked:
                 one = f" (seed {chain.experiment.seed})" if len(run.chains) > 1 else ""
                 at = "is still at" if is_held(chain.lock) else "stopped at"
-                return f"training {at} {made:,} of {counted(asked, 'meta-step')}{one}: "
+                return f"training {at} {made:,} of {counted(asked, 'meta-step', form=',')}{one}: "
     return ""
 
 
@@ -63,4 +68,17 @@ def figures_in(folder: Path) -> str:
     """How many figures were drawn to ``folder``, or how to get some."""
     if not is_installed("plots"):
         return f"no figures, for which: {install('plots')}"
-    return f"{len(list(folder.iterdir()))} figures"
+    return counted(len(list(folder.iterdir())), "figure")
+
+
+def failures(run: Run) -> Iterator[str]:
+    """A line for each training that skipped most of its updates: it is near the untrained rule."""
+    for label, records in run.records().items():
+        end = records[-1] if records else {"step": 0, "skipped": 0}
+        updates = end.get("updates", end["step"])
+        if 2 * end["skipped"] > updates:
+            yield (
+                f"{label}: training failed: {end['skipped']} of {updates} updates were skipped, because no problem of "
+                f"their batches had a finite objective and gradient (rule {run.experiment.rule!r}, family "
+                f"{run.experiment.family!r})"
+            )

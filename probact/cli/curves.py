@@ -12,6 +12,7 @@ import click
 from probact.cli.advice import command
 from probact.cli.options import Place, data_directory_option
 from probact.cli.progress import telling
+from probact.support.words import counted
 
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random numbers.")
 
@@ -58,9 +59,9 @@ def make(names: tuple[str, ...], out: Path, seed: int, count: int, processes: in
     num = processes or os.cpu_count() or 1
     workers = on_cluster(cluster, num) if cluster else here if num == 1 else in_processes(num)
     with telling() as tell:
-        tell(f"{count} curves of each set: {', '.join(recipe.name for recipe in recipes)}")
+        tell(f"{counted(count, 'curve')} of each set: {', '.join(recipe.name for recipe in recipes)}")
         make_curves(recipes, out, seed, count, workers, tell)
-    click.echo(f"{out}: {len(recipes)} files")
+    click.echo(f"{out}: {counted(len(recipes), 'file')}")
 
 
 @curves.command("list")
@@ -100,7 +101,9 @@ def check(folder: Path) -> None:
     from probact.curves.corpus import load_folder
 
     found = list(load_folder(folder))
-    click.echo(f"{folder}: {len(found)} files, {sum(each.num for each in found)} curves, all whole")
+    click.echo(
+        f"{folder}: {counted(len(found), 'file')}, {counted(sum(each.num for each in found), 'curve')}, all whole"
+    )
 
 
 @curves.command()
@@ -126,7 +129,7 @@ def fit(folder: Path, out: Path, seed: int, updates: int) -> None:
     if left_out:
         click.echo(f"left out, for judging: {', '.join(left_out)}", err=True)
     with telling() as tell, asked_to_stop("stopping after this update") as asked:
-        tell(f"{sum(each.num for each in kept)} curves of {len(kept)} sets")
+        tell(f"{counted(sum(each.num for each in kept), 'curve')} of {counted(len(kept), 'set')}")
         losses: deque[float] = deque(maxlen=100)
         for update, loss, head in train_head(examples, seed, updates):  # noqa: B007
             losses.append(loss)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from probact.cli.advice import command, figures_in
+from probact.cli.advice import command, failures, figures_in
 from probact.cli.evaluate_curves import CURVES_OPTIONS, OWN, asks_for_curves, curves_options, evaluate_curves
 from probact.cli.options import (
     Declared,
@@ -149,6 +149,7 @@ def _evaluate_runs(
     base = sources[0].folder if sources else RUNS
     folder = out or base / "-".join(["evaluation", experiment.family, *_spelled(family_options, "=")])
     check_writable(folder / "evaluation.json")
+    failed = _warned(sources)
     use_threads(num_coordinates(experiment), threads)
     with telling() as tell:
         result, data = evaluate_all(
@@ -168,8 +169,23 @@ def _evaluate_runs(
         return
     best = best_stops(result)
     _show(result, best, folder)
-    if len(sources) == 1 and (base / "experiment.json").exists() and (worn := [one for one in best if one.trained]):
-        click.echo(f"next: {_export(sources[0], worn[0])}")
+    if not failed and len(sources) == 1 and _is_run(sources[0]) and (worn := [one for one in best if one.trained]):
+        click.echo(_advice(sources[0], worn[0], result.start_loss))
+
+
+def _warned(sources: Sequence[Candidate]) -> bool:
+    """Say which trainings of the sources failed; whether any has."""
+    from probact.runs.run import Run
+
+    runs = [Run.open(source.folder) for source in sources if _is_run(source)]
+    lines = [f"{run.folder}: {line}" for run in runs for line in failures(run)]
+    for line in lines:
+        click.echo(f"Warning: {line}", err=True)
+    return bool(lines)
+
+
+def _is_run(source: Candidate) -> bool:
+    return (source.folder / "experiment.json").exists()
 
 
 def _of_formulas(formulas: Sequence[str], family: str) -> list[Entry]:
@@ -196,10 +212,12 @@ def _show(result: Evaluation, best: Sequence[BestStop], folder: Path) -> None:
     click.echo(f"\nwritten to {folder}: evaluation.json, evaluation.nc, {figures_in(folder / 'figures')}")
 
 
-def _export(source: Candidate, worn: BestStop) -> str:
-    """The command that exports ``source`` with the stop found best for it."""
+def _advice(source: Candidate, worn: BestStop, start: float) -> str:
+    """The command that exports ``source`` with the stop found best for it, unless that ends no lower than ``start``."""
+    if not worn.loss < start:
+        return f"nothing to export: {source.folder} ends no lower than where these problems start, {start:.4g} nats"
     seed = ("--seed", worn.seed) if len(source.seeds) > 1 else ()
-    return command("export", source.folder, *seed, "--out", "optimizer.pt", "--stop", worn.spelled)
+    return f"next: {command('export', source.folder, *seed, '--out', 'optimizer.pt', '--stop', worn.spelled)}"
 
 
 def _judged_on(sources: Sequence[Candidate], family: str | None, family_options: Mapping[str, str]) -> Experiment:

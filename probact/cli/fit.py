@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from probact.cli.advice import command, figures_in
+from probact.cli.advice import command, failures, figures_in
 from probact.cli.options import (
     Place,
     data_directory_option,
@@ -30,6 +30,7 @@ from probact.runs.experiment import Experiment
 from probact.support.devices import check_device
 from probact.support.interrupts import asked_to_stop
 from probact.support.ranks import ProcessLostError, Ranks
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.reports.run_report import Summary
@@ -77,6 +78,7 @@ def fit(
 
     Defaults stand in brackets; a family may recommend its own, which `list` shows.
     """
+    from probact.inference.posteriors.base import NO_HALTING
     from probact.reports import figure_guide
     from probact.reports.run_report import report
     from probact.training.loggers.base import choose
@@ -98,16 +100,18 @@ def fit(
             summary = report(run, tell)
         _show(summary)
         click.echo(f"\nwritten to {run.folder}: posterior.nc, summary.json, {figures_in(run.figures)}")
-        for line in figure_guide.lines(run.figures.glob("*")):
+        for line in figure_guide.lines(run.figures.glob("*"), settings.halting != NO_HALTING):
             click.echo(f"  {line}")
         log_summary(run, summary)
     else:
         ranks.dismiss()
+        _show(summary)
+        click.echo()
         if loggers:
             log_summary(run, summary)
-        _show(summary)
+        changed = "nothing was changed but its log" if loggers else "nothing was changed"
         longer = command(*shlex.split(command_line(replace(settings, begin_with=str(run.folder))))[2:])
-        click.echo(f"\n{run.folder} is finished: nothing was changed.  To train longer, with its weights: {longer}")
+        click.echo(f"{run.folder} is finished: {changed}.  To train longer, with its weights: {longer}")
     _complain_of_failures(run)
     click.echo(f"next: {command('halt-stats', run.folder)}")
     click.echo(f"or, a page to look through: {command('report', run.folder, '--open')}")
@@ -129,7 +133,7 @@ def _described(run: Run) -> str:
     return (
         f"run {run.folder}: family {settings.family}, rule {settings.rule}, halting {settings.halting}\n"
         f"nu {settings.prior_nu:g}, {settings.horizon_prior} p(T), {settings.halting_prior} p(t|T), {first} first; "
-        f"{settings.meta_steps} meta-steps of {settings.batch} problems, H {settings.horizon}"
+        f"{counted(settings.meta_steps, 'meta-step')} of {counted(settings.batch, 'problem')}, H {settings.horizon}"
     )
 
 
@@ -154,18 +158,9 @@ def _show(summary: Summary) -> None:
 
 def _complain_of_failures(run: Run) -> None:
     """End with exit code 1 if a training skipped most of its updates: what it reports is near the untrained rule."""
-    failed = False
-    for label, records in run.records().items():
-        end = records[-1] if records else {"step": 0, "skipped": 0}
-        updates = end.get("updates", end["step"])
-        if 2 * end["skipped"] > updates:
-            failed = True
-            click.echo(
-                f"Error: {label}: training failed: {end['skipped']} of {updates} updates were skipped, because no "
-                f"problem of their batches had a finite objective and gradient (rule {run.experiment.rule!r}, "
-                f"family {run.experiment.family!r})",
-                err=True,
-            )
+    failed = [*failures(run)]
+    for line in failed:
+        click.echo(f"Error: {line}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -14,6 +14,7 @@ from probact.reports import text
 from probact.runs.assembly import family_judged, num_coordinates
 from probact.support.extras import is_installed
 from probact.support.threads import use_threads
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,7 +75,7 @@ def halt_stats(
     use_threads(num_coordinates(settings), threads)
     problems = held_out_problems(settings, num_optimizees, seed)
     with telling() as tell:
-        tell(f"halting on {num_optimizees} problems")
+        tell(f"halting on {counted(num_optimizees, 'problem')}")
         tree = to_datatree(settings, objectives, problems, num_draws=1, seed=seed)
     statistics = halting_statistics(tree)
     if as_json:
@@ -96,7 +97,7 @@ def _show_evidence_curve(run: Run, num: int, seed: int, nu_draws: int, as_json: 
     losses = {}
     with telling() as tell:
         for part in settings.build_family().members:
-            tell(f"losses on {num} problems of {part.name}")
+            tell(f"losses on {counted(num, 'problem')} of {part.name}")
             inference = infer(objective, part.for_tests.sample(num, random_stream("test", seed)).to(settings.device))
             path = inference.rollout.nll[1:]
             losses[part.name] = path[:, path.isfinite().all(0)]

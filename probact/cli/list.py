@@ -26,7 +26,7 @@ _PROBES: dict[type, Any] = {int: math.nan, float: math.nan, str: "?", bool: None
 """Type of an option -> what no class takes for one; None where there is nothing to ask."""
 
 
-@click.command("list")
+@click.command("list", short_help="Name every family, rule, posterior, prior, stop rule, controller, ...")
 def list_() -> None:
     """Name every family, rule, halting posterior, objective, estimator, prior, stop rule, controller and shipped
     optimizer.

@@ -133,7 +133,7 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
       report                   a run as one HTML page, to look through
       plot                     redraw the figures of a run
       prior --prior-nu 0.95    the prior alone
-      list                     families, rules, halting posteriors, objectives, estimators, priors, stop rules
+      list                     families, rules, halting posteriors, objectives, priors, stop rules, controllers, ...
       curves                   real training curves: make them, train a HaltingMonitor's head on them
       stylize CONTENT STYLE    one picture in the style of another, with a learned stop
       search-rules             let a controller write update rules, and try them on small networks

@@ -17,9 +17,10 @@ from probact.cli.options import run_argument
 def plot(folder: Path | None, style: str, kind: str, arviz: bool) -> None:
     """Redraw the figures of a run from its posterior.nc and metrics.jsonl.
 
-    RUN is a folder that `fit` wrote; the latest one when none is named.
+    RUN is a folder that `fit` wrote; the latest one when none is named.  The files go to stdout, how to read each of
+    them to stderr.
     """
-    from probact.reports import halting_figures, posterior_file
+    from probact.reports import figure_guide, halting_figures, posterior_file
     from probact.runs.run import Run
 
     run = Run.latest() if folder is None else Run.open(folder)
@@ -31,3 +32,5 @@ def plot(folder: Path | None, style: str, kind: str, arviz: bool) -> None:
         paths += draw_plots(tree, run.figures, style=style, kind=kind)
     for path in paths:
         click.echo(path)
+    for line in figure_guide.lines(paths, posterior_file.has_posterior(tree)):
+        click.echo(f"  {line}", err=True)

@@ -6,44 +6,60 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
 from probact.runs.experiment import Experiment
+from probact.support.words import counted
 
 SECONDS_OF_SILENCE = 10.0
 
 
+STEPS_BEFORE_AN_ESTIMATE = 2
+"""After the first meta-step, whose time is not counted: it compiles and warms up."""
+BAR = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
+"""With what ``progress`` adds, short enough for 80 columns."""
+
+
 @contextmanager
-def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
+def progress(experiment: Experiment, bar: bool = True, varied: Sequence[str] = ()) -> Iterator[Any]:
     """A progress bar on a terminal; elsewhere and without ``bar`` a line a validation or ten seconds.
 
     With loss, E[t], amortisation gap of the last validation, and time left.  ``best`` is of the validations since the
     start of this process.
+
+    :param varied: settings that tell this training from those beside it.
     """
     from tqdm import tqdm
 
     from probact.runs.run import Record
 
     terminal = bar and sys.stderr.isatty()
-    label = f"seed {experiment.seed}"
-    with tqdm(total=experiment.meta_steps, desc=label, unit="step", disable=not terminal, dynamic_ncols=True) as shown:
-        last, best, begun, first, gap = -SECONDS_OF_SILENCE, math.inf, time.monotonic(), None, ""
+    label = " ".join([*(_setting(experiment, name) for name in varied), f"seed {experiment.seed}"])
+    with tqdm(
+        total=experiment.meta_steps, desc=label, disable=not terminal, dynamic_ncols=True, bar_format=BAR
+    ) as shown:
+        last, best, gap, validated, left = -SECONDS_OF_SILENCE, math.inf, "", "", TimeLeft(experiment.meta_steps)
 
         def show(record: Record) -> None:
-            nonlocal last, best, first, gap
-            first = record.step - 1 if first is None else first
-            best = best if record.validation is None else min(best, record.validation)
-            shown.update(record.step - shown.n)
-            halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
-            gap = gap if record.amortisation_gap is None else f"  gap {record.amortisation_gap:.2g} nats"
-            lost = f"  {record.left_out} problems diverged, {record.skipped} updates skipped" if record.left_out else ""
-            shown.set_postfix_str(f"loss {record.loss:.4g} nats{halting}{gap}  |g| {record.grad_norm:.2g}{lost}")
+            nonlocal last, best, gap, validated
             now = time.monotonic()
-            left = (now - begun) / (record.step - first) * (experiment.meta_steps - record.step)
+            best = best if record.validation is None else min(best, record.validation)
+            validated = validated if record.validation is None else f" val {record.validation:.4g}"
+            halting = "" if record.mean_halting is None else f" E[t] {record.mean_halting:.1f}"
+            gap = gap if record.amortisation_gap is None else f" gap {record.amortisation_gap:.2g}"
+            lost = (
+                ""
+                if not record.left_out
+                else f"  {counted(record.left_out, 'problem')} diverged, {counted(record.skipped, 'update')} skipped"
+            )
+            until = left(record.step, now)
+            time_left = f"{until} left, " if until else ""
+            shown.update(record.step - shown.n)
+            shown.set_postfix_str(f"{time_left}loss {record.loss:.4g}{halting}{gap}{validated}{lost}")
             if terminal or (record.validation is None and now - last < SECONDS_OF_SILENCE):
                 return
             last = now
@@ -52,12 +68,36 @@ def progress(experiment: Experiment, bar: bool = True) -> Iterator[Any]:
             with suppress(OSError):  # nobody looks any more: that is no reason to stop
                 click.echo(
                     f"{label}: meta-step {record.step}/{experiment.meta_steps}"
-                    f"  {found} nats{kept}{halting}{gap}  |g| {record.grad_norm:.2g}{lost}"
-                    f"  {_duration(left)} left",
+                    f"  {found} nats{kept}{halting}{gap and f' {gap} nats'}  |g| {record.grad_norm:.2g}{lost}"
+                    + (f"  {until} left" if until else ""),
                     err=True,
                 )
 
         yield show
+
+
+class TimeLeft:
+    """Estimates when a training is done, from its speed after the first meta-step of this process.
+
+    :param total: meta-steps of the whole training.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._first: tuple[int, float] | None = None
+
+    def __call__(self, step: int, now: float) -> str:
+        """After meta-step ``step`` at ``now`` seconds; empty where too few were made to tell."""
+        first, begun = self._first = self._first or (step, now)
+        made = step - first
+        return _duration((now - begun) / made * (self.total - step)) if made >= STEPS_BEFORE_AN_ESTIMATE else ""
+
+
+def _setting(experiment: Experiment, name: str) -> str:
+    """A setting and its value, as short as it goes."""
+    value = getattr(experiment, name)
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{'nu' if name == 'prior_nu' else name.replace('_', '-')} {shown}"
 
 
 @contextmanager

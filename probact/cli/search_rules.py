@@ -13,6 +13,7 @@ from probact.cli.advice import command
 from probact.cli.options import Place, data_directory_option
 from probact.cli.progress import telling
 from probact.support.interrupts import asked_to_stop
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.rule_search.search import Search
@@ -23,7 +24,7 @@ SHOWN = 3
 """Rules for which the next command is given."""
 
 
-@click.command("search-rules")
+@click.command("search-rules", short_help="Let a controller write update rules, and try them on small networks.")
 @click.option("--controller", default="lstm", show_default=True, help="lstm, random or evolution: who writes rules.")
 @click.option("--rules", type=int, default=1000, show_default=True, help="How many rules to try.")
 @click.option("--depth", type=int, default=2, show_default=True, help="Groups of five words a rule, 1 to 3.")
@@ -68,7 +69,7 @@ def search_rules(context: click.Context, /, out: Path | None, resume: Path | Non
     search = Search.at(settings, folder) if resume is not None else Search(settings)
     settings.write(folder)
     with held(folder / "lock"), telling() as tell, asked_to_stop("stopping after these rules") as asked:
-        tell(f"{folder}: {settings.rules} rules by {settings.controller}, {len(search.records)} so far")
+        tell(f"{folder}: {counted(settings.rules, 'rule')} by {settings.controller}, {len(search.records)} so far")
         if search.controller.note:
             tell(search.controller.note)
         said = time.monotonic()
@@ -104,7 +105,7 @@ def _report(folder: Path, settings: Settings, search: Search, tell: Any) -> None
     write_report(folder, settings, search.records, ranked)
     tried = len({record.rule for record in search.records})
     why = "another ten rules are not expected to be worth their price" if search.has_paid else "all rules are tried"
-    click.echo(f"{len(search.records)} rules, {tried} of them distinct: {why}\n")
+    click.echo(f"{counted(len(search.records), 'rule')}, {tried} of them distinct: {why}\n")
     click.echo(ranked_table(ranked))
     click.echo("\nnext, with a halting posterior around the best of them:")
     for one in [one for one in ranked if not one.is_reference][:SHOWN]:

@@ -21,6 +21,7 @@ from probact.support.extras import is_installed
 from probact.support.files import write_atomically
 from probact.support.interrupts import asked_to_stop
 from probact.support.ranks import ProcessLostError
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.runs.experiment import Experiment
@@ -152,19 +153,21 @@ def _train(asked: Sweep, jobs: int, cluster: str | None, threads: int | None) ->
     chains = asked.chains
     left = [chain for chain in chains if not chain.is_finished]
     used = use_threads(num_coordinates(chains[0].experiment), threads)
-    who = f"the workers of {cluster}" if cluster else f"{min(jobs, len(left))} processes"
-    click.echo(f"sweep {asked.folder}: {len(asked.points)} runs of {len(asked.seeds)} seeds, {len(left)} trainings")
+    who = f"the workers of {cluster}" if cluster else counted(min(jobs, len(left)), "process", "processes")
+    runs, seeds = counted(len(asked.points), "run"), counted(len(asked.seeds), "seed")
+    click.echo(f"sweep {asked.folder}: {runs} of {seeds}, {counted(len(left), 'training')}")
     if not left:
         return
     click.echo(f"trained by {who}; threads {used} of {os.cpu_count()}")
     again = f"continue with: {command('sweep', '--resume', asked.folder)}"
+    varied = tuple(name for name, values in asked.varied.items() if len(values) > 1)
     try:
         answer = "stopping after this meta-step; once more: at once, and back to the last checkpoint"
         with asked_to_stop(answer) as stop, telling() as tell:
             if cluster:
                 finished = train_on_cluster(left, cluster, jobs, threads or 1, stop, tell)
             else:
-                finished = train_here(left, jobs, partial(progress, bar=False), stop, tell)
+                finished = train_here(left, jobs, partial(progress, bar=False, varied=varied), stop, tell)
     except ProcessLostError:
         click.echo(f"Error: processes of this sweep are killed before they save anything; {again}", err=True)
         raise click.exceptions.Exit(1) from None

@@ -17,7 +17,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from probact.reports.arviz_seam import INTERVAL, LEGACY, chosen, convergence, library as az
+from probact.reports.posterior_file import has_posterior
 from probact.reports.style import LEARNED, headed, save_figure, styled
+from probact.support.words import counted
 
 NUM = 3
 """Problems in each plot: an easy one, one in the middle, a hard one."""
@@ -65,7 +67,7 @@ def rank(tree: xr.DataTree) -> Figure:
 
 
 def posterior(tree: xr.DataTree) -> Figure:
-    """q(t|x) of each problem with mean and interval."""
+    """q(t|x) of each problem, or the exact p(t|x) where there is no q, with mean and interval."""
     data = easy_to_hard(tree)
     if LEGACY:
         options: dict[str, Any] = {"kind": "hist", "bins": _bins(data.t), "hdi_prob": INTERVAL, "color": LEARNED}
@@ -77,11 +79,11 @@ def posterior(tree: xr.DataTree) -> Figure:
     for axes in figure.axes:
         axes.set(xlabel=STEPS, ylabel="density")
     means = ", ".join(f"{mean:.3g}" for mean in data.t.mean(("chain", "draw")).values)
-    return _titled(figure, f"From easy to hard, q(t|x) halts after {means} steps on average")
+    return _titled(figure, f"From easy to hard, {_whose(tree)} halts after {means} steps on average")
 
 
 def predictive(tree: xr.DataTree) -> Figure:
-    """Observations x beside those drawn from p(x|theta_t) at t drawn from q(t|x), of all problems together."""
+    """Observations x beside those drawn from p(x|theta_t) at the t that were drawn, of all problems together."""
     drawn, seen = tree["posterior_predictive"].to_dataset()[["x"]], tree["observed_data"].to_dataset()[["x"]]
     kept = np.isfinite(drawn.x).all([dim for dim in drawn.x.dims if dim != "optimizee"]) & np.isfinite(seen.x).all(
         "observation"
@@ -100,7 +102,8 @@ def predictive(tree: xr.DataTree) -> Figure:
     for axes in figure.axes:
         axes.set(xlabel="observation x (units of the data)", ylabel="density")
         axes.set_title("")
-    return _titled(figure, f"x as observed and as drawn where q(t|x) halts, {len(picked)} problems together")
+    together = f"{counted(len(picked), 'problem')} together"
+    return _titled(figure, f"x as observed and as drawn where {_whose(tree)} halts, {together}")
 
 
 PLOTS: dict[str, Callable[[xr.DataTree], Figure]] = {
@@ -120,6 +123,11 @@ def draw_plots(tree: xr.DataTree, folder: Path, *, style: str = "light", kind: s
     folder.mkdir(parents=True, exist_ok=True)
     with styled(style):
         return [save_figure(PLOTS[name](tree), folder / f"{name}.{kind}") for name in drawable(tree)]
+
+
+def _whose(tree: xr.DataTree) -> str:
+    """The distribution that t was drawn from."""
+    return "q(t|x)" if has_posterior(tree) else "the exact p(t|x)"
 
 
 def _bins(values: xr.DataArray) -> np.ndarray[Any, Any]:

@@ -22,6 +22,7 @@ from probact.reports.style import (
     styled,
     whole,
 )
+from probact.support.words import counted
 
 SHADES = (0.95, 0.75, 0.6, 0.45, 0.35)
 """Of the ink, for baselines."""
@@ -67,7 +68,9 @@ def learning_curves(data: xr.Dataset) -> Figure:
     best = {kind: _best(data, kind) for kind in ("trained", "baseline")}
     found = [f"{name} reaches {loss:.4g}" for name, loss in best.values() if name]
     finding = f"After {steps[-1]} steps {', '.join(found) or 'all have diverged'}"
-    below = f"{data.sizes['optimizee']:,} held-out problems of {data.attrs['family']}; mean loss in nats"
+    below = (
+        f"{counted(data.sizes['optimizee'], 'held-out problem', form=',')} of {data.attrs['family']}; mean loss in nats"
+    )
     return headed(figure, finding, f"{below}, bands of two standard errors")
 
 
@@ -102,7 +105,8 @@ def steps_against_loss(result: Evaluation) -> Figure:
     axes.margins(0.08)
     axes.set(xlabel="mean number of steps", ylabel="mean loss at the stop (nats)")
     axes.legend(loc="upper right")
-    below = f"{result.num_optimizees:,} held-out problems of {result.family}; a point for each price of a step"
+    problems = counted(result.num_optimizees, "held-out problem", form=",")
+    below = f"{problems} of {result.family}; a point for each price of a step"
     return headed(figure, _worth(result), f"{below}, which is beside it in nats" if axes.texts else below)
 
 
@@ -136,7 +140,7 @@ def calibration(result: Evaluation) -> Figure:
     off = np.nansum((np.array(first.predicted) - first.observed) * first.entries) / sum(first.entries)
     side = "is neither early nor late" if abs(off) < 0.02 else f"is {'early' if off > 0 else 'late'}"
     finding = f"As a forecast of the best step, q of {first.optimizer} {side}"
-    return headed(figure, finding, f"{result.num_optimizees:,} held-out problems of {result.family}")
+    return headed(figure, finding, f"{counted(result.num_optimizees, 'held-out problem', form=',')} of {result.family}")
 
 
 def draw_all(data: xr.Dataset, result: Evaluation, folder: Path) -> list[Path]:

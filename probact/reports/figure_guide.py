@@ -53,8 +53,28 @@ SHOWS: dict[str, str] = {
     "found_rules": "rewards of rules that three controllers write: higher is better, Adam is the dashed line.",
 }
 """File name of a figure, without suffix -> how to read it."""
+WITHOUT_POSTERIOR = {
+    "halting_heat_map": "each row is a few problems, from easy to hard: the exact posterior moves right as the best "
+    "step in hindsight, the circles, does.",
+    "halting_by_problem": "four problems: the curve above falls while a step pays for itself, so the stop belongs at "
+    "its lowest point; below, prior and exact posterior.",
+    "arviz_forest": "halting steps drawn from the exact posterior for twelve problems, by ArviZ: intervals move right "
+    "from easy to hard where harder problems ask for more steps.",
+    "learning_curve": "a training that is done is flat at the end; the circle marks the weights that were kept.",
+    "arviz_trace": "draws of t from the exact posterior by ArviZ, one colour for each training seed: bars that differ "
+    "are seeds whose losses ask for different stops.",
+    "arviz_posterior": "exact p(t|x) of an easy, a middling and a hard problem as ArviZ draws it, with mean and "
+    "interval.",
+    "arviz_predictive": "observed x against x drawn from p(x|theta_t) at t drawn from the exact posterior: shapes "
+    "should agree.",
+}
+"""The same of a run with no halting posterior (``--halting none``), where that is another thing to see."""
 
 
-def lines(paths: Iterable[Path]) -> Iterator[str]:
-    """One for each of the files that is a figure known here, its name and how to read it."""
-    yield from (f"{path.name}: {SHOWS[path.stem]}" for path in sorted(paths) if path.stem in SHOWS)
+def lines(paths: Iterable[Path], learned: bool = True) -> Iterator[str]:
+    """One for each of the files that is a figure known here, its name and how to read it.
+
+    :param learned: whether the run has a halting posterior q.
+    """
+    shows = SHOWS if learned else {**SHOWS, **WITHOUT_POSTERIOR}
+    yield from (f"{path.name}: {shows[path.stem]}" for path in sorted(paths) if path.stem in shows)

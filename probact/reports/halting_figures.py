@@ -30,6 +30,7 @@ from probact.reports.style import (
 )
 from probact.reports.training_figures import Records, learning_curve
 from probact.support.statistics import rank_correlation
+from probact.support.words import counted
 
 Array = np.ndarray[Any, Any]
 ROWS = 64
@@ -44,7 +45,8 @@ def about(tree: xr.DataTree) -> str:
     attrs, posterior = tree.attrs, tree["posterior"]
     chains, problems = posterior.sizes["chain"], posterior.sizes["optimizee"]
     return (
-        f"{problems:,} held-out problems of {attrs['family']}; rule {attrs['rule']}, halting {attrs['halting']}, "
+        f"{counted(problems, 'held-out problem', form=',')} of {attrs['family']}; "
+        f"rule {attrs['rule']}, halting {attrs['halting']}, "
         f"nu {attrs['prior_nu']:g}{f'; {chains} seeds' if chains > 1 else ''}"
     )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from probact.inference.continuation import OfNu, best_nu, log_evidence_at, sample_nu, sample_nu_of_kinds
 from probact.support.results import Result
+from probact.support.words import counted
 
 GRID = 101
 TOO_SMALL = 0.9
@@ -189,7 +190,7 @@ def _summaries(posterior: xr.DataTree, of_nu: OfNu) -> dict[str, NuPosterior]:
 def table(found: HowLong) -> str:
     """The answer, some of the curve, and the posteriors."""
     at_scale = "" if found.kl_scale == 1 else f" at KL scale {found.kl_scale:g}"
-    lines = [f"which nu? evidence of {found.num_optimizees} problems{at_scale} (nats, mean over problems)"]
+    lines = [f"which nu? evidence of {counted(found.num_optimizees, 'problem')}{at_scale} (nats, mean over problems)"]
     lines.append(f"{'nu':>10}{'1/(1 - nu)':>14}{'log p(x|nu)':>14}")
     best = max(range(len(found.nu)), key=found.evidence.__getitem__)
     shown = sorted({*range(0, len(found.nu), 12), best})

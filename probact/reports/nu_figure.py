@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from probact.reports.how_long import HowLong
 from probact.reports.style import EXACT, LEARNED, headed, log_scale, panels
+from probact.support.words import counted
 
 
 def evidence_curve(found: HowLong) -> Figure:
@@ -29,4 +30,6 @@ def evidence_curve(found: HowLong) -> Figure:
     axes.set_ylim(max(min(found.evidence), top - room) - 0.05 * room, top + 0.05 * room)
     log_scale(axes, "x")
     axes.legend(loc="lower right")
-    return headed(figure, found.said, f"{found.num_optimizees:,} held-out problems, H = {found.horizon}")
+    return headed(
+        figure, found.said, f"{counted(found.num_optimizees, 'held-out problem', form=',')}, H = {found.horizon}"
+    )

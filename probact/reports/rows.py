@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from probact.reports.verdict import OTHERS, Stopping, is_own
 from probact.support.statistics import LEVELS
-from probact.support.wording import counted
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
@@ -41,8 +42,8 @@ def finite_number(value: float) -> str:
 def loss_note(summary: Summary) -> str:
     """What ``loss_rows`` are of."""
     known = "" if math.isnan(summary.optimum) else f", at the optimum {summary.optimum:.4g}"
-    num, lost = summary.num_optimizees, counted(summary.num_diverged, "problem")
-    mean = f"mean over {counted(num, 'problem')} of" if num else f"where it is finite; all {lost} diverged of"
+    num, lost = summary.num_optimizees, counted(summary.num_diverged, "problem", form=",")
+    mean = f"mean over {counted(num, 'problem', form=',')} of" if num else f"where it is finite; all {lost} diverged of"
     return f"held-out loss, {mean} {summary.family} (at the start {finite_number(summary.initial_loss)}{known})"
 
 
@@ -53,7 +54,7 @@ def worth_rows(found: Stopping) -> Iterator[Row]:
     """
     same = [NAMES[other] for other in OTHERS if is_own(found, other)]
     labels = {
-        "": f"{'own stop' if found.learned else ', '.join(same) or 'best plain rule'}: {found.rule}",
+        "": f"{'own stop' if found.learned else ', '.join(same) or 'best plain rule'}: {of_all_seeds(found.rule)}",
         **{f"_{other}": NAMES[other] for other in OTHERS if not is_own(found, other)},
         "_oracle": "best step of each, in hindsight",
         "_horizon": "all steps",
@@ -63,12 +64,28 @@ def worth_rows(found: Stopping) -> Iterator[Row]:
         yield label, [f"{J:.4g}", f"{loss:.4g}", f"{steps:.1f}", f"{sd:.1f}"]
 
 
+def of_all_seeds(rules: str) -> str:
+    """``hazard >= 0.1; hazard >= 0.3`` of several seeds in one: the rule once, with the range of what differs."""
+    each = list(dict.fromkeys(rules.split("; ")))
+    numbers = [_NUMBER.findall(rule) for rule in each]
+    differ = [place for place, texts in enumerate(zip(*numbers, strict=False)) if len(set(texts)) > 1]
+    if len({_NUMBER.sub("", rule) for rule in each}) > 1 or len(differ) != 1:
+        return "; ".join(each)
+    of_seeds = sorted((of_one[differ[0]] for of_one in numbers), key=float)
+    parts = re.split(f"({_NUMBER.pattern})", each[0])
+    parts[2 * differ[0] + 1] = f"{of_seeds[0]} to {of_seeds[-1]}"
+    return "".join(parts)
+
+
+_NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
+
+
 def worth_note(statistics: HaltingStatistics) -> str:
     """What ``worth_rows`` are of."""
     lost = f" ({statistics.num_diverged} diverged and left out)" if statistics.num_diverged else ""
     return (
-        f"stopping at {statistics.stopping.price:.4g} nats a step, mean over {statistics.num_optimizees} held-out "
-        f"problems{lost}"
+        f"stopping at {statistics.stopping.price:.4g} nats a step, mean over "
+        f"{counted(statistics.num_optimizees, 'held-out problem', form=',')}{lost}"
     )
 
 

@@ -22,6 +22,7 @@ from probact.support.environment import environment
 from probact.support.extras import is_installed
 from probact.support.files import write_atomically
 from probact.support.sight import Sight
+from probact.support.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def report(run: Run, tell: Callable[[str], None] = lambda line: None) -> Summary
     begun = time.perf_counter()
     experiment = family_judged(run.experiment)
     problems = held_out_problems(experiment)
-    tell(f"report: halting on {problems.num} held-out problems")
+    tell(f"report: halting on {counted(problems.num, 'held-out problem')}")
     objectives = [chain.load() for chain in run.chains]
     tree = posterior_tree.to_datatree(experiment, objectives, problems)
     statistics = halting_statistics.halting_statistics(tree)

@@ -16,7 +16,7 @@ from probact.reports.runs_compared import FEW_SEEDS
 from probact.reports.text import training_note
 from probact.reports.training_figures import Records
 from probact.reports.verdict import LOOSE_CORRELATION, OTHERS, Stopping, is_own
-from probact.support.wording import counted
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics

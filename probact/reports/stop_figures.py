@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from probact.reports.posterior_file import finite, price
 from probact.reports.style import BUDGET, OWN, PATIENCE, from_none_to_much, headed, ink, log_scale, panels
 from probact.reports.verdict import Stopping, how_it_depends, worth
+from probact.support.words import counted
 
 
 def stop_and_regret(tree: xr.DataTree) -> Figure:
@@ -24,7 +25,8 @@ def stop_and_regret(tree: xr.DataTree) -> Figure:
     _draw_regrets(axes[1], regret, cost)
     found = worth(data, cost, tree.attrs["stop_rules"])
     chains = data.sizes["chain"]
-    below = f"stop rule {found.rule}; a step costs {cost:.3g} nats; {data.optimizee.size:,} held-out problems"
+    problems = counted(data.optimizee.size, "held-out problem", form=",")
+    below = f"stop rule {found.rule}; a step costs {cost:.3g} nats; {problems}"
     return headed(figure, _finding(found), below + (f", {chains} seeds" if chains > 1 else ""))
 
 

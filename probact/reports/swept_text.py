@@ -7,6 +7,7 @@ import textwrap
 
 from probact.reports.columns import LABEL_WIDTH, WIDTH, mean_and_error, table_row
 from probact.reports.swept import Swept, SweptRun, finding
+from probact.support.words import counted
 
 WIDTHS = (7, 14, 14, 15, 9)
 
@@ -15,14 +16,12 @@ def swept_table(found: Swept) -> str:
     """A line a point of the grid, and for which of them the losses speak."""
     seeds = max(run.num_seeds for run in found.runs)
     of_family = "" if "family" in found.varied else f" of {found.family}"
-    head = (
-        f"{len(found.runs)} runs{of_family}, {seeds} seed{'s' if seeds > 1 else ''} each, mean ± standard error over "
-    )
+    head = f"{counted(len(found.runs), 'run')}{of_family}, {counted(seeds, 'seed')} each, mean ± standard error over "
     head += "the seeds"
     lines = [head, table_row(", ".join(name.replace("_", "-") for name in found.varied), _HEAD, WIDTHS)]
     lines += [table_row(run.name[-LABEL_WIDTH:], _cells(run), WIDTHS) for run in found.runs]
     if lost := sum(run.num_diverged for run in found.runs):
-        lines.append(f"{lost} problems diverged in some run and are left out there")
+        lines.append(f"{counted(lost, 'problem')} diverged in some run, left out there")
     notes = [
         finding(found),
         "steps, loss: at each run's own stop, at the price of a step of its own nu.  gap: nats from the bound of q to "

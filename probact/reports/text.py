@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from probact.inference.posteriors.base import NO_HALTING
 from probact.inference.priors import Prior
-from probact.reports.columns import LABEL_WIDTH, WIDTH, mean_and_error, table_row
+from probact.reports.columns import LABEL_WIDTH, WIDTH, Row, fitted, mean_and_error, table_lines, table_row
 from probact.reports.rows import (
     STEP,
     WORTH,
@@ -22,6 +22,7 @@ from probact.reports.rows import (
     worth_rows,
 )
 from probact.support.statistics import LEVELS, quantiles
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.judging.results import BestStop, Evaluation, LossRow, StopRow
@@ -35,8 +36,8 @@ LOSS_WIDTH = 18
 def loss_table(summary: Summary) -> str:
     """The held-out loss beside Adam's and the untrained rule's."""
     widths = [10] * len(summary.loss_at)
-    rows = [table_row(label, cells, widths) for label, cells in loss_rows(summary)]
-    return "\n".join([loss_note(summary), table_row("after step", list(summary.loss_at), widths), *rows])
+    rows = [("after step", list(summary.loss_at)), *loss_rows(summary)]
+    return "\n".join([loss_note(summary), *table_lines(rows, widths)])
 
 
 def training_note(summary: Summary) -> str:
@@ -45,8 +46,8 @@ def training_note(summary: Summary) -> str:
         return ""
     failed = "TRAINING FAILED: " if 2 * summary.skipped > summary.updates else ""
     return (
-        f"{failed}training left out {summary.left_out} problems that diverged, "
-        f"and skipped {summary.skipped} of {summary.updates} updates"
+        f"{failed}training left out {counted(summary.left_out, 'problem')} that diverged, "
+        f"and skipped {summary.skipped} of {counted(summary.updates, 'update')}"
     )
 
 
@@ -57,9 +58,7 @@ def worth_table(statistics: HaltingStatistics) -> str:
         if statistics.num_optimizees:
             return "stopping: not in this summary, which an earlier version wrote; `halt-stats` works it out"
         return f"stopping: nothing to say, for all {statistics.num_diverged} held-out problems diverged"
-    widths = [14, 12, 10, 10]
-    lines = [worth_note(statistics), table_row("", WORTH, widths)]
-    lines += [table_row(label, cells, widths) for label, cells in worth_rows(found)]
+    lines = [worth_note(statistics), *table_lines([("", WORTH), *worth_rows(found)], [14, 12, 10, 10])]
     return "\n".join([*lines, "", textwrap.fill(found.verdict, WIDTH)])
 
 
@@ -74,7 +73,7 @@ def halting_table(
     step, exact, T = statistics.halting, statistics.map, statistics.horizon
     widths = [8, 8] + [6] * len(LEVELS)
     scale = at_scale(statistics)
-    lines = [f"halting over {statistics.num_optimizees} held-out problems"]
+    lines = [f"halting over {counted(statistics.num_optimizees, 'held-out problem')}"]
     if not learned:
         lines.append("this run has no halting posterior (--halting none): the exact posterior alone")
     lines.append(table_row("step", STEP, widths))
@@ -110,38 +109,49 @@ def _evidence(statistics: HaltingStatistics, learned: bool) -> list[str]:
 def evaluation_table(result: Evaluation) -> str:
     """Losses of every optimizer at every step, and each trained one against the best baseline."""
     known = "" if math.isnan(result.optimum) else f", at the optimum {result.optimum:.4g}"
-    head = f"held-out loss, mean ± standard error over {result.num_optimizees} problems (at the start "
+    head = f"held-out loss, mean ± standard error over {counted(result.num_optimizees, 'problem')} (at the start "
     head += f"{result.start_loss:.4g}{known})"
-    steps, columns = list(result.losses[0].loss), (WIDTH - LABEL_WIDTH) // LOSS_WIDTH
-    blocks = [_loss_block(result, steps[first : first + columns]) for first in range(0, len(steps), columns)]
+    blocks = ["\n".join(table_lines(_loss_rows(result, part), [LOSS_WIDTH] * len(part))) for part in _blocks(result)]
     text = textwrap.fill(head, WIDTH) + "\n" + "\n\n".join(blocks)
     if len({row.kind == "trained" for row in result.losses}) == 2:
         text += "\nbaselines: learning rate tuned for each step by itself, on other problems"
     return text
 
 
-def _loss_block(result: Evaluation, steps: Sequence[str]) -> str:
+def _blocks(result: Evaluation) -> list[list[str]]:
+    """The steps, in parts whose columns stand beside each other in a terminal."""
+    steps = list(result.losses[0].loss)
+    cells = [row[1] for row in _loss_rows(result, steps) if not isinstance(row, str)]
+    blocks, room = list[list[str]](), 0
+    for step, width in zip(steps, fitted(cells, [LOSS_WIDTH] * len(steps)), strict=True):
+        if width > room:
+            blocks.append([])
+            room = WIDTH - LABEL_WIDTH
+        blocks[-1].append(step)
+        room -= width
+    return blocks
+
+
+def _loss_rows(result: Evaluation, steps: Sequence[str]) -> list[Row | str]:
     """What ``evaluation_table`` says of ``steps``."""
-    widths = [LOSS_WIDTH] * len(steps)
-    lines = [table_row("after step", steps, widths)]
+    rows: list[Row | str] = [("after step", steps)]
     for row in result.losses:
         many = f" ({len(row.seeds)} seeds)" if len(row.seeds) > 1 else ""
-        lines.append(table_row(row.optimizer + many, [mean_and_error(row.loss[s], row.sem[s]) for s in steps], widths))
+        rows.append((row.optimizer + many, [mean_and_error(row.loss[s], row.sem[s]) for s in steps]))
         if any(row.diverged.values()):
-            lines.append(table_row("  problems diverged, left out", [row.diverged[s] for s in steps], widths))
+            rows.append(("  problems diverged, left out", [row.diverged[s] for s in steps]))
     if any(row.test_loss for row in result.losses):
-        lines += ["", table_row("test loss and accuracy, whole test set", steps, widths)]
-        lines += [table_row(row.optimizer, [_score(row, step) for step in steps], widths) for row in result.losses]
+        rows += ["", ("test loss and accuracy, whole test set", steps)]
+        rows += [(row.optimizer, [_score(row, step) for step in steps]) for row in result.losses]
     for against in result.against_baselines:
-        differences = [mean_and_error(against.difference[s], against.sem[s]) for s in steps]
-        lines += [
+        rows += [
             "",
             f"{against.optimizer} against the best baseline at each step",
-            table_row("best baseline", [against.baseline[s] for s in steps], widths),
-            table_row("difference, problem by problem", differences, widths),
-            table_row("problems won", [f"{against.wins[s]:.0%}" for s in steps], widths),
+            ("best baseline", [against.baseline[s] for s in steps]),
+            ("difference, problem by problem", [mean_and_error(against.difference[s], against.sem[s]) for s in steps]),
+            ("problems won", [f"{against.wins[s]:.0%}" for s in steps]),
         ]
-    return "\n".join(lines)
+    return rows
 
 
 def _score(row: LossRow, step: str) -> str:
@@ -154,37 +164,37 @@ def _score(row: LossRow, step: str) -> str:
 def stopping_table(result: Evaluation, best: Sequence[BestStop]) -> str:
     """What each stop rule makes of each trained optimizer, then every optimizer with the best stop found for it."""
     columns = ["J", "loss", "steps", "± sd", "share", "rank corr"]
-    widths = [LOSS_WIDTH, 9, 8, 7, 8, 10]
+    widths = [LOSS_WIDTH - 1, 9, 8, 7, 8, 11]
 
-    def line(label: str, row: StopRow) -> str:
+    def line(label: str, row: StopRow) -> Row:
         if not math.isfinite(row.J):
-            return table_row(label, ["diverged"], widths[:1])
+            return label, ["diverged"]
         cells = [mean_and_error(row.J, row.J_sem), f"{row.loss:.4g}", f"{row.steps:.1f}", f"{row.steps_sd:.1f}"]
-        return table_row(label, [*cells, row.share, row.rank_correlation], widths)
+        return label, [*cells, row.share, row.rank_correlation]
 
-    lines = [
-        f"stopping at a price of {result.cost:.4g} nats a step, at most {result.horizon} steps: "
+    rows: list[Row | str] = [
+        f"stopping at a price of {result.cost:.4g} nats a step, at most {counted(result.horizon, 'step')}: "
         "J = loss + price * steps"
     ]
     groups: dict[str, list[StopRow]] = {}
     for row in result.stopping:
         if row.trained:
             groups.setdefault(f"{row.optimizer}, seed {row.seed}", []).append(row)
-    for label, rows in groups.items():
-        lines += ["", table_row(label, columns, widths), *(line(f"  {row.rule}", row) for row in rows)]
+    for label, of_one in groups.items():
+        rows += ["", (label, columns), *(line(f"  {row.rule}", row) for row in of_one)]
     if groups:
-        lines.append(
+        rows.append(
             "share: of the difference between the best fixed budget and the oracle; rank corr: with the oracle's"
         )
     for bins in result.calibration:
-        lines.append(
+        rows.append(
             f"P(halt <= t) of {bins.optimizer}, seed {bins.seed}, against best step <= t: mean error {bins.error:.3f}"
         )
-    lines += [*_predictions(result), "", table_row("every optimizer, its best stop", columns, widths)]
+    rows += [*_predictions(result), "", ("every optimizer, its best stop", columns)]
     for entry in best:
         many = f" ({entry.num_seeds} seeds)" if entry.num_seeds > 1 else ""
-        lines.append(line(f"  {entry.optimizer}{many}: {entry.kind}", entry))
-    return "\n".join(lines)
+        rows.append(line(f"  {entry.optimizer}{many}: {entry.kind}", entry))
+    return "\n".join(table_lines(rows, widths))
 
 
 def _predictions(result: Evaluation) -> list[str]:

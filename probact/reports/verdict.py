@@ -12,7 +12,7 @@ import xarray as xr
 from probact.reports.posterior_file import STOPS
 from probact.support.results import Result
 from probact.support.statistics import rank_correlation, standard_error
-from probact.support.wording import counted
+from probact.support.words import counted
 
 if TYPE_CHECKING:
     from probact.reports.halting_statistics import HaltingStatistics
@@ -146,7 +146,7 @@ def how_it_depends(found: Stopping) -> str:
 def _on_worth(found: Stopping) -> str:
     said = []
     if not is_own(found, "budget"):
-        other = f"the best budget for all, {counted(round(found.steps_budget), 'step')}"
+        other = f"the best budget for all, {counted(found.steps_budget, 'step', form='.3g')}"
         said.append(_against(found.J - found.J_budget, found.J_error, other))
     if not is_own(found, "patience"):
         said.append(_against(found.J - found.J_patience, found.J_error_patience, "patience"))

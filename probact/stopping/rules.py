@@ -10,6 +10,7 @@ from torch import Tensor
 
 from probact.stopping.base import STOP_RULES, Known, StopRule
 from probact.support.refusals import check_range
+from probact.support.words import counted
 from probact.unrolling.progress import PRICE
 
 HAZARD_SHARE = 0.5
@@ -26,7 +27,7 @@ class Budget(StopRule):
         return torch.full_like(known.loss, known.step), memory
 
     def describe(self) -> str:
-        return f"{self.threshold:.0f} steps"
+        return counted(self.threshold, "step", form=".0f")
 
 
 @STOP_RULES.register("gradient")
@@ -80,7 +81,7 @@ class Patience(StopRule):
             [f"{self.epsilon:g}"] * (self.epsilon > 0 or not self.share)
             + [f"{self.share:.3g} of the fall"] * (self.share > 0)
         )
-        return f"no gain > {gain} for {self.threshold:.0f} steps"
+        return f"no gain > {gain} for {counted(self.threshold, 'step', form='.0f')}"
 
 
 @STOP_RULES.register("cumulative")

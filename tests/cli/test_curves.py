@@ -65,7 +65,7 @@ def test_curves_that_others_made_are_listed_checked_and_trained_on(run, elsewher
     code, out, err = run("curves", "list", "theirs")
     assert code == 0, err
     assert out.splitlines()[1].split()[::5] == ["iris-mlp", "-"]
-    assert run("curves", "check", "theirs")[:2] == (0, "theirs: 1 files, 24 curves, all whole\n")
+    assert run("curves", "check", "theirs")[:2] == (0, "theirs: 1 file, 24 curves, all whole\n")
     assert run("curves", "fit", "theirs", "--out", "head.pt", "--updates", "1")[0] == 0
     code, _, err = make(run, folder="theirs")
     assert code == 2

@@ -18,9 +18,9 @@ from tests.helpers.trees import NUM, made_up_tree
 PROBLEMS = len(np.unique(np.linspace(0, arviz_seam.SHOWN - 1, arviz_plots.NUM).round()))
 
 
-def with_predictions(num_chains: int = 2) -> xr.DataTree:
+def with_predictions(num_chains: int = 2, learned: bool = True) -> xr.DataTree:
     """x of 20 numbers a problem, and draws of it; those of the first problem are not finite."""
-    tree, random = made_up_tree(num_chains), np.random.default_rng(1)
+    tree, random = made_up_tree(num_chains, learned=learned), np.random.default_rng(1)
     drawn = random.normal(2, 1, (num_chains, 50, NUM, 20))
     drawn[:, :, 0] = np.nan
     names = ("chain", "draw", "optimizee", "observation")
@@ -61,6 +61,15 @@ def test_titles_say_what_was_measured() -> None:
     worst = max(arviz_seam.convergence(data.t.isel(optimizee=place).values)[0] for place in range(PROBLEMS))
     assert f"R-hat of t is {worst:.2f} at most" in said[1]
     assert said[2].endswith(f"{NUM - 1} problems together")  # one has no finite draws
+
+
+def test_without_a_halting_posterior_no_title_names_q() -> None:
+    tree = with_predictions(3, learned=False)
+    figures: list[Any] = [PLOTS[name](tree) for name in drawable(tree)]
+    said = {name: figure.get_suptitle() for name, figure in zip(drawable(tree), figures, strict=True)}
+    assert not [title for title in said.values() if "q(" in title]
+    assert "the exact p(t|x) halts after" in said["arviz_posterior"]
+    assert "where the exact p(t|x) halts" in said["arviz_predictive"]
 
 
 def test_only_what_there_are_draws_for(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,17 @@ def test_how_to_read_each_is_written_down() -> None:
     assert [*figure_guide.lines([Path("a/prior.png"), Path("a/notes.txt")])] == [
         f"prior.png: {figure_guide.SHOWS['prior']}"
     ]
+
+
+def test_without_a_halting_posterior_nothing_is_said_of_q() -> None:
+    drawn_without = {"halting_heat_map", "halting_by_problem", "stop_and_regret", "arviz_forest", "learning_curve"}
+    paths = [Path(f"{name}.png") for name in drawn_without | {*arviz_plots.PLOTS}]
+    assert {*figure_guide.WITHOUT_POSTERIOR} <= {*figure_guide.SHOWS}
+    with_q, without = [*figure_guide.lines(paths)], [*figure_guide.lines(paths, learned=False)]
+    assert len(with_q) == len(without) == len(paths)
+    says_q = re.compile(r"\bq\b|E\[t\]")
+    assert [line for line in with_q if says_q.search(line)]
+    assert not [line for line in without if says_q.search(line)]
 
 
 SEEN = {

@@ -71,7 +71,7 @@ def test_problems_that_diverged_are_left_out_and_counted() -> None:
     found = swept([{"prior_nu": 0.9}], [tree])
     assert found.runs[0].num_diverged == 1
     assert math.isfinite(found.runs[0].loss)
-    assert "1 problems diverged" in swept_table(found)
+    assert "1 problem diverged" in swept_table(found)
     assert "there is no other to compare" in finding(found)
 
 

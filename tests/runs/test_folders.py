@@ -105,6 +105,10 @@ def test_a_finished_run_stays_as_it_is_when_it_is_resumed(chains: str, elsewhere
     longer = next(line for line in out.splitlines() if "To train longer" in line).partition("python cli.py ")[2]
     assert "--family quadratic" in longer
     assert run(*shlex.split(longer), "--out", "longer")[0] == 0
+    code, out, _ = run("fit", "--resume", "a run", "--log", "csv")
+    assert code == 0
+    assert "logged to a run/" in out
+    assert "a run is finished: nothing was changed but its log." in out
 
 
 @pytest.mark.drawn

@@ -151,3 +151,7 @@ def test_so_does_one_whose_first_update_went_too_far(words: tuple[str, ...], els
     assert "TRAINING FAILED: training left out" in out
     assert "Error: seed 0: training failed: 5 of 6 updates were skipped" in err
     assert run("fit", "--resume", "run")[0] == 1
+    code, out, err = run("evaluate", "--num-optimizees", "4", "--baselines", "none")  # the latest run
+    assert code == 0
+    assert "run: seed 0: training failed: 5 of 6 updates were skipped" in err.splitlines()[0]
+    assert "export" not in out

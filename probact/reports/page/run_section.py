@@ -20,7 +20,7 @@ from probact.reports.run_report import Summary
 from probact.reports.soundness import Check, checks
 from probact.reports.training_figures import Records
 from probact.reports.verdict import OTHERS, is_own
-from probact.support.wording import counted
+from probact.support.words import counted
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _outcome(run: Reported, statistics: HaltingStatistics) -> str:
 
 def lost(statistics: HaltingStatistics) -> str:
     """What there is to say where no problem is left."""
-    num = counted(statistics.num_diverged, "held-out problem")
+    num = counted(statistics.num_diverged, "held-out problem", form=",")
     return f"The losses are not finite: all {num} diverged, and there is nothing to show of them."
 
 
