@@ -43,7 +43,7 @@ class Entry:
     :ivar rule: the trained one; None for a baseline, whose rule depends on the rate, and for a limit.
     :ivar posterior: the one to follow online, where there is one.
     :ivar kl_scale: kappa that it was trained at.
-    :ivar options: of a baseline's rule, beside its rate; ``expr`` of a formula.
+    :ivar rule_name: of a baseline's rule, where that is not the label; :ivar options: of it, beside its rate.
     """
 
     label: str
@@ -52,6 +52,7 @@ class Entry:
     rule: UpdateRule | None = None
     posterior: HaltingPosterior | None = None
     kl_scale: float = 1.0
+    rule_name: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -61,12 +62,12 @@ class Entry:
         :raises ValueError: if it is none.
         """
         expr = str(RULES.build(FORMULA, {"expr": formula}).expr)
-        return cls(expr, "baseline", options={"expr": expr})
+        return cls(expr, "baseline", rule_name=FORMULA, options={"expr": expr})
 
     @property
     def name(self) -> str:
         """Of a baseline's rule."""
-        return FORMULA if "expr" in self.options else self.label
+        return self.rule_name or self.label
 
     def built(self, **options: Any) -> UpdateRule:
         """A baseline's rule, with ``options`` beside its own."""

@@ -64,7 +64,7 @@ def evaluate(
     baselines = [
         row
         for entry in announced(stoppable, "ways to stop", tell)
-        for row in stopped_baselines(entry.name, experiment, tuning, test, cost, entry.options, entry.label)
+        for row in stopped_baselines(entry, experiment, tuning, test, cost)
     ]
     result = Evaluation(
         family=experiment.family,

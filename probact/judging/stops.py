@@ -7,12 +7,13 @@ the mode of the exact posterior under the horizon prior ``flat`` (under ``geomet
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from probact.judging.comparison import Entry
 from probact.judging.problem_sets import tuning_problems
 from probact.judging.results import StopRow, StopSummary
 from probact.judging.trajectory import Trajectory, record
@@ -178,48 +179,40 @@ def shares(found: Sequence[Verdict]) -> list[float]:
 
 
 def stopped_baselines(
-    name: str,
-    experiment: Experiment,
-    tuning: Optimizee,
-    test: Optimizee,
-    cost: float,
-    options: Mapping[str, Any] | None = None,
-    label: str = "",
+    entry: Entry, experiment: Experiment, tuning: Optimizee, test: Optimizee, cost: float
 ) -> list[StopRow]:
-    """Rule ``name`` under every stop rule that needs no posterior, with the threshold and rate that are best together.
+    """A baseline under every stop rule that needs no posterior, with the threshold and rate that are best together.
 
     Rates are those that are best at one of ``TARGETS`` up to H, and the next three below them (a rate that is best at a
     step may blow up a few problems later); all choices are made on ``tuning``.
-
-    :param options: the rule's other options; :param label: what the rows call it, unless its name.
     """
     horizon = experiment.horizon
-    if RULES[name].is_baseline:
-        return _stopped_ready(name, horizon, tuning, test, cost)
+    if RULES[entry.name].is_baseline:
+        return _stopped_ready(entry, horizon, tuning, test, cost)
     targets = [step for step in TARGETS if step <= horizon] or [horizon]
     best: dict[str, tuple[Choice, float, StopRule]] = {}
-    tuned = set(tuned_rates(name, experiment, targets, options).values())
-    below = [lr for lr in hand_designed()[name].learning_rates if lr < min(tuned)][-3:]
+    tuned = set(tuned_rates(entry.name, experiment, targets, entry.options).values())
+    below = [lr for lr in hand_designed()[entry.name].learning_rates if lr < min(tuned)][-3:]
     for lr in sorted({*tuned, *below}):
-        path = record(RULES.build(name, {**(options or {}), "lr": lr}), tuning, horizon)
+        path = record(entry.built(lr=lr), tuning, horizon)
         for kind in stop_rules(followed=False):
             rule, choice = tune_stop(kind, path, cost)
             if kind.name not in best or choice < best[kind.name][0]:
                 best[kind.name] = choice, lr, rule
     rates = {lr for _, lr, _ in best.values()}
-    paths = {lr: record(RULES.build(name, {**(options or {}), "lr": lr}), test, horizon) for lr in rates}
+    paths = {lr: record(entry.built(lr=lr), test, horizon) for lr in rates}
     found = [(lr, stop_by(rule, paths[lr], cost)) for _, lr, rule in best.values()]
     return [
-        StopRow(optimizer=label or name, trained=False, seed=None, learning_rate=lr, **vars(verdict.summary()))
+        StopRow(optimizer=entry.label, trained=False, seed=None, learning_rate=lr, **vars(verdict.summary()))
         for lr, verdict in found
     ]
 
 
-def _stopped_ready(name: str, horizon: int, tuning: Optimizee, test: Optimizee, cost: float) -> list[StopRow]:
+def _stopped_ready(entry: Entry, horizon: int, tuning: Optimizee, test: Optimizee, cost: float) -> list[StopRow]:
     """``stopped_baselines`` of a rule without a rate."""
-    on_test, on_tuning = (record(RULES.build(name), problems, horizon) for problems in (test, tuning))
+    on_test, on_tuning = (record(entry.built(), problems, horizon) for problems in (test, tuning))
     return [
-        StopRow(optimizer=name, trained=False, seed=None, **vars(one.summary()))
+        StopRow(optimizer=entry.label, trained=False, seed=None, **vars(one.summary()))
         for one in verdicts(on_test, on_tuning, cost)
         if one.rule is not None
     ]

@@ -10,6 +10,8 @@ from torch import Tensor
 from probact.support.trees import Params
 
 NUM_FEATURES = 15
+NUM_SIGNALS = 4
+"""That ``measure`` gives."""
 DECAY = 0.8
 SMALL = 1e-12
 SCALES = (1 / 3, 1 / 3, 1, 1, 1, 1 / 3, 1, 1, 1, 1 / 3, 1 / 3, 1 / 3, 1, 1 / 3, 1)

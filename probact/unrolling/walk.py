@@ -97,7 +97,11 @@ def advance(
     step = rule.step(grads, state, carry.params, loss)
     check_step(rule, step, carry.params)
     update = step.update if all_seen else zero_unless(alive, step.update)
-    signals = progress_features.measure(loss, grads, update) if is_followed else loss.new_zeros(4, len(loss))
+    signals = (
+        progress_features.measure(loss, grads, update)
+        if is_followed
+        else loss.new_zeros(progress_features.NUM_SIGNALS, len(loss))
+    )
     moved = Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive)
     return moved, Proposed(step.features, signals)
 

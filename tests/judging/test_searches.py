@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probact.judging.comparison import compare, references
+from probact.judging.comparison import Entry, compare, references
 from probact.judging.problem_sets import held_out_problems, tuning_problems
 from probact.judging.stops import own_kinds, stop_rules, stopped_baselines, verdicts
 from probact.judging.trajectory import record
@@ -26,7 +26,7 @@ def test_searches_are_compared_with_searches() -> None:
 def test_a_search_that_expects_gains_can_stop_by_them() -> None:
     test, tuning = held_out_problems(SMALL), tuning_problems(SMALL)
     rows = {
-        name: {row.kind for row in stopped_baselines(name, SMALL, tuning, test, SMALL.step_cost)}
+        name: {row.kind for row in stopped_baselines(Entry(name, "baseline"), SMALL, tuning, test, SMALL.step_cost)}
         for name in ("gp-ei", "random-search")
     }
     assert rows["gp-ei"] - rows["random-search"] == {"expected-improvement"}
