@@ -234,12 +234,19 @@ def write_rows(name: str, run: Run, rows: list[dict[str, Any]]) -> None:
         write_atomically(RESULTS / f"loops-{name}.json", json.dumps(result, indent=1) + "\n")
 
 
-def main() -> None:
+def command(verbs: Sequence[str], names: Sequence[str]) -> argparse.ArgumentParser:
+    """What to do, with which of ``names``, in which folder: of this script and those beside it."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("train", "judge", "table"))
-    parser.add_argument("names", nargs="*", choices=[[], *RUNS])
+    parser.add_argument("what", choices=verbs)
+    parser.add_argument("names", nargs="*", choices=[[], *names])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
-    given = parser.parse_args()
+    if "tune" in verbs:
+        parser.add_argument("--seed", type=int, default=10, help="of tune")
+    return parser
+
+
+def main() -> None:
+    given = command(("train", "judge", "table"), [*RUNS]).parse_args()
     if given.what == "table":
         write_page()
         return

@@ -10,11 +10,9 @@ nats and to guess costs log 2 = .69: it pays at no nu to give up.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
-from loops import CAP, ROOT, Plan, measure
+from loops import CAP, Plan, command, measure
 from loops_variants import NU_RESULT
 
 NUS = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -27,11 +25,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("tune", "judge"))
-    parser.add_argument("names", nargs="*", choices=[[], *RECIPES])
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
-    parser.add_argument("--seed", type=int, default=10, help="of tune")
+    parser = command(("tune", "judge"), [*RECIPES])
     parser.add_argument("--nu", type=float, nargs="*", choices=NUS)
     given = parser.parse_args()
     tunes = given.what == "tune"

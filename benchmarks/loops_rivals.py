@@ -12,13 +12,12 @@ of all is tuned at one price.  Seeds 0, 1, 2 and the problems of ``loops.TESTS``
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loops import ACT, CAP, HALF, PRICED, ROOT, Plan, fit, judged, row_of, write_rows
+from loops import ACT, CAP, HALF, PRICED, Plan, command, fit, judged, row_of, write_rows
 from loops_tables import EXTRAPOLATED, RIVALS_RESULT
 from pages import lines
 
@@ -113,12 +112,7 @@ def measure(name: str, seed: int, runs: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("tune", "show", "judge"))
-    parser.add_argument("names", nargs="*", choices=[[], *RECIPES])
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
-    parser.add_argument("--seed", type=int, default=10, help="of tune")
-    given = parser.parse_args()
+    given = command(("tune", "show", "judge"), [*RECIPES]).parse_args()
     if given.what == "tune":
         for name in given.names or RECIPES:
             measure(name, given.seed, given.runs)

@@ -10,11 +10,9 @@ the reader, the less of a step is the head's.  A recipe is a width and its learn
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
-from loops import CAP, ROOT, Plan, measure
+from loops import CAP, Plan, command, measure
 from loops_variants import WIDE_RESULT
 
 
@@ -34,12 +32,7 @@ JUDGED = ("24", "128-b", "128-c")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("tune", "judge"))
-    parser.add_argument("names", nargs="*", choices=[[], *RECIPES])
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
-    parser.add_argument("--seed", type=int, default=10, help="of tune")
-    given = parser.parse_args()
+    given = command(("tune", "judge"), [*RECIPES]).parse_args()
     names, seeds = (given.names or RECIPES, (given.seed,)) if given.what == "tune" else (JUDGED, (0, 1, 2))
     for name in names:
         for seed in seeds:
