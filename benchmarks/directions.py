@@ -25,7 +25,7 @@ from unseen_tables import FLOOR
 from unseen_tasks import DEVELOPMENT, Task
 
 from probact.rules import matrices
-from probact.rules.tensorwise import FAST, SLOW, SQUARE
+from probact.rules.tensorwise.memory import FAST, SLOW, SQUARE
 from probact.support.files import write_atomically
 
 RESULT = Path(__file__).resolve().parent / "results" / "directions.json"

@@ -2,11 +2,11 @@
 
     python benchmarks/update_cost.py     # results/update-cost.json
 
-The update alone: perceptrons of about 10^5, 10^6 and 10^7 parameters with gradients at hand.  A whole training step: of
-the CNN and the transformer of ``unseen_tasks.py``.  One thread; all optimizers take turns, a step each, in every round,
-and the least time of all rounds counts, as other work on the machine only adds to it.  Numbers a parameter: what the
-optimizer keeps from step to step.  ``torch.optim.Muon``, for its part of the parameters, the matrices alone, is the
-peer that makes singular values equal too.
+The update alone: perceptrons of about 10^5, 10^6 and 10^7 parameters with gradients at hand. A whole training step: of
+the CNN and the transformer of ``unseen_tasks.py``. One thread; all optimizers take turns, a step each, in every round,
+and the least time of all rounds counts, as other work on the machine only adds to it. Numbers a parameter: what the
+optimizer keeps from step to step, the room that it works in among them. ``torch.optim.Muon``, for its part of the
+parameters, the matrices alone, is the peer that makes singular values equal too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from unseen_recipes import Job
 from unseen_tasks import VERDICT
 
 from probact import LearnedOptimizer
+from probact.rules.base import UpdateRule
 from probact.support.files import write_atomically
 from probact.support.trees import leaves
 
@@ -59,6 +60,8 @@ def optimizers(make: Callable[[], nn.Module]) -> dict[str, tuple[nn.Module, torc
 def numbers_kept(optimizer: torch.optim.Optimizer, parameters: int) -> float:
     if isinstance(optimizer, LearnedOptimizer):
         kept = [leaf for cohort in optimizer._standing.cohorts for leaf in leaves(cohort.carry)]
+        rooms = [part.room for part in optimizer.rule.modules() if isinstance(part, UpdateRule) and part.room]
+        kept += [tensor for room in rooms for tensor in room.tensors()]
     else:
         kept = [part for state in optimizer.state.values() for part in state.values()]
     return sum(part.numel() * part.element_size() for part in kept) / 4 / parameters

@@ -14,7 +14,7 @@ from probact.rules.base import UpdateRule
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import Guard
 from probact.support.trees import Params, leaves
-from probact.unrolling.walk import Carry, Proposed, Seen, advance, init, see
+from probact.unrolling.walk import Carry, Proposed, Seen, init, propose, see
 
 
 class Cohort(NamedTuple):
@@ -59,6 +59,13 @@ class Cohort(NamedTuple):
         return self.carry._replace(params=guard.best_params, state=guard._replace(state=fresh.state))
 
 
+class Ahead(NamedTuple):
+    """:ivar update: the step of each parameter; :ivar carry: after it, without the parameters."""
+
+    update: Params
+    carry: Carry
+
+
 def look(
     rule: UpdateRule,
     cohorts: Sequence[Cohort],
@@ -68,34 +75,40 @@ def look(
     paces: Mapping[str, Pace],
     plan: Plan | None = None,
     is_followed: bool = True,
-) -> tuple[Seen, dict[int, Carry]]:
-    """What is seen at the parameters, and where the cohorts (by their places) are after the step that it leads to.
+    is_finite: bool = False,
+) -> tuple[Seen, dict[int, Ahead]]:
+    """What is seen at the parameters, and the steps of the cohorts (by their places) that it leads to.
 
     A cohort without any gradient waits; single parameters without are seen with gradient 0.  The memory of what
     halting sees is the first cohort's.
 
     :param plan: how many steps there are; a rule that does not plan makes shorter ones as with a smaller ``lr``.
     :param is_followed: whether halting sees any of it; else what only halting sees is not worked out.
+    :param is_finite: whether loss and gradients are known to be.
     :param loss: ``(1,)``; :param grads: name -> ``(1, *shape)``, of those that have one.
     """
-    ahead, proposals, everywhere = {}, [], {}
+    ahead: dict[int, Ahead] = {}
+    proposals, everywhere = [], {}
     if plan is not None:
-        paces = {name: pace.shorter(float(plan.factor), rule.plans) for name, pace in paces.items()}
+        factor, plans = float(plan.factor), rule.plans
+        paces = {name: pace.shorter(factor, plans) for name, pace in paces.items()}
     for place, cohort in enumerate(cohorts):
         if not any(name in grads for name in cohort.names):
             continue
         theta = {name: read(params[name], loss) for name in cohort.names}
         seen = {name: grads[name] if name in grads else torch.zeros_like(theta[name]) for name in cohort.names}
-        carry, proposed = advance(
-            paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan, is_followed
+        update, carry, proposed = propose(
+            paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan, is_followed, is_finite
         )
-        ahead[place] = owned(carry, [*theta.values(), *seen.values()])
+        carry = owned(carry._replace(params={}), [*theta.values(), *seen.values(), *update.values()])
+        ahead[place] = Ahead(update, carry)
         proposals.append((sum(tensor.numel() for tensor in theta.values()), proposed))
         everywhere.update(seen)
     if not is_followed:
         return Seen(loss, everywhere, proposals[0][1].features), ahead
-    seen_there, ahead[0] = see(loss, everywhere, _joined(proposals), ahead.get(0, cohorts[0].carry))
-    return seen_there, ahead
+    first = ahead.get(0, Ahead({}, cohorts[0].carry))
+    seen_there, carry = see(loss, everywhere, _joined(proposals), first.carry)
+    return seen_there, {**ahead, 0: first._replace(carry=carry)}
 
 
 def _joined(proposals: Sequence[tuple[int, Proposed]]) -> Proposed:

@@ -15,7 +15,7 @@ from probact.drop_in.cohorts import Cohort, look
 from probact.drop_in.handed import TakesLoss
 from probact.drop_in.horizon import Horizon
 from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite
-from probact.drop_in.parameters import fitted, read_gradients, working_zero, write
+from probact.drop_in.parameters import fitted, move, read_gradients, working_zero, write
 from probact.drop_in.saving import Resumable
 from probact.drop_in.state import Standing
 from probact.drop_in.watch import Options, Watch, monitor_of
@@ -23,11 +23,13 @@ from probact.inference.posteriors.base import HaltingPosterior
 from probact.monitoring.monitor import HaltingMonitor
 from probact.rules.base import UpdateRule
 from probact.rules.fused import fused
+from probact.rules.overwriting import overwriting
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import OnlineBelief
 from probact.support.sight import Sight
 from probact.support.trees import Params
+from probact.unrolling.walk import Seen
 
 
 class LearnedOptimizer(TakesLoss, Resumable):
@@ -112,6 +114,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
             raise ValueError("posterior: expected one that sees what the rule descends, got one that looks at x")
         self._watch = Watch(monitor_of(validation, price, monitor), validation, look_every)
         self.stop = stops.asked_for(None if self.monitor and stop == stops.OWN else stop, posterior)
+        rule = overwriting(rule) if posterior is None else rule  # a posterior follows steps that may not be made
         rule = fused(rule) if compile else rule
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         self.freeze_when_stopped = freeze_when_stopped
@@ -205,27 +208,47 @@ class LearnedOptimizer(TakesLoss, Resumable):
                 raise ValueError("step: expected a gradient, got none: call backward before, or in the closure")
             self._say_once("no parameter has a gradient, so nothing was done: call backward before, or in the closure")
             return
-        if standing.passes_over(not_finite(loss, grads), self.rule.recovers, self.patience_for_nan):
+        bad = not_finite(loss, grads)
+        if standing.passes_over(bad, self.rule.recovers, self.patience_for_nan):
             return
         self._admit(grads)
+        is_followed = standing.belief.posterior is not None
+        if not is_followed and self._stops_at(Seen(loss, grads, loss.new_zeros(1, 0))):
+            self._go_back(loss)
+            return
         horizon, paces = standing.horizon, groups.paces(self.param_groups, grads)
         plan = None if horizon is None else horizon.plan(standing.steps, loss)
-        is_followed = standing.belief.posterior is not None
-        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan, is_followed)
+        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan, is_followed, bad is None)
+        if is_followed and self._stops_at(seen):
+            self._go_back(loss)
+            return
+        for place, (update, carry) in ahead.items():
+            for name in update.keys() & grads.keys():
+                move(params[name], update[name])
+            standing.cohorts[place] = standing.cohorts[place]._replace(carry=carry)
+        standing.steps += 1
+
+    def _stops_at(self, seen: Seen) -> bool:
+        """Whether the stop rule fires now, at what is seen; says so where steps go on in spite of a stop."""
+        standing, horizon = self._standing, self._standing.horizon
         if self.should_stop():
             fired = self._watch.stopped() or standing.fired(self.stop)
             ways = "leave the loop where should_stop() is true, or say stop=None, or freeze_when_stopped=True"
-            self._say_once(f"{fired}, and steps go on: {ways}")
+            self._say_once(f"{fired}, and steps go on: {ways}", 6)
         elif standing.steps and standing.decides(self.stop, seen):
-            standing.steps -= 1
-            ahead = {place: cohort.back(self.rule, loss) for place, cohort in enumerate(standing.cohorts)}
+            return True
         elif horizon is not None and horizon.left_at(standing.steps) < 1:
-            self._say_once(f"all {horizon.end} steps of total_steps or finish are made, and steps as short go on")
-        for place, carry in ahead.items():
-            for name in carry.params.keys() & grads.keys():
-                write(params[name], carry.params[name])
-            standing.cohorts[place] = standing.cohorts[place]._replace(carry=carry._replace(params={}))
-        standing.steps += 1
+            self._say_once(f"all {horizon.end} steps of total_steps or finish are made, and steps as short go on", 6)
+        return False
+
+    def _go_back(self, loss: Tensor) -> None:
+        """To the best parameters of each cohort, if ``loss (1,)`` is above that there."""
+        params = self._params()
+        for place, cohort in enumerate(self._standing.cohorts):
+            carry = cohort.back(self.rule, loss)
+            for name, best in carry.params.items():
+                write(params[name], best)
+            self._standing.cohorts[place] = cohort._replace(carry=carry._replace(params={}))
 
     def finish(self, steps: int) -> None:
         """Make the steps shorter from now on, on a line to the last of ``steps``, from where they stand.
@@ -280,10 +303,10 @@ class LearnedOptimizer(TakesLoss, Resumable):
         for place, cohort in enumerate(self._standing.cohorts):
             self.state.update({params[name]: {"cohort": place} for name in cohort.names})
 
-    def _say_once(self, text: str) -> None:
+    def _say_once(self, text: str, stacklevel: int = 5) -> None:
         if text not in self._said:
             self._said.add(text)
-            warnings.warn(f"LearnedOptimizer: {text}", stacklevel=5)
+            warnings.warn(f"LearnedOptimizer: {text}", stacklevel=stacklevel)
 
     def should_stop(self) -> bool:
         """Whether a ``step`` or the monitor decided to stop; right after it the parameters are those looked at."""

@@ -58,7 +58,7 @@ class Paced(Wrapper):
         return PacedState(self.rule.init(params), reached, next(iter(reached.values())).flatten(1)[:, 0])
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        everywhere = bool(state.all_reached.all())
+        everywhere = self.rule.is_still(state.state) or bool(state.all_reached.all())
         if not everywhere:
             reached = map_params(lambda before, grad: before | (grad != 0), state.reached, grads)
             all_reached = torch.stack([part.flatten(1).all(1) for part in reached.values()]).all(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -37,8 +38,21 @@ def read(tensor: Tensor, like: Tensor) -> Tensor:
 
 def owned(state: State, lent: Iterable[Tensor]) -> State:
     """``state`` without memory that it shares with tensors that are only ``lent``, as others change them."""
-    places = {tensor.untyped_storage().data_ptr() for tensor in lent}
-    return map_state(lambda part: part.clone() if part.untyped_storage().data_ptr() in places else part, state)
+    storages = [tensor.untyped_storage() for tensor in lent]
+    places = sorted((storage.data_ptr(), storage.data_ptr() + storage.nbytes()) for storage in storages)
+    begins = [begin for begin, _ in places]
+
+    def is_lent(part: Tensor) -> bool:
+        place = bisect_right(begins, part.data_ptr()) - 1
+        return place >= 0 and part.data_ptr() < places[place][1]
+
+    return map_state(lambda part: part.clone() if is_lent(part) else part, state)
+
+
+def move(param: Tensor, update: Tensor) -> None:
+    """Add what has the form of ``read``, in place."""
+    real = torch.view_as_real(param) if param.is_complex() else param
+    real.add_(update.reshape(real.shape))
 
 
 def write(param: Tensor, values: Tensor) -> None:

@@ -180,4 +180,4 @@ def _filled(like: State, saved: list[Tensor]) -> State:
     if wrong := [pair for pair in zip(expected, got, strict=True) if pair[0] != pair[1]]:
         raise ValueError(f"expected a tensor of shape {wrong[0][0]} for this rule and problem, got {wrong[0][1]}")
     parts = iter(saved)
-    return map_state(lambda tensor: next(parts).to(tensor), like)
+    return map_state(lambda tensor: next(parts).to(tensor, copy=True), like)

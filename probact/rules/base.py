@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from probact.rules.plan import Plan
 from probact.support.registry import Registry
+from probact.support.room import Room
 from probact.support.sight import Sight
 from probact.support.trees import Params, State, leaves, map_state, per_problem
 
@@ -49,6 +50,8 @@ class UpdateRule(nn.Module, ABC):
     """Whether a search asks the same points whatever the unit and the offset of f, as it sees to this itself."""
     is_one_graph: ClassVar[bool] = False
     """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
+    room: Room | None = None
+    """Where a step without a graph may work: it then overwrites the memory that it is given, and the update before."""
     is_compiled: bool = False
     """Whether it is compiled: see ``rules.fused``."""
     recovers: ClassVar[bool] = False
@@ -106,6 +109,10 @@ class UpdateRule(nn.Module, ABC):
     def told(self, state: State, plan: Plan) -> State:
         """``state`` before ``step``, for a rule that ``plans``, which learns how many steps are left."""
         return state
+
+    def is_still(self, state: State) -> bool:
+        """Whether ``step`` with ``state`` leaves coordinates whose gradient has always been 0 where they are."""
+        return False
 
     def forms(self, params: Params) -> Iterator[State]:
         """Memories of every form that ``init`` and ``step`` return, for a rule that makes room as it goes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,14 +43,51 @@ def normalised(x: Tensor) -> Tensor:
     return x / x.square().mean(-1, keepdim=True).sqrt().clamp_min(SMALL**0.5)
 
 
-def balanced(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> dict[int, Tensor]:
-    """Each tensor, ``(L, d_m)``, with rows and then columns of about equal length, and a root mean square of about 1.
+class Evener(NamedTuple):
+    """Factors that make the rows and then the columns of a matrix x about equally long: x rows columns is ``balanced``.
 
     One round of Sinkhorn's iteration on the squares, as in Scetbon et al. 2025 (arXiv 2502.06742, section 4); a row or
     column far shorter than the others stays shorter.  What is no matrix is normalised.
+
+    :ivar rows: ``(L, rows, 1)``; :ivar columns: ``(L, 1, columns)``, or ``(L, 1, 1)`` of what is no matrix.
     """
-    of_matrices = _by_size(parts, shapes, is_matrix, _balanced)
-    return {k: of_matrices[k] if k in of_matrices else normalised(part) for k, part in enumerate(parts)}
+
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, part: Tensor, shape: torch.Size, room: Tensor | None = None) -> Evener:
+        """Of ``part (L, d_m)``, a tensor of ``shape``.
+
+        :param room: for its squares, of the same form; what is in it is lost.
+        """
+        square = part.square() if room is None else torch.mul(part, part, out=room)
+        square = square.unflatten(-1, sides(shape))
+        of_rows = square.mean(-1, keepdim=True)
+        if not is_matrix(shape):
+            return cls(_shortened(of_rows), torch.ones_like(of_rows))
+        rows = _shortened(of_rows)
+        return cls(rows, _shortened(rows.square().mT @ square / square.shape[-2]))
+
+    def times(self, part: Tensor) -> Tensor:
+        """``part (L, d_m)`` with these factors."""
+        return (part.unflatten(-1, self.sides(part)) * self.rows * self.columns).flatten(1)
+
+    def sides(self, part: Tensor) -> tuple[int, int]:
+        """Rows and columns of ``part (L, d_m)``."""
+        rows = self.rows.shape[1]
+        return rows, part.shape[-1] // rows
+
+
+def _shortened(square: Tensor) -> Tensor:
+    """1 over the root of mean squares ``(L, rows, columns)``, one of these sides being 1; small ones count as more."""
+    least = LEAST_ROW**2 * square.mean((-1, -2), keepdim=True)
+    return torch.maximum(square, least.clamp_min(SMALL)).rsqrt()
+
+
+def balanced(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> dict[int, Tensor]:
+    """Each tensor, ``(L, d_m)``, with rows and columns of about equal length, and a root mean square of about 1."""
+    return {k: Evener.of(part, shape).times(part) for k, (part, shape) in enumerate(zip(parts, shapes, strict=True))}
 
 
 def orthogonal(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> dict[int, Tensor]:
@@ -82,14 +120,6 @@ def _by_size(
         together = change(alike[0] if len(alike) == 1 else torch.cat(alike, 1)).flatten(2)
         changed.update(zip(group, together.unbind(1), strict=True))
     return changed
-
-
-def _balanced(x: Tensor) -> Tensor:
-    for dim in (-1, -2):
-        square = x.square().mean(dim, keepdim=True)
-        least = LEAST_ROW**2 * square.mean((-1, -2), keepdim=True)
-        x = x / torch.maximum(square, least).sqrt().clamp_min(SMALL**0.5)
-    return x
 
 
 def orthogonalised(x: Tensor, polynomials: Polynomials) -> Tensor:

@@ -14,7 +14,7 @@ from probact.rules.exactness import AGREES, is_visible, off
 from probact.rules.fused import stepped
 from probact.rules.plan import Plan
 from probact.rules.subspace.rule import Subspace
-from probact.rules.tensorwise import Tensorwise
+from probact.rules.tensorwise.rule import Tensorwise
 from probact.support.trees import Params, State, flatten, unflatten
 
 LOOKS, PROBE = 3, 0.1
@@ -118,6 +118,9 @@ class Versatile(UpdateRule):
     @property
     def plans(self) -> bool:
         return True
+
+    def is_still(self, state: State) -> bool:
+        return _is_settled(state)
 
     def told(self, state: State, plan: Plan) -> State:
         state = state._replace(left=plan.left)

@@ -72,23 +72,26 @@ class Proposed(NamedTuple):
     signals: Tensor
 
 
-def advance(
+def propose(
     rule: UpdateRule,
     carry: Carry,
     loss: Tensor,
     grads: Params,
     plan: Plan | None = None,
     is_followed: bool = True,
-) -> tuple[Carry, Proposed]:
-    """One step: theta_{t+1} from loss ``(L,)`` and gradient at theta_t.
+    is_finite: bool = False,
+) -> tuple[Params, Carry, Proposed]:
+    """One step: theta_{t+1} - theta_t from loss ``(L,)`` and gradient at theta_t, and the carry after it, but still at
+    theta_t.
 
     A problem whose loss or gradient is not finite stops where it is, for good: divergence is data, never NaN in the
     rule's weights.  A rule that ``recovers`` goes on: it sees the loss ``STAND_IN_LOSS`` and gradient 0 there.
 
     :param plan: what the rule is told, if it ``plans``.
     :param is_followed: whether halting sees what is told of the step; else nothing is measured.
+    :param is_finite: whether loss and gradients are known to be.
     """
-    finite = _finite(loss, grads)
+    finite = torch.ones_like(carry.alive) if is_finite else _finite(loss, grads)
     alive = carry.alive if rule.recovers else carry.alive & finite
     seen = alive & finite
     if not (all_seen := _all(seen)):
@@ -102,8 +105,15 @@ def advance(
         if is_followed
         else loss.new_zeros(progress_features.NUM_SIGNALS, len(loss))
     )
-    moved = Carry(map_params(torch.add, carry.params, update), step.state, carry.progress, alive)
-    return moved, Proposed(step.features, signals)
+    return update, Carry(carry.params, step.state, carry.progress, alive), Proposed(step.features, signals)
+
+
+def advance(
+    rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None = None
+) -> tuple[Carry, Proposed]:
+    """The step that ``propose`` works out, made: the carry at theta_{t+1}."""
+    update, ahead, proposed = propose(rule, carry, loss, grads, plan)
+    return ahead._replace(params=map_params(torch.add, carry.params, update)), proposed
 
 
 def attach(nll: Tensor, grads: Params, params: Params) -> Tensor:

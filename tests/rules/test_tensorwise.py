@@ -7,16 +7,8 @@ from torch import Tensor
 from probact.rules.base import RULES
 from probact.rules.matrices import sides
 from probact.rules.plan import Plan
-from probact.rules.tensorwise import (
-    LEAST_SIZE,
-    LONGEST,
-    NUM_SIGNALS,
-    SAMPLE,
-    STARTS,
-    Tensorwise,
-    _cosine_with_before,
-    _stride,
-)
+from probact.rules.tensorwise.rule import LONGEST, STARTS, Tensorwise
+from probact.rules.tensorwise.signals import LEAST_SIZE, NUM_SIGNALS, SAMPLE, cosine_with_before, stride
 from probact.support.trees import Params, State, flatten
 
 SHAPES = {"weight": (6, 4), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
@@ -117,14 +109,14 @@ def test_signals_of_the_momenta_before_are_those_of_their_definition(double: Non
     before = torch.randn(3, 2, 30, generator=torch.Generator().manual_seed(1))
     grad = torch.randn(3, 2, 30, generator=torch.Generator().manual_seed(2))
     after = 0.98 * before + 0.02 * grad
-    found = _cosine_with_before(*((a * b).mean(-1) for a, b in ((grad, grad), (after, after), (grad, after))), 0.98)
+    found = cosine_with_before(*((a * b).mean(-1) for a, b in ((grad, grad), (after, after), (grad, after))), 0.98)
     torch.testing.assert_close(found, torch.cosine_similarity(grad, before, -1))
 
 
 @pytest.mark.parametrize("shape", [(300, 700), (4096, 64), (123_457,), (64, 32, 3, 3)])
 def test_a_sample_is_spread_over_all_rows_and_columns(shape: tuple[int, ...]) -> None:
     rows, columns = sides(torch.Size(shape))
-    places = torch.arange(rows * columns)[:: _stride(torch.Size(shape))]
+    places = torch.arange(rows * columns)[:: stride(torch.Size(shape))]
     assert 0.5 * SAMPLE < len(places) < 2 * SAMPLE
     assert bool((torch.bincount(places // columns, minlength=rows) <= len(places) / rows + 2).all())
     assert bool((torch.bincount(places % columns, minlength=columns) <= len(places) / columns + 2).all())

@@ -1,0 +1,93 @@
+"""A learned optimizer for minibatches that knows its horizon: a small network a tensor says how far to go."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from probact.rules.base import RULES, SMALL, Planned, Step
+from probact.rules.tensorwise.memory import TensorwiseMemory
+from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, mean_products, taken_in
+from probact.rules.tensorwise.steps import Directions
+from probact.support.refusals import check_range
+from probact.support.trees import Params, State
+
+STARTS = {"adam": 0.02, "slow adam": 0.005, "normalised gradient": 0.002, "balanced": 0.005, "orthogonal": 0.015}
+"""The directions, and how far it goes along each before training, in root mean squares of the tensor."""
+LONGEST = 0.3
+"""The longest step of a tensor, in its lengths."""
+LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
+"""How far, in nats, a rate gets from ``STARTS``; and how far those of a tensor drift in a step, and in all steps."""
+
+
+@RULES.register("tensorwise")
+class Tensorwise(Planned):
+    """Learned steps along momenta: a network a tensor, told how many steps there are.
+
+    With m, n the running means of g with decays .9 and .98, v that of g^2 with .99, each without bias, and r the root
+    mean square of the tensor::
+
+        update = -factor r (w_1 m / sqrt(v) + w_2 n / sqrt(v) + w_3 g / sqrt(v) + w_4 balanced(m) + w_5 orthogonal(m))
+
+    ``matrices.balanced`` and, for matrices that are not too wide, ``matrices.orthogonal`` make rows and columns, or
+    singular values, about equally large.  The network says log w, and how far all of it drifts from this step on for
+    good: a linear function of the signals and of a hidden layer.  Signals are cosines and log ratios of lengths, the
+    fall of the loss in units of its jitter, the tensor's shape and size, and how many steps there are, if that is told;
+    the factor then falls on a line to 0 (``Plan``).  Nothing depends on the scale of the loss, nor on a constant in it.
+    All tensors share its weights (the Tensor RNN of Wichrowska et al. 2017, with the drift as its memory).  It is for
+    noisy gradients.
+
+    Features for halting: the mean of the signals over the tensors, F = ``NUM_SIGNALS``.
+    """
+
+    num_features = NUM_SIGNALS
+    is_one_graph = True
+
+    def __init__(self, hidden_size: int = 16) -> None:
+        super().__init__()
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size)
+        self.hidden = nn.Linear(NUM_SIGNALS, hidden_size)
+        self.output = nn.Linear(NUM_SIGNALS + hidden_size, len(STARTS) + 1)
+        with torch.no_grad():
+            self.output.weight[:, :NUM_SIGNALS] = 0
+            self.output.weight[:, NUM_SIGNALS:] *= 0.01  # so small that it begins with the rates named, and learns
+            self.output.weight[:-1, NUM_SIGNALS - 1] = -0.5 * math.log(1000)  # 1 / sqrt(T), and 1 at T = 200
+            self.output.bias[:-1] = 0.5 * math.log(200)
+            self.output.bias[-1] = 0
+
+    def init(self, params: Params) -> State:
+        return TensorwiseMemory.init([tensor.flatten(1) for tensor in params.values()])
+
+    def is_still(self, state: State) -> bool:
+        return True
+
+    def after_foreign_step(self, state: State, update: Params) -> State:
+        made = [part.detach().flatten(1).square().mean(-1).sqrt() for part in update.values()]
+        return state._replace(last_step=torch.stack(made, -1) / state.size)
+
+    def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
+        shapes = tuple(tensor.shape[1:] for tensor in params.values())
+        room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
+        with torch.no_grad():
+            memory = state.with_gradients(gradients) if room is None else state.overwritten(gradients)
+            room = None if torch.compiler.is_compiling() else room
+            directions = Directions.of(gradients, memory, shapes, room)
+            layout = layout_of(shapes, loss.dtype, loss.device)
+            means = mean_products(directions, thetas, layout)
+            memory, signals = taken_in(memory, means, loss, directions.biases, layout)
+        said = self.output(torch.cat([signals, torch.tanh(self.hidden(signals))], -1))
+        furthest = (DRIFT[1] / state.plan.expected(memory.num_seen)).clamp_max(DRIFT[0]).unsqueeze(-1)
+        drift = (state.drift + furthest * torch.tanh(said[..., -1])).clamp(-LOG_RANGE, LOG_RANGE)
+        said = LOG_RANGE * torch.tanh((said[..., :-1] + drift.unsqueeze(-1)) / LOG_RANGE)
+        rate = state.plan.factor[:, None, None] * said.exp() * said.new_tensor([*STARTS.values()])  # (L, M, 5)
+        with torch.no_grad():
+            products = means[..., -len(STARTS) :, -len(STARTS) :]
+            length = (rate.unsqueeze(-2) @ products @ rate.unsqueeze(-1)).flatten(2).squeeze(-1).clamp_min(0).sqrt()
+            shorter = (LONGEST / length.clamp_min(SMALL)).clamp_max(1.0)
+        rate = rate * (-shorter * memory.size).unsqueeze(-1)
+        made = directions.along(rate) if room is None else directions.along_in(room, rate)
+        update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
+        return Step(update, memory._replace(last_step=length * shorter, drift=drift), signals.mean(1))

@@ -1,0 +1,92 @@
+"""Steps of ``tensorwise``: the directions of each tensor, added up as the network says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from probact.rules.base import SMALL
+from probact.rules.matrices import Evener, orthogonal
+from probact.rules.tensorwise.memory import Biases, TensorwiseMemory
+from probact.support.room import Room
+
+
+class Directions(NamedTuple):
+    """All that steps of M tensors are made of.
+
+    :ivar grads: M times ``(L, d_m)``; :ivar memory: with them in it.
+    :ivar biases: of its running means.
+    :ivar eveners: of ``memory.fast``; :ivar orthogonal: place -> that tensor with its singular values made equal.
+    """
+
+    grads: Sequence[Tensor]
+    memory: TensorwiseMemory
+    biases: Biases
+    eveners: Sequence[Evener]
+    orthogonal: Mapping[int, Tensor]
+
+    @classmethod
+    def of(
+        cls, grads: Sequence[Tensor], memory: TensorwiseMemory, shapes: Sequence[torch.Size], room: Room | None
+    ) -> Directions:
+        """:param room: to work in."""
+        fast = memory.fast
+        eveners = [
+            Evener.of(part, shape, None if room is None else _part(room, fast, part))
+            for part, shape in zip(fast, shapes, strict=True)
+        ]
+        made = orthogonal(fast, shapes)  # of which no coordinate moves that never had a gradient, as of all others
+        made = {k: torch.where(memory.square[k] > 0, part, 0.0) for k, part in made.items()}
+        return cls(grads, memory, memory.biases(), eveners, made)
+
+    def along(self, rates: Tensor) -> list[Tensor]:
+        """The sum of the five directions, m / sqrt(v), n / sqrt(v), g / sqrt(v), m made even and m with its singular
+        values made equal, times ``rates (L, M, 5)``: M times ``(L, d_m)``.
+        """
+        weights, least, memory = self._weights(rates).unsqueeze(-1), self._least(), self.memory
+        made = []
+        for k, (fast, slow, square, grad) in enumerate(
+            zip(memory.fast, memory.slow, memory.square, self.grads, strict=True)
+        ):
+            of_fast, of_slow, of_grad, of_even, of_orthogonal = weights[:, k].unbind(1)
+            adaptive = torch.addcmul(torch.addcmul(of_fast * fast, of_slow, slow), of_grad, grad)
+            step = torch.addcmul(adaptive / torch.maximum(square.sqrt(), least), of_even, self.eveners[k].times(fast))
+            made.append(torch.addcmul(step, of_orthogonal, self.orthogonal[k]) if k in self.orthogonal else step)
+        return made
+
+    def along_in(self, room: Room, rates: Tensor) -> list[Tensor]:
+        """``along`` for one problem, in ``room``, where the steps before are lost."""
+        least, memory = float(self._least()), self.memory
+        made = []
+        for k, (of_fast, of_slow, of_grad, of_even, of_orthogonal) in enumerate(self._weights(rates)[0].tolist()):
+            fast, grad = memory.fast[k], self.grads[k]
+            step, work = room.like(k, fast), _part(room, memory.fast, fast)
+            torch.mul(fast, of_fast, out=step).add_(memory.slow[k], alpha=of_slow).add_(grad, alpha=of_grad)
+            step.div_(torch.sqrt(memory.square[k], out=work).clamp_min_(least))
+            evener = self.eveners[k]
+            sides = evener.sides(fast)
+            even = torch.mul(fast.unflatten(-1, sides), of_even * evener.rows, out=work.unflatten(-1, sides))
+            step.unflatten(-1, sides).addcmul_(even, evener.columns)
+            if k in self.orthogonal:
+                step.add_(self.orthogonal[k], alpha=of_orthogonal)
+            made.append(step)
+        return made
+
+    def _weights(self, rates: Tensor) -> Tensor:
+        """``rates`` over the biases of what they weigh."""
+        fast, slow, root = self.biases
+        unbiased = torch.stack([root / fast, root / slow, root], -1)
+        return torch.cat([rates[..., :3] * unbiased.unsqueeze(1), rates[..., 3:]], -1)
+
+    def _least(self) -> Tensor:
+        """The least root of ``square``, ``(L, 1)``."""
+        return SMALL**0.5 * self.biases.root.unsqueeze(-1)
+
+
+def _part(room: Room, all_parts: Sequence[Tensor], part: Tensor) -> Tensor:
+    """Room for one part at a time, of the form of ``part (1, d_m)``."""
+    longest = max(all_parts, key=Tensor.numel)
+    return room.like("work", longest)[:, : part.shape[-1]]

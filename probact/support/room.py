@@ -1,0 +1,35 @@
+"""Room for what is worked out and used at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Room:
+    """Tensors that are made once and overwritten again and again, as fresh memory costs more than the numbers in it.
+
+    They are never saved or copied: a copy, or what is read from a file, begins with none.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Tensor] = {}
+
+    def like(self, name: Any, tensor: Tensor) -> Tensor:
+        """One of that name and of the shape, type and device of ``tensor``, contiguous; with any numbers in it."""
+        kept = self._kept.get(name)
+        if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.dtype or kept.device != tensor.device:
+            self._kept[name] = kept = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        return kept
+
+    def tensors(self) -> list[Tensor]:
+        """All that is kept."""
+        return [*self._kept.values()]
+
+    def __deepcopy__(self, memo: Any) -> Room:
+        return Room()
+
+    def __reduce__(self) -> tuple[type[Room], tuple[()]]:
+        return Room, ()

@@ -1,0 +1,119 @@
+"""Steps that overwrite what they are given are those that do not."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probact import LearnedOptimizer
+from probact.rules.base import RULES
+from probact.rules.overwriting import overwriting
+from probact.rules.plan import Plan
+from probact.rules.safeguarded import bare
+from probact.rules.tensorwise.rule import Tensorwise
+from probact.support.trees import Params, flatten, leaves
+
+SHAPES = {"weight": (90, 80), "narrow": (7, 5), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
+
+
+def drawn(seed: int) -> Params:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(1, *shape, generator=generator) for name, shape in SHAPES.items()}
+
+
+def walked(rule: Tensorwise, steps: int = 6) -> list[Tensor]:
+    """All thetas and memories, as copies."""
+    params, state, found = drawn(0), rule.init(drawn(0)), []
+    for step in range(steps):
+        state = rule.told(state, Plan.of(torch.full((1,), 20.0), step))
+        update, state, features = rule.step(drawn(10 + step), state, params, torch.tensor([3.0 - 0.2 * step]))
+        params = {name: params[name] + update[name] for name in params}
+        found += [part.clone() for part in (flatten(params), features, *leaves(state))]
+    return found
+
+
+@pytest.fixture
+def rule() -> Tensorwise:
+    """With weights that are not those it starts with."""
+    torch.manual_seed(0)
+    rule = Tensorwise().double()
+    with torch.no_grad():
+        rule.output.weight.add_(0.1 * torch.randn_like(rule.output.weight))
+    return rule
+
+
+def test_the_path_is_the_same(rule: Tensorwise, double: None) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(walked(overwriting(rule)), walked(rule), rtol=1e-9, atol=1e-12)
+
+
+def test_memory_and_update_are_overwritten_only_where_no_graph_is_wanted(rule: Tensorwise, double: None) -> None:
+    in_place, params = overwriting(rule), drawn(0)
+    state = in_place.init(params)
+    with torch.no_grad():
+        first, after, _ = in_place.step(drawn(1), state, params, torch.ones(1))
+        second, _, _ = in_place.step(drawn(2), after, params, torch.ones(1))
+    assert after.fast[0] is state.fast[0]
+    assert first["weight"].data_ptr() == second["weight"].data_ptr()
+    before = [part.clone() for part in after.fast]
+    update, kept, _ = in_place.step(drawn(3), after, params, torch.ones(1))
+    assert update["weight"].requires_grad
+    assert kept.fast[0] is not after.fast[0]
+    torch.testing.assert_close([*after.fast], before, rtol=0, atol=0)
+
+
+def test_what_never_had_a_gradient_does_not_move(rule: Tensorwise, double: None) -> None:
+    """Single coordinates of a matrix whose singular values are made equal, too."""
+    params, state = drawn(0), rule.init(drawn(0))
+    for step in range(4):
+        grads = drawn(10 + step)
+        grads["narrow"][0, 2, 3] = grads["weight"][0, :, 4] = 0
+        with torch.no_grad():
+            update, state, _ = rule.step(grads, state, params, torch.ones(1))
+        assert float(update["narrow"][0, 2, 3]) == 0
+        assert not bool(update["weight"][0, :, 4].any())
+        assert int((update["narrow"] == 0).sum()) == 1
+
+
+def test_the_rule_that_was_given_and_copies_have_no_room_of_it() -> None:
+    rule = RULES.build("versatile")
+    optimizer = LearnedOptimizer(nn.Linear(2, 1).parameters(), rule)
+    assert rule.noisy.room is None
+    room = bare(optimizer.rule).noisy.room
+    for other in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        made = bare(other.rule).noisy.room
+        assert made is not None
+        assert made is not room
+
+
+def test_what_is_given_to_the_optimizer_is_left_as_it_is() -> None:
+    """Gradients, and a state that was saved or loaded, while further steps are made."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 4)
+    optimizer = LearnedOptimizer.from_pretrained(model.parameters(), "general", stop=None)
+
+    def steps(number: int) -> None:
+        for step in range(number):
+            for param in model.parameters():
+                param.grad = torch.randn_like(param)
+            before = [param.grad.clone() for param in model.parameters()]
+            optimizer.step(torch.tensor(1.0 + 0.1 * (-1) ** step))
+            assert all(map(torch.equal, before, (param.grad for param in model.parameters())))
+
+    steps(8)
+    saved = optimizer.state_dict()
+    kept = copy.deepcopy(saved)
+    optimizer.load_state_dict(saved)
+    steps(3)
+    torch.testing.assert_close(_tensors(saved), _tensors(kept), rtol=0, atol=0)
+
+
+def _tensors(state: object) -> list[Tensor]:
+    if isinstance(state, Tensor):
+        return [state]
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
