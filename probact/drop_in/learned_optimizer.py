@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from probact.drop_in import groups, stop as stops
-from probact.drop_in.cohorts import Cohort, look
+from probact.drop_in.cohorts import look
 from probact.drop_in.handed import TakesLoss
 from probact.drop_in.horizon import Horizon
 from probact.drop_in.loss import checked_patience, mean_over_ranks, not_finite
-from probact.drop_in.parameters import fitted, move, read_gradients, working_zero, write
+from probact.drop_in.parameters import fitted, read_gradients, working_zero
 from probact.drop_in.saving import Resumable
 from probact.drop_in.state import Standing
 from probact.drop_in.watch import Options, Watch, monitor_of
@@ -213,42 +213,25 @@ class LearnedOptimizer(TakesLoss, Resumable):
             return
         self._admit(grads)
         is_followed = standing.belief.posterior is not None
+        moving = {name: params[name] for name in grads}
         if not is_followed and self._stops_at(Seen(loss, grads, loss.new_zeros(1, 0))):
-            self._go_back(loss)
+            standing.go_back(self.rule, loss, moving)  # before a step is worked out, which may overwrite the memory
             return
-        horizon, paces = standing.horizon, groups.paces(self.param_groups, grads)
-        plan = None if horizon is None else horizon.plan(standing.steps, loss)
+        plan, paces = standing.plan(loss), groups.paces(self.param_groups, grads)
         seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan, is_followed, bad is None)
         if is_followed and self._stops_at(seen):
-            self._go_back(loss)
-            return
-        for place, (update, carry) in ahead.items():
-            for name in update.keys() & grads.keys():
-                move(params[name], update[name])
-            standing.cohorts[place] = standing.cohorts[place]._replace(carry=carry)
-        standing.steps += 1
+            standing.go_back(self.rule, loss, moving)
+        else:
+            standing.go_on(ahead, moving)
 
     def _stops_at(self, seen: Seen) -> bool:
-        """Whether the stop rule fires now, at what is seen; says so where steps go on in spite of a stop."""
-        standing, horizon = self._standing, self._standing.horizon
-        if self.should_stop():
-            fired = self._watch.stopped() or standing.fired(self.stop)
-            ways = "leave the loop where should_stop() is true, or say stop=None, or freeze_when_stopped=True"
-            self._say_once(f"{fired}, and steps go on: {ways}", 6)
-        elif standing.steps and standing.decides(self.stop, seen):
+        """Whether the stop rule fires now, at what is seen; says so where steps go on beyond the end."""
+        standing = self._standing
+        if not self.should_stop() and standing.steps and standing.decides(self.stop, seen):
             return True
-        elif horizon is not None and horizon.left_at(standing.steps) < 1:
-            self._say_once(f"all {horizon.end} steps of total_steps or finish are made, and steps as short go on", 6)
+        if overdue := standing.overdue(self.stop, self._watch.stopped()):
+            self._say_once(overdue, 6)
         return False
-
-    def _go_back(self, loss: Tensor) -> None:
-        """To the best parameters of each cohort, if ``loss (1,)`` is above that there."""
-        params = self._params()
-        for place, cohort in enumerate(self._standing.cohorts):
-            carry = cohort.back(self.rule, loss)
-            for name, best in carry.params.items():
-                write(params[name], best)
-            self._standing.cohorts[place] = cohort._replace(carry=carry._replace(params={}))
 
     def finish(self, steps: int) -> None:
         """Make the steps shorter from now on, on a line to the last of ``steps``, from where they stand.
@@ -266,11 +249,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
         standing.horizon = horizon
 
     def _admit(self, grads: Params) -> None:
-        """Parameters with their first gradient become a cohort."""
-        standing = self._standing
-        known = {name for cohort in standing.cohorts for name in cohort.names}
-        if new := [name for name in grads if name not in known]:
-            standing.cohorts.append(Cohort.begin(self.rule, self._params(), new, self._fit()))
+        if self._standing.admit(self.rule, grads, self._params(), self._fit()):
             self._list_cohorts()
 
     def _params(self) -> dict[str, Tensor]:

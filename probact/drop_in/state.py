@@ -10,15 +10,16 @@ from typing import Any, Self
 from torch import Tensor
 
 from probact.drop_in import horizon as horizons
-from probact.drop_in.cohorts import Cohort
+from probact.drop_in.cohorts import Ahead, Cohort
 from probact.drop_in.horizon import Horizon
-from probact.drop_in.parameters import moved
+from probact.drop_in.parameters import move, moved, write
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import UpdateRule
+from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.stopping.base import StopRule
 from probact.stopping.online import OnlineBelief
-from probact.support.trees import State, leaves, map_state
+from probact.support.trees import Params, State, leaves, map_state
 from probact.unrolling.walk import Seen
 
 
@@ -65,9 +66,46 @@ class Standing:
                 self.stopped_at = self.steps
         return self.stopped_at is not None
 
+    def admit(self, rule: UpdateRule, grads: Params, params: Mapping[str, Tensor], like: Tensor) -> bool:
+        """Parameters with their first gradient become a cohort; whether there are any."""
+        known = {name for cohort in self.cohorts for name in cohort.names}
+        new = [name for name in grads if name not in known]
+        if new:
+            self.cohorts.append(Cohort.begin(rule, params, new, like))
+        return bool(new)
+
+    def plan(self, like: Tensor) -> Plan | None:
+        """How many steps are left, if that is known; ``like (1,)``."""
+        return None if self.horizon is None else self.horizon.plan(self.steps, like)
+
+    def go_on(self, ahead: Mapping[int, Ahead], params: Params) -> None:
+        """Make the steps ``ahead`` of the cohorts, by their places; of those of ``params`` alone."""
+        for place, (update, carry) in ahead.items():
+            for name in update.keys() & params.keys():
+                move(params[name], update[name])
+            self.cohorts[place] = self.cohorts[place]._replace(carry=carry)
+        self.steps += 1
+
+    def go_back(self, rule: UpdateRule, loss: Tensor, params: Params) -> None:
+        """Bring ``params`` to the best ones of each cohort, if ``loss (1,)`` is above that there."""
+        for place, cohort in enumerate(self.cohorts):
+            carry = cohort.back(rule, loss)
+            for name in carry.params.keys() & params.keys():
+                write(params[name], carry.params[name])
+            self.cohorts[place] = cohort._replace(carry=carry._replace(params={}))
+
     def fired(self, stop: StopRule | None) -> str:
         """That ``stop`` has, in words."""
         return f"the stop rule{f' ({stop.describe()})' if stop else ''} fired at step {self.stopped_at}"
+
+    def overdue(self, stop: StopRule | None, monitor: str | None) -> str | None:
+        """That steps go on beyond a stop, the rule's or as the ``monitor`` says, or beyond the last one; else None."""
+        if self.stopped_at is not None or monitor:
+            ways = "leave the loop where should_stop() is true, or say stop=None, or freeze_when_stopped=True"
+            return f"{monitor or self.fired(stop)}, and steps go on: {ways}"
+        if self.horizon is not None and self.horizon.left_at(self.steps) < 1:
+            return f"all {self.horizon.end} steps of total_steps or finish are made, and steps as short go on"
+        return None
 
     def passes_over(self, bad: str | None, recovers: bool, patience: int | None) -> bool:
         """Whether this look is, as ``bad`` in it is not finite.
