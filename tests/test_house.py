@@ -21,6 +21,7 @@ FILLS_A_REGISTRY = {
     "rules",
     "rules/expressions",
     "rules/subspace",
+    "rules/tensorwise",
     "stopping",
     "training/loggers",
 }
