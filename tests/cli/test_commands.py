@@ -6,13 +6,16 @@ import resource
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
 import xarray as xr
 
+from probact.cli.main import cli
 from probact.inference.objectives.base import OBJECTIVES
 from probact.inference.objectives.estimators import ESTIMATORS
 from probact.inference.posteriors.base import NO_HALTING, POSTERIORS
@@ -118,7 +121,26 @@ def test_no_command_shows_them_all(run: Any) -> None:
     assert (code, out) == (2, "")
     assert err.startswith("Usage: ")
     assert "Error" not in err
-    assert "\n    halt-stats               what its halting posterior looks like" in err
+    assert "\n  halt-stats              what its halting posterior looks like" in err
+
+
+def test_each_command_is_there_and_has_its_line() -> None:
+    modules = [import_module(f"probact.cli.{path.stem}") for path in (CLI.parent / "probact" / "cli").glob("*.py")]
+    found = {one.name for module in modules for one in vars(module).values() if isinstance(one, click.Command)}
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    assert all(command is not None and command.name == name for name, command in commands.items())
+    assert found - {"make", "check", None, cli.name} == commands.keys()
+    assert cli.get_command(context, "halt_stats") is None
+
+
+def test_help_and_version_load_no_torch() -> None:
+    """They are there at once."""
+    for option in ("--help", "--version"):
+        code = f"import sys; sys.argv[1:] = ['{option}']; from probact.__main__ import main\n" + (
+            "try: main()\nfinally: assert not {'torch', 'numpy', 'pyro', 'xarray'} & sys.modules.keys()"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=CLI.parent)
 
 
 @pytest.mark.drawn
