@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from probact.problems.data.sets import VARIABLE
+from tests.helpers import preloaded
 from tests.helpers.commands import call
 from tests.helpers.small_images import write_all
 
@@ -29,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: one thread each, also in the processes that tests start
         os.environ["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
+    preloaded.use()
 
 
 @pytest.fixture(autouse=True)
