@@ -14,7 +14,7 @@ import pytest
 from probact.cli import main
 from probact.cli.fit import asked_for, command_line, fit
 from probact.runs.experiment import SETTINGS, Experiment
-from tests.helpers.preloaded import Command
+from tests.helpers.preloaded import cli
 from tests.helpers.trainings import TINY
 
 NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs", "threads", "loggers"}
@@ -65,7 +65,7 @@ def assert_reproduced(experiment: Experiment) -> None:
 
 def command(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
     """The command line itself, in a process of its own: exit code, output and errors."""
-    process = Command(folder, line.split(), environment)
+    process = cli(folder, *line.split(), **environment)
     out, err = process.communicate(timeout=300)
     assert process.returncode is not None
     return process.returncode, out, err

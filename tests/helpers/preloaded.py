@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,13 @@ def spawn_instead(monkeypatch: Any) -> None:
         monkeypatch.setattr(module, "get_context", multiprocessing.get_context)
 
 
-class Command:
-    """``python cli.py ARGUMENTS`` in ``folder``, with what the tests ask of a ``Popen``."""
+class Begun:
+    """A process that has begun in ``folder``, with what the tests ask of a ``Popen``."""
 
-    def __init__(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], work: Callable[..., None], *given: Any) -> None:
         place = Path(tempfile.mkdtemp())
         self._texts = [place / "out", place / "err"]
-        self._process = CONTEXT.Process(target=_call, args=(folder, arguments, environment, self._texts))
+        self._process = CONTEXT.Process(target=_do, args=(folder, environment, self._texts, work, *given))
         self._process.start()
 
     @property
@@ -87,14 +88,56 @@ class Command:
         out, err = (path.read_text() if path.exists() else "" for path in self._texts)
         return out, err
 
+    def output(self) -> str:
+        """What it has printed once it has ended well."""
+        out, err = self.communicate(timeout=300)
+        assert self.returncode == 0, out + err
+        return out
 
-def _call(folder: Path, arguments: list[str], environment: dict[str, str], texts: list[Path]) -> None:
+
+def cli(folder: Path, *arguments: str, **environment: str) -> Begun:
+    """``python cli.py ARGUMENTS``."""
+    return Begun(folder, environment, _command, arguments)
+
+
+def python(
+    folder: Path, code: str, *arguments: str, forget: Iterable[str] = (), missing: Iterable[str] = (), **env: str
+) -> Begun:
+    """``python -c CODE ARGUMENTS``; torch is loaded, probact is not.
+
+    :param forget: libraries that are not loaded either.
+    :param missing: libraries that cannot be loaded.
+    """
+    return Begun(folder, env, _code, code, arguments, tuple(forget), tuple(missing))
+
+
+def _do(folder: Path, environment: dict[str, str], texts: list[Path], work: Callable[..., None], *given: Any) -> None:
     os.chdir(folder)
     os.environ.update(environment)
+    sys.path[:0] = [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
     for number, path in enumerate(texts, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        work(*given)
+    except SystemExit:
+        raise
+    except BaseException:  # as Python itself shows it
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.exit(1)
+
+
+def _command(arguments: Sequence[str]) -> None:
     sys.argv = [str(CLI), *arguments]
     from probact.__main__ import main
 
     main()
+
+
+def _code(code: str, arguments: Sequence[str], forget: Sequence[str], missing: Sequence[str]) -> None:
+    for name in list(sys.modules):
+        if name.partition(".")[0] in {"probact", *forget, *missing}:
+            del sys.modules[name]
+    sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})

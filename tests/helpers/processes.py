@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from tests.helpers.preloaded import CLI, Command
+from tests.helpers.preloaded import CLI, Begun, cli
 
 __all__ = ["CLI", "FIT", "final_weights", "lines", "start", "wait_for"]
 
 FIT = ["--family", "quadratic", "--horizon", "6", "--batch", "4", "--meta-steps", "300"]
 
 
-def wait_for(condition: Any, process: subprocess.Popen[str] | Command) -> None:
+def wait_for(condition: Any, process: subprocess.Popen[str] | Begun) -> None:
     deadline = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, process.communicate()[1]
@@ -33,5 +33,5 @@ def final_weights(folder: Path) -> dict[str, Any]:
     return weights
 
 
-def start(folder: Path, arguments: list[str], **environment: str) -> Command:
-    return Command(folder, ["fit", *arguments], {"OMP_NUM_THREADS": "1", **environment})
+def start(folder: Path, arguments: list[str], **environment: str) -> Begun:
+    return cli(folder, "fit", *arguments, OMP_NUM_THREADS="1", **environment)
