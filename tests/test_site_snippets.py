@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch
 import probact
 from probact.cli.main import cli
 from probact.testing import check_family
+from tests.helpers import preloaded
 from tests.helpers.commands import ARGUMENTS, call
 
 ROOT = Path(__file__).parent.parent
@@ -68,6 +67,7 @@ def given(page: Path) -> dict[str, Any]:
     return {"model": torch.nn.Linear(1, 1), "train": lambda _: None, "validate": lambda _: next(losses)}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
 def test_the_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -90,11 +90,8 @@ def test_the_page_runs(
 def test_the_file_of_the_page_is_imported(tmp_path: Path) -> None:
     (code, *_) = blocks(ROOT / "docs" / "how-to" / "own-prior.md", "python")
     (tmp_path / "weekly.py").write_text(code)
-    command = [sys.executable, str(ROOT / "cli.py"), "--import", "weekly.py", "prior", "--horizon-prior", "weekly"]
-    done = subprocess.run(
-        [*command, "--horizon-prior-option", "days=5"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    words = ("--import", "weekly.py", "prior", "--horizon-prior", "weekly", "--horizon-prior-option", "days=5")
+    preloaded.cli(tmp_path, *words).output()
     assert (tmp_path / "prior.png").exists()
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.helpers.commands import ARGUMENTS, call, refused
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TRAININGS = {
     "supervised": ARGUMENTS,
     "chains": [*ARGUMENTS, "--chains", "2"],

@@ -111,6 +111,11 @@ def python(
     return Begun(folder, env, _code, code, arguments, tuple(forget), tuple(missing))
 
 
+def script(folder: Path, path: Path, *arguments: str) -> Begun:
+    """``python PATH ARGUMENTS``."""
+    return python(folder, f"import runpy; runpy.run_path({str(path)!r}, run_name='__main__')", *arguments)
+
+
 def _do(folder: Path, environment: dict[str, str], texts: list[Path], work: Callable[..., None], *given: Any) -> None:
     os.chdir(folder)
     os.environ.update(environment)

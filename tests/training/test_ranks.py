@@ -93,7 +93,9 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         torch.save(half_done().state_dict(), folder / "half.pt")
     finally:
         torch.set_default_dtype(torch.float32)
-    multiprocessing.spawn(rank_work, (folder,), nprocs=2)  # type: ignore[attr-defined]
+    multiprocessing.start_processes(  # type: ignore[attr-defined]
+        rank_work, (folder,), nprocs=2, start_method="forkserver"
+    )
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(2)]
 
 
