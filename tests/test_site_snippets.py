@@ -16,7 +16,6 @@ import probact
 from probact.cli.main import cli
 from probact.testing import check_family
 from tests.helpers import preloaded
-from tests.helpers.commands import ARGUMENTS, call
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -67,15 +66,13 @@ def given(page: Path) -> dict[str, Any]:
     return {"model": torch.nn.Linear(1, 1), "train": lambda _: None, "validate": lambda _: next(losses)}
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
 def test_the_page_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fitted: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if page.stem == "posterior-file":
-        code, _, err = call(capsys, monkeypatch, "fit", *ARGUMENTS, "--chains", "2", "--out", "RUN")
-        assert code == 0, err
+        fitted("RUN", "--chains", "2")
     names = given(page)
     with probact.FAMILIES.temporarily(), probact.HORIZON_PRIORS.temporarily():
         for block in blocks(page, "python"):

@@ -232,6 +232,7 @@ def test_data_directory(elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPat
     folder = os.environ[VARIABLE]
     monkeypatch.delenv(VARIABLE)
     arguments = ["--family", "mnist", "--rule", "sgd", "--rule-option", "lr=0.1", *ARGUMENTS[2:], "--out", "run"]
+    arguments += ["--family-option", "hidden=2"]
     refused(run("fit", *arguments, "--data-dir", "absent"), "data directory", "absent")
     assert not (elsewhere / "run").exists()
     code, _, err = run("fit", *arguments, "--data-dir", folder)
