@@ -4,7 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from probact.problems.data.sets import VARIABLE
-from tests.helpers.commands import call
+from tests.helpers import preloaded
+from tests.helpers.commands import ARGUMENTS, call
 from tests.helpers.small_images import write_all
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -29,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: one thread each, also in the processes that tests start
         os.environ["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
+    preloaded.use()
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +72,21 @@ def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.node.get_closest_marker("drawn") is None:
         for module in ("curves_figures", "evaluation_figures", "halting_figures"):
             monkeypatch.setattr(f"probact.reports.{module}.draw_all", draw_nothing)
+
+
+_FITTED: dict[tuple[str, ...], Path] = {}
+
+
+@pytest.fixture
+def fitted(run: Any, undrawn: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """What ``fit`` with these options writes, without figures: trained once in a session, and copied."""
+
+    def copy(folder: str, *options: str) -> None:
+        if options not in _FITTED:
+            kept = tmp_path_factory.mktemp("fitted") / "run"
+            code, _, err = run("fit", *ARGUMENTS, *options, "--out", str(kept))
+            assert code == 0, err
+            _FITTED[options] = kept
+        shutil.copytree(_FITTED[options], folder)
+
+    return copy

@@ -12,6 +12,7 @@ import pytest
 
 import probact
 from probact.testing import check_family, check_stop_rule
+from tests.helpers.preloaded import script
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "probact"
@@ -89,9 +90,7 @@ def test_each_letter_has_one_row() -> None:
 
 
 def test_the_drawn_model_is_current() -> None:
-    command = [sys.executable, str(ROOT / "docs" / "draw_model.py"), "--check"]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
+    script(ROOT, ROOT / "docs" / "draw_model.py", "--check").output()
 
 
 def test_the_drawn_rooms_are_current() -> None:

@@ -115,10 +115,10 @@ def test_readme_loop(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_readme_names_every_command() -> None:
-    from probact.cli.main import cli
+    from probact.cli.commands import COMMANDS
 
     readme = (ROOT / "README.md").read_text()
-    for name in cli.commands:
+    for name in COMMANDS:
         assert f"`{name}" in readme, name
     for path in re.findall(r"\]\(([\w./-]+)\)", readme):
         assert (ROOT / path).exists(), path

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import probact
+from tests.helpers.preloaded import script
 
 ROOT = Path(__file__).parent.parent
 STRANGER = """
@@ -24,6 +25,7 @@ from probact import (
     FAMILIES, RULES, STOP_RULES, Known, LearnedOptimizer, Optimizee, OptimizeeFamily, Params, State, Step, StopRule,
     UpdateRule, unroll,
 )
+from tests.helpers.preloaded import script
 
 
 @dataclass(frozen=True)
@@ -129,5 +131,4 @@ def test_programs_are_typed_against_the_face_alone(program: str, tmp_path: Path)
 
 def test_a_strangers_parts_work_by_the_face_alone(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(STRANGER)
-    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout == "torch.Size([6, 3]) True\n", done.stderr
+    assert script(tmp_path, tmp_path / "program.py").output() == "torch.Size([6, 3]) True\n"

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.preloaded import cli, python
+
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "examples" / "plugin"
-CLI = str(ROOT / "cli.py")
 
 
 def install(target: Path) -> None:
@@ -38,18 +39,7 @@ def install(target: Path) -> None:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     target = tmp_path_factory.mktemp("site")
     install(target)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(target), str(ROOT)))}
-
-
-def start(environment: dict[str, str], folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment, text=True, **pipes)
-
-
-def output(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
-    return out
+    return {"PYTHONPATH": os.pathsep.join((str(target), str(ROOT)))}
 
 
 FIT = """fit --family valleys --family-option dim=3 --rule heavy-ball --halting clock --estimator stratified
@@ -61,13 +51,14 @@ EVALUATE = "evaluate run --baselines none --num-optimizees 20 --at 1,6"
 def test_it_is_found_used_and_conforms(environment: dict[str, str], tmp_path: Path) -> None:
     """Listed, trained, judged, and checked by its own test, as far as one does not wait for another side by side."""
     test = shutil.copy(PLUGIN / "test_probact_plugin.py", tmp_path)
-    lines = ([CLI, "list"], [CLI, *FIT.split()], ["-m", "pytest", "-q", str(test)])
-    listed, fitted, checked = (start(environment, tmp_path, *line) for line in lines)
-    named = {line.split()[0] for line in output(listed).splitlines() if line.startswith("  ")}
+    listed, fitted = (cli(tmp_path, *line.split(), **environment) for line in ("list", FIT))
+    code = "import pytest, sys; sys.exit(pytest.main(['-q', sys.argv[1]]))"
+    checked = python(tmp_path, code, str(test), **environment)
+    named = {line.split()[0] for line in listed.output().splitlines() if line.startswith("  ")}
     assert {"valleys", "heavy-ball", "clock", "discounted", "stratified", "slope", "two-lengths", "late"} <= named
-    output(fitted)
+    fitted.output()
     settings = json.loads((tmp_path / "run" / "experiment.json").read_text())
     assert settings["prior_nu"] == 0.9  # as the family recommends
     assert settings["objective_options"] == {"gamma": "0.5"}
-    assert "slope >=" in output(start(environment, tmp_path, CLI, *EVALUATE.split()))
-    assert "7 passed" in output(checked)
+    assert "slope >=" in cli(tmp_path, *EVALUATE.split(), **environment).output()
+    assert "7 passed" in checked.output()

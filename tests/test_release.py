@@ -6,7 +6,6 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import probact
+from tests.helpers.preloaded import script
 
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / ".ci" / "run"
@@ -67,7 +67,7 @@ def test_notes_are_those_of_the_newest_version() -> None:
 
 
 def test_the_page_of_the_shipped_weights_is_current(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, ROOT / "docs" / "make_models.py", tmp_path], check=True, cwd=ROOT)
+    script(ROOT, ROOT / "docs" / "make_models.py", str(tmp_path)).output()
     page = (tmp_path / "models.md").read_text()
     assert page == (ROOT / "docs" / "models.md").read_text(), "run: python docs/make_models.py"
     for path in (ROOT / "probact" / "weights").glob("*.pt"):
@@ -109,8 +109,8 @@ def test_workflows_call_steps_that_are_there() -> None:
             for command in values(job.get("steps", []), "run"):
                 for name in re.findall(r"bash \.ci/run (.+)", command):
                     called.update(choices[0] if name == "${{ matrix.step }}" else [name])
-                for script in re.findall(r"python3? (\S+\.py)", command):
-                    assert (ROOT / script).exists(), script
+                for path in re.findall(r"python3? (\S+\.py)", command):
+                    assert (ROOT / path).exists(), path
     assert called == steps_of_run() - {"arviz"}  # which `newest` runs with all else
 
 

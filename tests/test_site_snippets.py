@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import torch
 import probact
 from probact.cli.main import cli
 from probact.testing import check_family
-from tests.helpers.commands import ARGUMENTS, call
+from tests.helpers import preloaded
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -56,8 +54,9 @@ def test_the_command_is_one(page: Path, words: list[str], tmp_path: Path, monkey
             words = words[2:]
         group: Any = cli
         while isinstance(group, click.Group):
-            assert words[0] in group.commands, page.name
-            group, words = group.commands[words[0]], words[1:]
+            found = group.get_command(click.Context(group), words[0])
+            assert found is not None, page.name
+            group, words = found, words[1:]
         group.make_context(group.name, words)
 
 
@@ -69,12 +68,11 @@ def given(page: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
 def test_the_page_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fitted: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if page.stem == "posterior-file":
-        code, _, err = call(capsys, monkeypatch, "fit", *ARGUMENTS, "--chains", "2", "--out", "RUN")
-        assert code == 0, err
+        fitted("RUN", "--chains", "2")
     names = given(page)
     with probact.FAMILIES.temporarily(), probact.HORIZON_PRIORS.temporarily():
         for block in blocks(page, "python"):
@@ -89,11 +87,8 @@ def test_the_page_runs(
 def test_the_file_of_the_page_is_imported(tmp_path: Path) -> None:
     (code, *_) = blocks(ROOT / "docs" / "how-to" / "own-prior.md", "python")
     (tmp_path / "weekly.py").write_text(code)
-    command = [sys.executable, str(ROOT / "cli.py"), "--import", "weekly.py", "prior", "--horizon-prior", "weekly"]
-    done = subprocess.run(
-        [*command, "--horizon-prior-option", "days=5"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    words = ("--import", "weekly.py", "prior", "--horizon-prior", "weekly", "--horizon-prior-option", "days=5")
+    preloaded.cli(tmp_path, *words).output()
     assert (tmp_path / "prior.png").exists()
 
 

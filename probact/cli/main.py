@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 import probact
 from probact.cli.advice import PLUGIN_HINT, command, how_far, how_to_make, program
-from probact.cli.compare import compare
-from probact.cli.curves import curves
-from probact.cli.evaluate import evaluate
-from probact.cli.export import export
-from probact.cli.fit import fit
-from probact.cli.halt_stats import halt_stats
-from probact.cli.list import list_
-from probact.cli.plot import plot
-from probact.cli.prior import prior
-from probact.cli.report import report
-from probact.cli.search_rules import search_rules
-from probact.cli.stylize import stylize
-from probact.cli.sweep import sweep
+from probact.cli.commands import Commands
 from probact.support.extras import remedy
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
-from probact.support.ranks import MainLostError, ProcessLostError, Ranks, join
-from probact.support.refusals import in_one_line, is_lack_of_memory
 from probact.support.registry import UnknownPartError
+from probact.support.words import in_one_line
+
+if TYPE_CHECKING:
+    from probact.support.ranks import Ranks
 
 
 def main() -> NoReturn:
@@ -36,11 +28,15 @@ def main() -> NoReturn:
 
     Under torchrun rank 0 runs it, and the others follow when it trains.
     """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        sys.exit(_run())
+    from probact.support.ranks import join
+
     ranks = join()
     ranks.exit(_run(ranks) if ranks.is_main else _serve(ranks))
 
 
-def _run(ranks: Ranks) -> int:
+def _run(ranks: Ranks | None = None) -> int:
     try:
         code = cli.main(prog_name=program(), standalone_mode=False, obj=ranks) or 0
     except click.exceptions.Exit as stop:
@@ -69,16 +65,19 @@ def _run(ranks: Ranks) -> int:
         _complain(message)
         code = 2
     except (MemoryError, RuntimeError) as error:
+        from probact.support.refusals import is_lack_of_memory
+
         if not is_lack_of_memory(error):
             raise
         _complain(f"not enough memory: {in_one_line(error)}")
         code = 2
-    if code == 0:
+    if code == 0 and ranks is not None:
         ranks.dismiss()
     return int(code)
 
 
 def _serve(ranks: Ranks) -> int:
+    from probact.support.ranks import MainLostError, ProcessLostError
     from probact.training.loop import train_as_rank
 
     with asked_to_stop(patient=True) as ranks.asked:
@@ -104,6 +103,7 @@ def _complain(message: str) -> None:
 
 
 @click.group(
+    cls=Commands,
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
@@ -120,24 +120,7 @@ def _complain(message: str) -> None:
 )
 @click.pass_context
 def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
-    """probact: learned optimizers that know when to stop.
-
-    \b
-    First steps:
-      fit --prior-nu 0.95      meta-train an optimizer with a latent halting step
-      halt-stats               what its halting posterior looks like beside the prior
-      evaluate                 judge it against tuned baselines, and every way to stop
-      compare RUN RUN          runs side by side on the same problems
-      sweep --prior-nu .8,.9   a grid of settings, several seeds each
-      export --out FILE        one file for probact.LearnedOptimizer.from_pretrained
-      report                   a run as one HTML page, to look through
-      plot                     redraw the figures of a run
-      prior --prior-nu 0.95    the prior alone
-      list                     families, rules, halting posteriors, objectives, priors, stop rules, controllers, ...
-      curves                   real training curves: make them, train a HaltingMonitor's head on them
-      stylize CONTENT STYLE    one picture in the style of another, with a learned stop
-      search-rules             let a controller write update rules, and try them on small networks
-    """
+    """probact: learned optimizers that know when to stop."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(2)
@@ -145,21 +128,3 @@ def cli(context: click.Context, /, plugins: tuple[str, ...]) -> None:
         raise click.UsageError(f"torchrun is for fit: start {context.invoked_subcommand} without it")
     for module in import_plugins(plugins):
         click.echo(f"import {module}: registers no part, as @probact.FAMILIES.register('name') does", err=True)
-
-
-for one in (
-    fit,
-    halt_stats,
-    evaluate,
-    compare,
-    export,
-    report,
-    plot,
-    prior,
-    list_,
-    curves,
-    sweep,
-    search_rules,
-    stylize,
-):
-    cli.add_command(one)

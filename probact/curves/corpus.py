@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from probact.support.checksums import sealed, unsealed
 from probact.support.files import write_atomically
-from probact.support.refusals import in_one_line
+from probact.support.words import in_one_line
 
 LOSSES = ("train", "valid", "test")
 COUNTS = ("lengths", "num_valid")

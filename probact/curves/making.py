@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,7 +150,7 @@ def _own_data() -> Path | None:
 
 
 def _round(jobs: Sequence[Job], num: int) -> Iterator[tuple[Job, Curves]]:
-    context = multiprocessing.get_context("spawn")
+    context = get_context("spawn")
     pool = ProcessPoolExecutor(num, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
         futures: dict[Future[Curves], Job] = {pool.submit(job.do): job for job in jobs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from probact.support.refusals import in_one_line
+from probact.support.words import in_one_line
 
 
 def check_device(name: str) -> None:

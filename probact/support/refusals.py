@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import OutOfMemoryError, Tensor
 
+from probact.support.words import in_one_line
+
 SLIP = 10**6
 """A whole number from here on is taken for a slip, where nothing else is said."""
 
@@ -37,11 +39,6 @@ def said(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"shape {tuple(value.shape)} of {value.dtype}"
     return f"{type(value).__name__} {value!r:.60}"
-
-
-def in_one_line(error: Exception) -> str:
-    """Its message, cut short."""
-    return " ".join(str(error).split())[:200]
 
 
 def is_lack_of_memory(error: Exception) -> bool:

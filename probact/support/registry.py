@@ -13,7 +13,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, ClassVar, Generic, TypeVar
 
-from probact.support.refusals import in_one_line
+from probact.support.words import in_one_line
 
 Part = TypeVar("Part")
 Own = TypeVar("Own", bound=type)

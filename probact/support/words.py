@@ -1,4 +1,4 @@
-"""Numbers of things in words."""
+"""Numbers of things in words, and errors in one line."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ def counted(num: float, one: str, many: str = "", form: str = "") -> str:
     """
     shown = f"{num:{form}}"
     return f"{shown} {one if shown == '1' else many or f'{one}s'}"
+
+
+def in_one_line(error: Exception) -> str:
+    """Its message, cut short."""
+    return " ".join(str(error).split())[:200]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from probact.cli import advice
-from tests.helpers.commands import ARGUMENTS, refused
+from tests.helpers.commands import refused
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -25,11 +25,11 @@ def test_commands_are_shown_as_the_program_was_called(called: str, shown: str, m
     assert advice.command("plot", Path("a run")) == shown
 
 
-def test_advice_works_when_it_is_followed(elsewhere: Path, run: Any) -> None:
+def test_advice_works_when_it_is_followed(elsewhere: Path, run: Any, fitted: Any) -> None:
     """Nothing there, then a run that lost one file after another: each time the command that the error names."""
     code, _, error = run("halt-stats")
     assert (code, error) == (2, "Error: no run yet; make it with: python cli.py fit --prior-nu 0.95\n")
-    assert run("fit", *ARGUMENTS, "--out", "a run")[0] == 0
+    fitted("a run")
     for lost, asks in (
         ("checkpoint.pt", ("halt-stats", "a run")),
         ("summary.json", ("export", "a run", "--out", "b.pt", "--card")),
@@ -44,8 +44,8 @@ def test_advice_works_when_it_is_followed(elsewhere: Path, run: Any) -> None:
     refused(run("evaluate", "a run", "a run.pt", "--family", "quadratic"), "a run.pt: no run there, no file")
 
 
-def test_the_best_stop_is_worn_as_evaluate_says(elsewhere: Path, run: Any) -> None:
-    assert run("fit", *ARGUMENTS, "--chains", "2", "--out", "a run")[0] == 0
+def test_the_best_stop_is_worn_as_evaluate_says(elsewhere: Path, run: Any, fitted: Any) -> None:
+    fitted("a run", "--chains", "2")
     out = run("evaluate", "a run", "--baselines", "none", "--num-optimizees", "16")[1]
     (advice,) = [line for line in out.splitlines() if line.startswith("next: python cli.py export")]
     code, said, error = run(*shlex.split(advice.partition("python cli.py ")[2]))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.helpers.commands import ARGUMENTS, call, refused
+from tests.helpers.commands import refused
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_runs_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        return call(capsys, monkeypatch, *words)
-
+def test_runs_side_by_side(elsewhere: Path, run: Any, fitted: Any) -> None:
     for name, nu in (("a", "0.8"), ("b", "0.9")):
-        assert run("fit", *ARGUMENTS, "--prior-nu", nu, "--out", name)[0] == 0
-    assert run("fit", "--family", "mixed", *ARGUMENTS[2:], "--out", "other")[0] == 0
+        fitted(name, "--prior-nu", nu)
+    fitted("other", "--family", "mixed")
     code, out, _ = run("compare", "a", "b", "--out", "c")
     assert code == 0
     assert "2 runs on the same 6 held-out problems of quadratic" in out

@@ -26,7 +26,6 @@ def test_a_network_from_training_to_its_file(run: Any, elsewhere: Path) -> None:
     assert "gru-reader, trained" in out
     for line in (
         ("halt-stats", "run", "--num-optimizees", "40"),
-        ("plot", "run"),
         ("export", "run", "--stop", "hazard=0.1", "--out", "one.pt"),
     ):
         code, out, err = run(*line)

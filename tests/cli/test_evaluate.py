@@ -13,8 +13,9 @@ from probact.cli.evaluate import _chosen
 from probact.judging.comparison import references
 from probact.problems.base import FAMILIES
 from probact.rules.base import RULES
+from probact.runs.run import Run
 from tests.helpers.commands import ARGUMENTS, refused
-from tests.helpers.trainings import TINY
+from tests.helpers.trainings import TINY, tiny
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -69,9 +70,9 @@ def test_evaluate_on_another_family(elsewhere: Path, run: Any) -> None:
     assert "price of 1 nats" in out
 
 
-def test_a_formula_is_judged_beside_the_baselines(elsewhere: Path, run: Any) -> None:
+def test_a_formula_is_judged_beside_the_baselines(elsewhere: Path, run: Any, fitted: Any) -> None:
     """A rule written as its formula is tuned and stopped as the built-in ones are."""
-    assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
+    fitted("a")
     formulas = ("--rule-string", "g * exp(sign(g) * sign(m))", "--rule-string", "m - -g", "--rule-string", "g + m")
     words = ("evaluate", "a", "--baselines", "sgd", "--at", "3", "--num-optimizees", "6", *formulas, "--json")
     code, out, err = run(*words)
@@ -110,7 +111,7 @@ def test_which_baselines(names: str, there: set[str], not_there: set[str]) -> No
     assert len(chosen) == len(found)
 
 
-def test_bad_evaluations(elsewhere: Path, run: Any) -> None:
+def test_bad_evaluations(elsewhere: Path, run: Any, fitted: Any) -> None:
     refused(run("evaluate"), "no run yet")
     refused(run("evaluate", "nowhere"), "no run there")
     refused(run("evaluate", "--family", "quadratic", "--baselines", "adam,sdg"), "'sdg'", "choose from", "adam", "cg")
@@ -123,6 +124,6 @@ def test_bad_evaluations(elsewhere: Path, run: Any) -> None:
     refused(run("evaluate", "--family", "quadratic", "--num-optimizees", "1"), "--num-optimizees")
     (elsewhere / "file").touch()
     refused(run("evaluate", "--family", "quadratic", "--out", "file/verdict"), "file/verdict", "Not a directory")
-    assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
-    assert run("fit", *ARGUMENTS, "--out", "b", "--family", "regression")[0] == 0
+    fitted("a")
+    Run.create(Path("b"), tiny(family="regression"), [0])
     refused(run("evaluate", "a", "b"), "different families", "regression")

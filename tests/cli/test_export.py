@@ -19,9 +19,9 @@ from tests.helpers.trainings import TINY
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-def test_export(elsewhere: Path, run: Any) -> None:
+def test_export(elsewhere: Path, run: Any, fitted: Any) -> None:
     """One file with the weights of the training asked for; a run of several needs to be told which."""
-    assert run("fit", *ARGUMENTS, "--prior-nu", "0.9", "--chains", "2", "--out", "two")[0] == 0
+    fitted("two", "--prior-nu", "0.9", "--chains", "2")
     code, out, err = run("export", "two", "--seed", "1", "--out", "one.pt")
     assert code == 0, err
     assert out == f"one.pt: rule lstm, halting stick-breaking, trained on {TINY['horizon']} steps\n"
@@ -48,9 +48,9 @@ def stop_of(path: str) -> StopRule:
     return stop
 
 
-def test_a_stop_rule_travels_with_the_file(elsewhere: Path, run: Any) -> None:
+def test_a_stop_rule_travels_with_the_file(elsewhere: Path, run: Any, fitted: Any) -> None:
     """Given, tuned, or the best of all tuned: as ``evaluate`` finds them; without the option there is none."""
-    assert run("fit", *ARGUMENTS, "--prior-nu", "0.9", "--out", "a")[0] == 0
+    fitted("a", "--prior-nu", "0.9")
     assert run("export", "a", "--out", "plain.pt")[0] == 0
     assert TrainedOptimizer.load(Path("plain.pt")).stop is None
 

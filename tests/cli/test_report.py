@@ -13,6 +13,8 @@ import pytest
 
 from tests.helpers.commands import ARGUMENTS, call, refused
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TRAININGS = {
     "supervised": ARGUMENTS,
     "chains": [*ARGUMENTS, "--chains", "2"],
@@ -69,8 +71,8 @@ def test_the_latest_run_and_several(run: Any, monkeypatch: pytest.MonkeyPatch) -
     assert {path: path.read_bytes() for path in Path("a").rglob("*") if path.is_file()} == before
 
 
-def test_an_unfinished_run_says_how_far_it_came(run: Any) -> None:
-    assert run("fit", *ARGUMENTS, "--chains", "2", "--out", "a")[0] == 0
+def test_an_unfinished_run_says_how_far_it_came(run: Any, fitted: Any) -> None:
+    fitted("a", "--chains", "2")
     for name in ("summary.json", "posterior.nc"):
         Path("a", name).unlink()
     made = len(Path("a/seed-1/metrics.jsonl").read_text().splitlines())
@@ -81,15 +83,15 @@ def test_an_unfinished_run_says_how_far_it_came(run: Any) -> None:
     said = f"Error: training stopped at {made - 1} of {made} meta-steps (seed 1): "
     for words in (("report", "a"), ("plot", "a"), ("compare", "a", "a2")):
         if words[-1] == "a2":
-            assert run("fit", *ARGUMENTS, "--out", "a2")[0] == 0
+            fitted("a2")
         refused(answer := run(*words), "make it with: python cli.py fit --resume a")
         assert answer[2].startswith(said)
     Path("a/seed-1/metrics.jsonl").unlink()
     refused(run("report", "a"), f"training stopped at 0 of {made} meta-steps (seed 1): ")
 
 
-def test_what_is_refused(run: Any) -> None:
-    assert run("fit", *ARGUMENTS, "--out", "a")[0] == 0
+def test_what_is_refused(run: Any, fitted: Any) -> None:
+    fitted("a")
     refused(run("report", "nowhere"), "nowhere: no run there")
     refused(run("report", "a", "./a"), "expected different runs")
     refused(run("report", "a", "--out", "a"), "--out")

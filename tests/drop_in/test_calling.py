@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from torch import Tensor, nn
 from probact import LearnedOptimizer
 from probact.rules.base import RULES
 from tests.helpers.loops import Regression, descend
+from tests.helpers.preloaded import python
 
 SCHEDULERS: list[Callable[[Any], Any]] = [
     lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2),
@@ -222,12 +220,7 @@ assert both[0][9] != both[1][9]
 
 def test_replicas_stay_equal(tmp_path: Path) -> None:
     """On minibatches of their own, and losses of their own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command, store = [sys.executable, "-c", REPLICA], str(tmp_path / "store")
-    ranks = [
-        subprocess.Popen([*command, str(rank), store], env=environment, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
+    store = str(tmp_path / "store")
+    ranks = [python(tmp_path, REPLICA, str(rank), store) for rank in range(2)]
     for rank in ranks:
-        _, said = rank.communicate(timeout=120)
-        assert rank.returncode == 0, said
+        rank.output()

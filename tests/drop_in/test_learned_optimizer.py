@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget, Hazard
 from tests.helpers.checks import objective, problems
 from tests.helpers.loops import Loop, assert_stops_for_good, assert_walks_as_an_unroll
+from tests.helpers.preloaded import python
 
 RULES_TRIED = ["lstm", "adam", "lbfgs", "subspace", "dropsign"]
 
@@ -174,7 +173,6 @@ def test_files_that_are_no_optimizer(tmp_path: Path) -> None:
         LearnedOptimizer.from_pretrained(params, path)
 
 
-def test_it_loads_neither_pyro_nor_arviz() -> None:
+def test_it_loads_neither_pyro_nor_arviz(tmp_path: Path) -> None:
     code = "import sys, probact; probact.LearnedOptimizer; print({'pyro', 'arviz', 'xarray'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    assert python(tmp_path, code, forget=("pyro", "arviz", "xarray")).output().strip() == "set()"

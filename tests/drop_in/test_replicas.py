@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
+
+from tests.helpers.preloaded import python
 
 TWO_RANKS = """
 import sys, traceback, torch
@@ -93,10 +91,9 @@ multiprocessing.start_processes(rank, (sys.argv[1],), 2, start_method="fork")
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", TWO_RANKS, str(tmp_path_factory.mktemp("ranks"))]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    return found.stdout, found.stderr
+    folder = tmp_path_factory.mktemp("ranks")
+    quiet = "import warnings; warnings.simplefilter('ignore')\n"
+    return python(folder, quiet + TWO_RANKS, str(folder)).communicate(timeout=240)
 
 
 @pytest.mark.parametrize("check", ["accumulates", "resumes", "refuses_shards"])

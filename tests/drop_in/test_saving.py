@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from probact import Budget, LearnedOptimizer, Patience
 from probact.rules.base import RULES
 from tests.helpers.loops import Regression, descend
+from tests.helpers.preloaded import python
 
 
 def torch_saved(content: Any) -> Any:
@@ -64,9 +63,8 @@ def test_a_fresh_process_goes_on(tmp_path: Path) -> None:
     loop.run(3)
     content = {"model": loop.model.state_dict(), "optimizer": loop.optimizer.state_dict()}
     torch.save(content, tmp_path / "saved.pt")
-    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path / "saved.pt")]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    assert found.stdout.strip() == str(loop.run(4))
+    found = python(tmp_path, IN_A_FRESH_PROCESS, str(tmp_path / "saved.pt")).output()
+    assert found.strip() == str(loop.run(4))
 
 
 def test_late_parameters_and_options_are_saved() -> None:

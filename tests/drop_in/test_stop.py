@@ -219,7 +219,7 @@ def test_a_stop_that_is_like_a_stop_rule(own: Any) -> None:
     assert "standing" in loop.optimizer.state_dict()["param_groups"][0]
 
 
-@pytest.mark.parametrize("name", ["subspace-mlp", "subspace-regression"])
+@pytest.mark.parametrize("name", ["subspace-mlp", pytest.param("subspace-regression", marks=pytest.mark.slow)])
 def test_the_stop_of_a_shipped_one_knows_no_units(name: str) -> None:
     def stopped_at(unit: float) -> int:
         torch.manual_seed(0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +14,9 @@ import pytest
 from probact.cli import main
 from probact.cli.fit import asked_for, command_line, fit
 from probact.runs.experiment import SETTINGS, Experiment
+from tests.helpers.preloaded import cli
 from tests.helpers.trainings import TINY
 
-CLI = Path(__file__).parents[2] / "cli.py"
 NOT_SETTINGS = {"resume", "seeds", "chains", "out", "jobs", "threads", "loggers"}
 ARGUMENTS = [part for key, value in TINY.items() for part in (f"--{key.replace('_', '-')}", str(value))]
 
@@ -67,8 +65,7 @@ def assert_reproduced(experiment: Experiment) -> None:
 
 def command(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
     """The command line itself, in a process of its own: exit code, output and errors."""
-    done = subprocess.run(
-        [sys.executable, str(CLI), *line.split()], cwd=folder, env={**os.environ, **environment}, capture_output=True,
-        text=True, timeout=300, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    process = cli(folder, *line.split(), **environment)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode is not None
+    return process.returncode, out, err

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-CLI = Path(__file__).parents[2] / "cli.py"
+from tests.helpers.preloaded import CLI, Begun, cli
 
+__all__ = ["CLI", "FIT", "final_weights", "lines", "start", "wait_for"]
 
 FIT = ["--family", "quadratic", "--horizon", "6", "--batch", "4", "--meta-steps", "300"]
 
 
-def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Any, process: subprocess.Popen[str] | Begun) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -34,12 +33,5 @@ def final_weights(folder: Path) -> dict[str, Any]:
     return weights
 
 
-def start(folder: Path, arguments: list[str], **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(CLI), "fit", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(folder: Path, arguments: list[str], **environment: str) -> Begun:
+    return cli(folder, "fit", *arguments, OMP_NUM_THREADS="1", **environment)

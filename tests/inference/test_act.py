@@ -49,9 +49,17 @@ def test_elbo_and_every_gradient_equal_the_closed_form(family: str, halting: str
     assert_matches_closed_form(act, problems(family))
 
 
-@pytest.mark.parametrize("halting", list(POSTERIORS))
-@pytest.mark.parametrize("estimator", list(ESTIMATORS))
+@pytest.mark.parametrize(
+    ("estimator", "halting"),
+    [
+        (estimator, halting)
+        for number, estimator in enumerate(ESTIMATORS)
+        for place, halting in enumerate(POSTERIORS)
+        if ESTIMATORS[estimator].draws_horizon or (number + place) % 2
+    ],
+)
 def test_estimators_conform(estimator: str, halting: str) -> None:
+    """Each posterior with an exact estimator, under every guide, and with one that draws."""
     check_estimator(ESTIMATORS[estimator], halting)
 
 

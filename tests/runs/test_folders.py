@@ -111,7 +111,6 @@ def test_a_finished_run_stays_as_it_is_when_it_is_resumed(chains: str, elsewhere
     assert "a run is finished: nothing was changed but its log." in out
 
 
-@pytest.mark.drawn
 def test_a_finished_run_without_its_report_gets_it(elsewhere: Path, run: Any) -> None:
     made = Run.create(Path("a run"), tiny(meta_steps=2), [0])
     train(made.chains[0], lambda record: None, lambda: False)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from probact.runs.experiment import SETTINGS, Experiment
 from probact.runs.run import Run
 from probact.runs.settings import Setting
 from probact.unrolling.walk import DEFAULT_UNROLLING
+from tests.helpers.preloaded import script
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,7 +145,7 @@ def test_one_default_for_the_path() -> None:
 
 def test_the_committed_table_and_schema_are_the_settings(tmp_path: Path) -> None:
     """In a process of its own, where no test has registered anything."""
-    subprocess.run([sys.executable, ROOT / "docs" / "make_settings.py", tmp_path], check=True, cwd=ROOT)
+    script(ROOT, ROOT / "docs" / "make_settings.py", str(tmp_path)).output()
     for name in ("settings.md", "experiment.schema.json"):
         assert (tmp_path / name).read_text() == (ROOT / "docs" / name).read_text(), "run: python docs/make_settings.py"
 

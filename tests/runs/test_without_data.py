@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from probact.problems.data.sets import VARIABLE
 from probact.runs.run import Run
 from probact.training.loop import train
+from tests.helpers.preloaded import python
 from tests.helpers.trainings import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -30,12 +28,7 @@ def alone(folder: Path, code: str) -> str:
     """What ``code`` prints in a process that has no data folder, no network and no ``probact.training``."""
     empty = folder / "empty"
     empty.mkdir(exist_ok=True)
-    environment = {**os.environ, VARIABLE: str(empty), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKED + code], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return python(folder, BLOCKED + code, **{VARIABLE: str(empty)}).output()
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 from probact.support import extras
 from probact.support.extras import EXTRAS
 from tests.helpers.commands import ARGUMENTS, refused
+from tests.helpers.preloaded import python
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
@@ -36,12 +34,10 @@ CLI = "from probact.__main__ import main; main()"
 def without(extras: str, code: str, folder: Path, *arguments: str) -> tuple[int, str, str]:
     """``code`` in a process where what ``extras`` bring cannot be imported."""
     missing = [module for extra in extras.split() for module in EXTRAS[extra]]
-    block = f"import sys; sys.modules.update(dict.fromkeys({missing})); sys.argv[0] = 'cli.py'\n"
-    done = subprocess.run(
-        [sys.executable, "-c", block + code, *arguments], cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    process = python(folder, f"import sys; sys.argv[0] = 'cli.py'\n{code}", *arguments, missing=missing)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode is not None
+    return process.returncode, out, err
 
 
 def test_each_names_what_pyproject_installs() -> None:

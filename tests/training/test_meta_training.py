@@ -175,7 +175,7 @@ def test_hand_designed_rules_get_a_tuned_rate() -> None:
     assert with_tuned_rate(tiny()) == tiny()
 
 
-BRIEF = [*FIT, "--validate-every", "50", "--meta-steps", "150", "--validation-problems", "4", "--test-problems", "6"]
+BRIEF = [*FIT, "--validate-every", "40", "--meta-steps", "100", "--validation-problems", "4", "--test-problems", "6"]
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_sigkill_then_resume_is_bitwise(uninterrupted: dict[str, Any], tmp_path: Path) -> None:
     """Killed early, and interrupted later."""
     arguments = [*BRIEF, "--out", "run"]
-    for at_least, number in ((20, signal.SIGKILL), (80, signal.SIGINT)):
+    for at_least, number in ((20, signal.SIGKILL), (60, signal.SIGINT)):
         process = start(tmp_path, arguments)
         wait_for(lambda n=at_least: lines(tmp_path / "run" / "metrics.jsonl") >= n, process)
         process.send_signal(number)
@@ -204,7 +204,7 @@ def test_sigkill_then_resume_is_bitwise(uninterrupted: dict[str, Any], tmp_path:
     assert process.returncode == 0, errors
     assert same(final_weights(tmp_path / "run"), uninterrupted)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, 151))
+    assert steps == list(range(1, 101))
 
 
 @pytest.mark.parametrize(

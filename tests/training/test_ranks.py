@@ -93,7 +93,9 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         torch.save(half_done().state_dict(), folder / "half.pt")
     finally:
         torch.set_default_dtype(torch.float32)
-    multiprocessing.spawn(rank_work, (folder,), nprocs=2)  # type: ignore[attr-defined]
+    multiprocessing.start_processes(  # type: ignore[attr-defined]
+        rank_work, (folder,), nprocs=2, start_method="forkserver"
+    )
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(2)]
 
 
@@ -286,14 +288,14 @@ def test_ctrl_c_side_by_side(tmp_path: Path, one_thread: None) -> None:
     metrics = [tmp_path / "run" / f"seed-{seed}" / "metrics.jsonl" for seed in (0, 1)]
     wait_for(lambda: min(map(lines, metrics)) >= 20, process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "interrupted and saved; continue with: python cli.py fit --resume run" in errors
     assert "Traceback" not in errors
     for path in metrics:
         assert torch.load(path.parent / "checkpoint.pt", weights_only=True)["step"] == lines(path) < 300
     process = start(tmp_path, ["--resume", "run", "--jobs", "2"])
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert {"seed 0: meta-step 300/300", "seed 1: meta-step 300/300"} <= {
         line.partition("  ")[0] for line in errors.splitlines()

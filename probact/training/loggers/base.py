@@ -21,8 +21,8 @@ from typing import Any, ClassVar, NamedTuple
 from probact.runs.run import Chain, Record
 from probact.support.extras import EXTRAS, install
 from probact.support.files import write_atomically
-from probact.support.refusals import in_one_line
 from probact.support.registry import Registry
+from probact.support.words import in_one_line
 
 FILE = "loggers.json"
 """Beside ``experiment.json``: the loggers of a run, so that it goes on with them."""
