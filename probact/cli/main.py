@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 import probact
-from probact.cli.advice import PLUGIN_HINT, command, how_far, how_to_make, program
+from probact.cli.advice import command, how_far, how_to_make, plugin_hint, program
 from probact.cli.compare import compare
 from probact.cli.curves import curves
 from probact.cli.evaluate import evaluate
@@ -55,7 +55,7 @@ def _run(ranks: Ranks) -> int:
         _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         code = 2
     except UnknownPartError as error:
-        _complain(f"{error}; {PLUGIN_HINT}")
+        _complain(f"{error}; {plugin_hint(error)}")
         code = 2
     except MissingError as error:
         _complain(f"{how_far(error)}{error}; make it with: {how_to_make(error)}")
