@@ -22,6 +22,7 @@ from probact.cli.report import report
 from probact.cli.search_rules import search_rules
 from probact.cli.stylize import stylize
 from probact.cli.sweep import sweep
+from probact.support.clusters import ClusterLostError
 from probact.support.extras import remedy
 from probact.support.interrupts import asked_to_stop
 from probact.support.missing import MissingError
@@ -68,6 +69,9 @@ def _run(ranks: Ranks) -> int:
             raise
         _complain(message)
         code = 2
+    except ClusterLostError as error:
+        _complain(f"{error}: the same command goes on")
+        code = 1
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
             raise

@@ -16,6 +16,7 @@ from probact.cli.fit import asked_for, log_summary
 from probact.cli.options import Place, data_directory_option, experiment_options, log_option, threads_option
 from probact.cli.progress import progress, telling
 from probact.runs.sweep import Sweep, seeds_of, values_of
+from probact.support.clusters import ClusterLostError
 from probact.support.devices import check_device
 from probact.support.extras import is_installed
 from probact.support.files import write_atomically
@@ -168,8 +169,9 @@ def _train(asked: Sweep, jobs: int, cluster: str | None, threads: int | None) ->
                 finished = train_on_cluster(left, cluster, jobs, threads or 1, stop, tell)
             else:
                 finished = train_here(left, jobs, partial(progress, bar=False, varied=varied), stop, tell)
-    except ProcessLostError:
-        click.echo(f"Error: processes of this sweep are killed before they save anything; {again}", err=True)
+    except ProcessLostError as lost:
+        killed = "processes of this sweep are killed before they save anything"
+        click.echo(f"Error: {lost if isinstance(lost, ClusterLostError) else killed}; {again}", err=True)
         raise click.exceptions.Exit(1) from None
     if not finished:
         click.echo(f"interrupted and saved; {again}", err=True)
