@@ -11,10 +11,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from pages import RESULTS, number, read, table
+from pages import RESULTS, fill, number, read, table
 from unseen_tables import readme as unseen
-
-from probact.support.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {"README.md": ("main",), "docs/benchmarks.md": ("main",), "docs/shipped.md": ("unseen", "learned")}
@@ -184,14 +182,7 @@ def first_run() -> str:
 def main() -> None:
     made = {"main": first_run(), "unseen": unseen(), "learned": readme()}
     for name, marks in PAGES.items():
-        text = (ROOT / name).read_text()
-        for mark in marks:
-            before, begin, rest = text.partition(f"<!-- {mark} -->\n")
-            _, end, after = rest.partition(f"<!-- /{mark} -->\n")
-            if not begin or not end:
-                sys.exit(f"Error: {name}: expected the marks <!-- {mark} --> and <!-- /{mark} -->")
-            text = f"{before}{begin}{made[mark]}\n{end}{after}"
-        write_atomically(ROOT / name, text)
+        fill(ROOT / name, {mark: made[mark] for mark in marks})
 
 
 if __name__ == "__main__":

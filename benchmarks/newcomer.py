@@ -1,12 +1,15 @@
 """How long a newcomer waits, in fresh virtual environments: writes ``benchmarks/results/newcomer.json``.
 
     python benchmarks/newcomer.py wheel     # from pip install of the wheel to a training loop that was stopped
-    python benchmarks/newcomer.py readme    # from the README's first command to figures, and to the report
+    python benchmarks/newcomer.py readme    # from the README's first command to its report, open in a browser
+    python benchmarks/newcomer.py table     # the table of docs/benchmarks.md, which the two write as well
 
-``wheel`` builds the wheel first, untimed; ``readme`` clones this repository, untimed.  ``PYTHON`` names the
-interpreter.  The file has the seconds of each step, those that processors worked for it (``cpu``), the cores, and how
-many processes wanted one before and after: on a busy machine ``cpu`` is nearer to what a quiet one takes.  pip gets
-torch from wherever this machine has it; a slow network adds to it.
+``wheel`` builds the wheel first, untimed; ``readme`` clones this repository as it was committed, untimed.  The browser
+is chromium or Chrome without a window; it has to draw the report's figures.  ``PYTHON`` names the interpreter.
+
+The file has the seconds of each step, those that processors worked for it (``cpu``), the cores, and how many processes
+wanted one before and after: on a busy machine ``cpu`` is nearer to what a quiet one takes.  pip gets torch from
+wherever this machine has it; a slow network adds to it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +25,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pages import fill, table
+
 ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+ASKED = {"readme": 360, "wheel": 120}
+"""Seconds within which a newcomer is to be there."""
+NAMES = {
+    "readme": "from the README's first line to the report of a run, open in a browser",
+    "wheel": "from `pip install` of the wheel to a training loop that was stopped",
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 RESULT = ROOT / "benchmarks" / "results" / "newcomer.json"
 PYTHON = os.environ.get("PYTHON", sys.executable)
 LOOP = """
@@ -45,6 +59,9 @@ for epoch in range(1000):
         break
 print(f"stopped after epoch {epoch}")
 """
+
+
+HEADLESS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom")
 
 
 class Watch:
@@ -82,7 +99,9 @@ def wheel(folder: Path) -> dict[str, Any]:
 
 
 def readme(folder: Path) -> dict[str, Any]:
-    """The README's first command, part by part, and the report if there is such a command."""
+    """The README's first command, part by part, then the report, and the browser that shows it."""
+    browser = next((place for name in BROWSERS if (place := shutil.which(name))), None)
+    assert browser is not None, f"no browser: expected one of {', '.join(BROWSERS)}"
     subprocess.run(["git", "clone", "-q", ROOT, folder / "clone"], check=True)
     watch, python = Watch(folder / "clone"), Path(".venv") / "bin" / "python"
     line = re.search(r"^python3 -m venv .*cli\.py fit.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
@@ -92,16 +111,35 @@ def readme(folder: Path) -> dict[str, Any]:
         watch.call(next(name for name in ("fit", "pip", "venv") if name in words), *words)
     figures = sorted(path.name for path in (folder / "clone" / "runs").rglob("*.png"))
     assert figures, "fit drew no figures"
-    if "report" in watch.call("--help", python, "cli.py", "--help").split():
-        watch.call("report", python, "cli.py", "report")
+    watch.call("report", python, "cli.py", "report")
+    (page,) = (folder / "clone" / "runs").rglob("report.html")
+    shown = watch.call("browser", browser, *HEADLESS, page.as_uri())
+    assert "<svg" in shown.partition('data-figure="problem"')[2].partition("</figure>")[0], "the report drew nothing"
     return {"seconds": watch.seconds, "cpu": watch.cpu, "figures": figures}
+
+
+def page() -> str:
+    """What was measured, as a table."""
+    results = json.loads(RESULT.read_text())
+    rows = []
+    for way, name in NAMES.items():
+        if way not in results:
+            continue
+        found = results[way]
+        steps = ", ".join(f"`{step}` {seconds:.0f}" for step, seconds in found["seconds"].items() if step != "total")
+        seconds, cpu = (f"{found[kind]['total']:.0f} s" for kind in ("seconds", "cpu"))
+        rows.append(
+            [name, f"{ASKED[way]} s", seconds, steps, cpu, f"{found['cores']}, {' to '.join(map(str, found['load']))}"]
+        )
+    head = ["path", "asked: under", "by the clock", "of which", "of processors", "cores, and processes that wanted one"]
+    return table(head, rows)
 
 
 def main(names: list[str]) -> None:
     ways = {"wheel": wheel, "readme": readme}
-    if not names or set(names) - ways.keys():
-        raise SystemExit(f"expected some of {', '.join(ways)}, got {' '.join(names) or 'none'}")
-    for name in names:
+    if not names or set(names) - {*ways, "table"}:
+        raise SystemExit(f"expected some of {', '.join(ways)} and table, got {' '.join(names) or 'none'}")
+    for name in (name for name in names if name != "table"):
         load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as folder:
             found = ways[name](Path(folder))
@@ -111,6 +149,7 @@ def main(names: list[str]) -> None:
         results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         RESULT.write_text(json.dumps({**results, name: found}, indent=1) + "\n")
         print(f"{name}: {found['seconds']['total']} s, {found['cpu']['total']} s of processors")
+    fill(PAGE, {"newcomer": page()})
 
 
 if __name__ == "__main__":

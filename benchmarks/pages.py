@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from probact.judging.results import Evaluation
+from probact.support.files import write_atomically
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
@@ -31,6 +33,18 @@ def read_evaluation(name: str) -> Evaluation:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *escaped))
+
+
+def fill(page: Path, made: dict[str, str]) -> None:
+    """Write each text of ``made`` between the marks ``<!-- NAME -->`` and ``<!-- /NAME -->`` of a page."""
+    text = page.read_text()
+    for mark, content in made.items():
+        before, begin, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, after = rest.partition(f"<!-- /{mark} -->\n")
+        if not begin or not end:
+            sys.exit(f"Error: {page}: expected the marks <!-- {mark} --> and <!-- /{mark} -->")
+        text = f"{before}{begin}{content}\n{end}{after}"
+    write_atomically(page, text)
 
 
 def number(value: float | None, digits: int = 4) -> str:

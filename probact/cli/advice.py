@@ -13,6 +13,7 @@ from probact.support.extras import install, is_installed
 from probact.support.locks import is_held
 from probact.support.missing import MissingError, Thing
 from probact.support.plugins import imported_plugins
+from probact.support.registry import UnknownPartError
 from probact.support.words import counted
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ def program() -> str:
     """How this program was called."""
     called = {"cli.py": "python cli.py", "__main__.py": "python -m probact"}
     return called.get(Path(sys.argv[0]).name, "probact")
+
+
+def plugin_hint(error: UnknownPartError) -> str:
+    """What to do about a name that no part has: this command again, with the modules that are known to have it."""
+    if not error.modules:
+        return PLUGIN_HINT
+    added = (word for module in error.modules for word in ("--import", module))
+    again = f"{program()} {shlex.join((*added, *sys.argv[1:]))}"
+    return f"no file of a run is a reason to run code; if it is yours: {again}"
 
 
 def command(*words: object) -> str:

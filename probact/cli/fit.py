@@ -29,7 +29,8 @@ from probact.reports import text
 from probact.runs.experiment import Experiment
 from probact.support.devices import check_device
 from probact.support.interrupts import asked_to_stop
-from probact.support.ranks import ProcessLostError, Ranks
+from probact.support.lost import ProcessLostError
+from probact.support.ranks import Ranks
 from probact.support.words import counted
 
 if TYPE_CHECKING:

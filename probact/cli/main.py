@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 import probact
-from probact.cli.advice import PLUGIN_HINT, command, how_far, how_to_make, program
+from probact.cli.advice import command, how_far, how_to_make, plugin_hint, program
 from probact.cli.commands import Commands
 from probact.support.extras import remedy
 from probact.support.interrupts import asked_to_stop
+from probact.support.lost import ClusterLostError
 from probact.support.missing import MissingError
 from probact.support.plugins import import_plugins
 from probact.support.registry import UnknownPartError
@@ -51,7 +52,7 @@ def _run(ranks: Ranks | None = None) -> int:
         _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         code = 2
     except UnknownPartError as error:
-        _complain(f"{error}; {PLUGIN_HINT}")
+        _complain(f"{error}; {plugin_hint(error)}")
         code = 2
     except MissingError as error:
         _complain(f"{how_far(error)}{error}; make it with: {how_to_make(error)}")
@@ -64,6 +65,9 @@ def _run(ranks: Ranks | None = None) -> int:
             raise
         _complain(message)
         code = 2
+    except ClusterLostError as error:
+        _complain(f"{error}: the same command goes on")
+        code = 1
     except (MemoryError, RuntimeError) as error:
         from probact.support.refusals import is_lack_of_memory
 
@@ -77,7 +81,7 @@ def _run(ranks: Ranks | None = None) -> int:
 
 
 def _serve(ranks: Ranks) -> int:
-    from probact.support.ranks import MainLostError, ProcessLostError
+    from probact.support.lost import MainLostError, ProcessLostError
     from probact.training.loop import train_as_rank
 
     with asked_to_stop(patient=True) as ranks.asked:

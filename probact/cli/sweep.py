@@ -20,7 +20,7 @@ from probact.support.devices import check_device
 from probact.support.extras import is_installed
 from probact.support.files import write_atomically
 from probact.support.interrupts import asked_to_stop
-from probact.support.ranks import ProcessLostError
+from probact.support.lost import ClusterLostError, ProcessLostError
 from probact.support.words import counted
 
 if TYPE_CHECKING:
@@ -168,8 +168,9 @@ def _train(asked: Sweep, jobs: int, cluster: str | None, threads: int | None) ->
                 finished = train_on_cluster(left, cluster, jobs, threads or 1, stop, tell)
             else:
                 finished = train_here(left, jobs, partial(progress, bar=False, varied=varied), stop, tell)
-    except ProcessLostError:
-        click.echo(f"Error: processes of this sweep are killed before they save anything; {again}", err=True)
+    except ProcessLostError as lost:
+        killed = "processes of this sweep are killed before they save anything"
+        click.echo(f"Error: {lost if isinstance(lost, ClusterLostError) else killed}; {again}", err=True)
         raise click.exceptions.Exit(1) from None
     if not finished:
         click.echo(f"interrupted and saved; {again}", err=True)

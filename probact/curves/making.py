@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from probact.curves.corpus import Curves
 from probact.curves.data_sets.base import DATA_SETS
 from probact.curves.recipes import TOGETHER, Recipe
 from probact.problems.data.sets import data_directory, data_directory_is
+from probact.support.clusters import client_of
 from probact.support.files import remove_halves
 
 PARTS = "parts"
@@ -167,19 +168,13 @@ def on_cluster(address: str, num: int) -> Workers:
     """
 
     def work(jobs: Sequence[Job]) -> Iterator[tuple[Job, Curves]]:
-        from dask import distributed
-
-        cluster: Any = address
         if address == "local":
-            cluster = distributed.LocalCluster(n_workers=num, threads_per_worker=1, dashboard_address=None)
             jobs = [job._replace(data=_own_data()) for job in jobs]
-        try:
-            client = distributed.Client(cluster)
-        except OSError as error:
-            raise ValueError(f"cluster {address}: expected a Dask scheduler, got none ({error})") from None
-        with client, nullcontext() if cluster is address else cluster:
+        with client_of(address, num) as client:
+            from dask.distributed import as_completed as as_given_back
+
             futures = {client.submit(job.do, key=f"probact-{job}", pure=False): job for job in jobs}
-            for future, curves in distributed.as_completed(futures, with_results=True):
+            for future, curves in as_given_back(futures, with_results=True):
                 yield futures[future], curves
 
     return work

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterator
 
-from probact.reports.columns import LABEL_WIDTH, WIDTH, mean_and_error, table_row
+from probact.reports.columns import WIDTH, mean_and_error, table_lines
 from probact.reports.runs_compared import FEW_SEEDS, ComparedRun, RunsCompared
 
 STOPS = ("loss + price", "loss", "steps", "± sd", "difference")
@@ -22,17 +22,15 @@ def compared_table(found: RunsCompared) -> str:
         f"costs {found.price:.4g} nats"
     )
     lines = [*textwrap.wrap(head, WIDTH), ""]
-    lines.append(table_row("each at its own stop", STOPS, OF_STOPS))
-    lines += [table_row(_label(run), stop_cells(run), OF_STOPS) for run in found.runs]
-    lines += ["", table_row("log evidence (nats)", EVIDENCE, OF_EVIDENCE)]
-    lines += [table_row(_label(run), evidence_cells(run), OF_EVIDENCE) for run in found.runs]
+    stops = [("each at its own stop", STOPS), *((_label(run), stop_cells(run)) for run in found.runs)]
+    evidence = [("log evidence (nats)", EVIDENCE), *((_label(run), evidence_cells(run)) for run in found.runs)]
+    lines += [*table_lines(stops, OF_STOPS), "", *table_lines(evidence, OF_EVIDENCE)]
     lines += ["", *(part for note in notes(found) for part in textwrap.wrap(note, WIDTH))]
     return "\n".join(lines)
 
 
 def _label(run: ComparedRun) -> str:
-    many = f" ({run.num_seeds} seeds)" if run.num_seeds > 1 else ""
-    return run.run[-(LABEL_WIDTH - len(many)) :] + many
+    return run.run + (f" ({run.num_seeds} seeds)" if run.num_seeds > 1 else "")
 
 
 def stop_cells(run: ComparedRun) -> list[str]:

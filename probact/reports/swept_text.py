@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 
-from probact.reports.columns import LABEL_WIDTH, WIDTH, mean_and_error, table_row
+from probact.reports.columns import WIDTH, mean_and_error, table_lines
 from probact.reports.swept import Swept, SweptRun, finding
 from probact.support.words import counted
 
@@ -18,8 +18,8 @@ def swept_table(found: Swept) -> str:
     of_family = "" if "family" in found.varied else f" of {found.family}"
     head = f"{counted(len(found.runs), 'run')}{of_family}, {counted(seeds, 'seed')} each, mean ± standard error over "
     head += "the seeds"
-    lines = [head, table_row(", ".join(name.replace("_", "-") for name in found.varied), _HEAD, WIDTHS)]
-    lines += [table_row(run.name[-LABEL_WIDTH:], _cells(run), WIDTHS) for run in found.runs]
+    varied = ", ".join(name.replace("_", "-") for name in found.varied)
+    lines = [head, *table_lines([(varied, _HEAD), *((run.name, _cells(run)) for run in found.runs)], WIDTHS)]
     if lost := sum(run.num_diverged for run in found.runs):
         lines.append(f"{counted(lost, 'problem')} diverged in some run, left out there")
     notes = [

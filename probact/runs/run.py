@@ -7,6 +7,7 @@
     RUN/metrics.jsonl     one record a meta-step      RUN/figures/*.png
     RUN/lock              held while it is trained    RUN/nu.nc           posterior of nu, by halt-stats
     RUN/loggers.json      names given to --log        RUN/log/            what those write
+    RUN/plugins.json      modules given to --import
 
 A run that began with a trained optimizer keeps a copy of it, ``RUN/begin.pt``, so that it does not need it again.
 With several seeds, checkpoint, metrics, lock and log lie in ``RUN/seed-<s>/``: each is a chain of ``posterior.nc``.
@@ -27,6 +28,7 @@ from probact.rules.safeguarded import bare
 from probact.runs import metrics
 from probact.runs.assembly import build_objective, start_from
 from probact.runs.experiment import Experiment, checked, settings_in
+from probact.runs.plugins import missing_plugins, note_plugins
 from probact.runs.record import NEEDED, Record as Record
 from probact.runs.trained import TrainedOptimizer
 from probact.support.devices import check_device
@@ -189,6 +191,7 @@ class Run:
                 chain.folder.mkdir(exist_ok=True)
             if source is not None:
                 source.save(run.begun)
+            note_plugins(folder)
             settings = {**asdict(run.experiment), "seed": list(run.seeds)}
             write_atomically(folder / "experiment.json", json.dumps(settings, indent=2) + "\n")
         run.mark_latest()
@@ -213,7 +216,7 @@ class Run:
             seeds = tuple(checked("seed", seed) for seed in seeds)
             experiment = Experiment.create(**{**settings, "seed": seeds[0]})
         except UnknownPartError as error:
-            raise error.within(path) from None
+            raise error.within(path, missing_plugins(folder)) from None
         except ValueError as error:
             raise ValueError(f"{path}: not an experiment ({error})") from None
         try:

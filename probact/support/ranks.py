@@ -30,14 +30,6 @@ GRACE_SECONDS = 15.0
 POLL_SECONDS = 1e-4
 
 
-class ProcessLostError(Exception):
-    """Another process of the run is gone, or does not answer."""
-
-
-class MainLostError(ProcessLostError):
-    """It is rank 0 that is gone; the message is the run's folder."""
-
-
 class Ranks:
     """The processes of a run, seen from one of them; by default there is only this one, and nothing is exchanged.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -20,11 +20,20 @@ Own = TypeVar("Own", bound=type)
 
 
 class UnknownPartError(ValueError):
-    """A name that no part has: a plug-in's, perhaps, whose module was not imported."""
+    """A name that no part has: a plug-in's, perhaps, whose module was not imported.
 
-    def within(self, path: Path) -> UnknownPartError:
-        """The same of a name in the file ``path``."""
-        return UnknownPartError(f"{path}: {self} (if a plug-in has it: import its module first)")
+    :ivar modules: those that were imported where the name was in use, if that is known.
+    """
+
+    modules: tuple[str, ...] = ()
+
+    def within(self, path: Path, modules: Iterable[str] = ()) -> UnknownPartError:
+        """The same of a name in the file ``path``, which was made after ``modules`` were imported."""
+        known = tuple(modules)
+        source = f"made with {', '.join(known)}" if known else "if a plug-in has it"
+        error = UnknownPartError(f"{path}: {self} ({source}: import its module first)")
+        error.modules = known
+        return error
 
 
 class Registry(Generic[Part]):

@@ -16,8 +16,9 @@ from probact.runs.run import Chain, Record
 from probact.runs.trained import TrainedOptimizer
 from probact.support.files import remove_halves
 from probact.support.locks import held, is_held
+from probact.support.lost import MainLostError, ProcessLostError
 from probact.support.plugins import import_plugins, imported_plugins
-from probact.support.ranks import MainLostError, ProcessLostError, Ranks
+from probact.support.ranks import Ranks
 from probact.training.loggers.base import logging_of
 from probact.training.meta_training import MetaTraining
 from probact.unrolling.border import check_parts

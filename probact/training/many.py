@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from probact.problems.data.sets import data_directory, data_directory_is
 from probact.runs.run import Chain, Record
+from probact.support.clusters import client_of, watched_workers
+from probact.support.lost import ProcessLostError
 from probact.support.plugins import import_plugins, imported_plugins
-from probact.support.ranks import ProcessLostError
+from probact.support.words import counted
 from probact.training.loop import train
 from probact.training.side_by_side import Show, train_side_by_side
 
@@ -58,20 +59,14 @@ def train_on_cluster(
     All machines share the runs' folders.  What a lost worker trained goes to another one.
 
     :raises ValueError: if there is no scheduler, or a worker does not see the folders.
+    :raises ClusterLostError: if the scheduler is lost, or a training costs one worker after the other.
     """
-    from dask import distributed
-
     left = [replace(chain, folder=chain.folder.resolve()) for chain in chains if not chain.is_finished]
-    cluster: Any = address
-    if address == "local":
-        cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-    try:
-        client = distributed.Client(cluster)
-    except OSError as error:
-        raise ValueError(f"cluster {address}: expected a Dask scheduler, got none ({error})") from None
     own = data_directory().absolute() if address == "local" and data_directory().is_dir() else None
-    with client, nullcontext() if cluster is address else cluster:
-        stop = distributed.Event(f"probact-{uuid.uuid4().hex}", client=client)
+    with client_of(address, jobs) as client:
+        from dask.distributed import Event
+
+        stop, look = Event(f"probact-{uuid.uuid4().hex}", client=client), watched_workers(client, tell)
         given = (threads, own, imported_plugins(), stop.name)
         running = {client.submit(_train_there, chain, *given, pure=False): chain for chain in left}
         finished = True
@@ -81,7 +76,9 @@ def train_on_cluster(
             for future in [future for future in running if future.done()]:
                 chain = running.pop(future)
                 finished &= bool(future.result())
-                tell(f"{chain.run_folder.name}, seed {chain.experiment.seed}: {len(running)} trainings left")
+                still = counted(len(running), "training")
+                tell(f"{chain.run_folder.name}, seed {chain.experiment.seed}: {still} left")
+            look()
             time.sleep(POLL_SECONDS)
     return finished
 

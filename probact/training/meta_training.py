@@ -23,8 +23,9 @@ from probact.runs.assembly import build_objective, check_trainable, start_from
 from probact.runs.experiment import Experiment
 from probact.runs.run import Record
 from probact.runs.trained import TrainedOptimizer
+from probact.support.lost import ProcessLostError
 from probact.support.randomness import random_stream
-from probact.support.ranks import ProcessLostError, Ranks
+from probact.support.ranks import Ranks
 from probact.training.evolution import evolve, perturbations
 from probact.training.imitation import imitate, teacher_of
 from probact.training.schedule import drawn_horizon, horizon_at, weight_at

@@ -16,8 +16,8 @@ from probact.problems.data.sets import data_directory, data_directory_is
 from probact.runs.experiment import Experiment
 from probact.runs.run import Chain, Record
 from probact.support.interrupts import asked_to_stop
+from probact.support.lost import ProcessLostError
 from probact.support.plugins import import_plugins, imported_plugins
-from probact.support.ranks import ProcessLostError
 from probact.training.loop import train
 
 Show = Callable[[Experiment], AbstractContextManager[Callable[[Record], None]]]

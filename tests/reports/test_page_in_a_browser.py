@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,73 @@ def test_figures_answer_the_pointer(shown: Opened) -> None:
     assert stops.count() == 41  # a point a problem, and a ring
 
 
-def test_tables_sort(shown: Opened) -> None:
-    head = shown.page.locator(".long thead th", has_text="log p(x)")
+CELLS = "head => [...head.closest('table').tBodies[0].rows].map((row) => row.cells[head.cellIndex].textContent)"
 
-    def column() -> list[float]:
-        rows = "head => [...head.closest('table').tBodies[0].rows].map((row) => row.cells[head.cellIndex].textContent)"
-        return [float(text) for text in head.evaluate(rows)]
 
-    unsorted = column()
+def read_as_number(text: str) -> float | None:
+    """A cell as what it sorts by: ``1,024``, ``0.5 ±1e-2`` and ``no. 7`` are numbers, ``best`` is 0 from the best."""
+    if text in ("best", "diverged"):
+        return 0.0 if text == "best" else math.inf
+    try:
+        return float(text.removeprefix("no. ").replace(",", "").split("±")[0])
+    except ValueError:
+        return None
+
+
+def sorts(head: Any) -> bool:
+    """A click on the head sorts its column up, a key down, numbers before what is none; whether an order changed."""
+    seen, button = [head.evaluate(CELLS)], head.locator("button")
+    acts = {
+        "ascending": button.click,
+        "descending": partial(button.press, "Enter"),
+        "again": partial(button.press, " "),
+    }
+    for direction, act in acts.items():
+        act()
+        up = direction != "descending"
+        assert head.get_attribute("aria-sort") == ("ascending" if up else "descending")
+        cells = head.evaluate(CELLS)
+        numbers = [read_as_number(text) for text in cells]
+        found = [number for number in numbers if number is not None]
+        assert found == sorted(found, reverse=not up), (cells, direction)
+        assert None not in numbers[: len(found)], cells
+        assert sorted(cells) == sorted(seen[0])
+        seen.append(cells)
+    assert head.locator("xpath=..").locator('th:not([aria-sort="none"])').count() == 1
+    return any(order != seen[0] for order in seen)
+
+
+def test_every_table_sorts_by_every_head(tmp_path: Path) -> None:
+    here = {"Python": "3.11.7", "torch": "2.13.0", "cores": "2"}
+    runs = [reported("b-10", 3, environment=here), reported("b-9", tree=whole_tree(off=2))]
+    (tmp_path / "two.html").write_text(page(runs))
+    with opened(tmp_path / "two.html", offline=True) as one:
+        tables = one.page.locator("table").all()
+        assert len(tables) == 2 + 8 + 8  # of both runs side by side, and of each
+        for table in tables[:10]:
+            heads = table.locator("thead th").all()
+            assert all(head.inner_text().strip() for head in heads)
+            changed = [sorts(head) for head in heads]
+            assert any(changed), table.inner_text()
+        assert one.complaints == []
+
+
+def test_runs_sort_by_the_numbers_in_their_names(tmp_path: Path) -> None:
+    (tmp_path / "two.html").write_text(page([reported("b-10"), reported("b-9")]))
+    with opened(tmp_path / "two.html", offline=True) as one:
+        head = one.page.locator("table").first.locator("thead th").first
+        head.locator("button").click()
+        assert head.evaluate(CELLS) == ["b-9", "b-10"]
+
+
+def test_the_stops_of_another_problem_stay_sorted(shown: Opened) -> None:
+    head = shown.page.locator("table.plain thead th", has_text="step")
     head.locator("button").click()
-    assert head.get_attribute("aria-sort") == "ascending"
-    assert column() == sorted(unsorted) != unsorted
-    head.locator("button").press("Enter")
-    assert head.get_attribute("aria-sort") == "descending"
-    assert column() == sorted(unsorted, reverse=True)
-    assert shown.page.locator('.long th[aria-sort="none"]').count() > 5
+    head.locator("button").click()
+    for _ in range(3):
+        shown.page.click('[data-control="harder"]')
+        steps = [int(text) for text in head.evaluate(CELLS)]
+        assert steps == sorted(steps, reverse=True)
 
 
 def test_colours_can_be_chosen(shown: Opened) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +81,18 @@ def test_the_table_keeps_to_its_width() -> None:
     lines = swept_table(grid((0.0, 1.0, 0.0))).splitlines()
     assert max(map(len, lines)) <= 100
     assert [line.split()[1] for line in lines if line.startswith("prior-nu 0")] == ["0.5", "0.8", "0.9"]
+
+
+def test_cells_with_small_errors_stand_apart() -> None:
+    found = grid((0.0, 0.0, 0.0))
+    small: dict[str, Any] = {"steps": 1.41702, "steps_sem": 1e-4, "loss": 0.86891, "loss_sem": 4.2e-4}
+    run = replace(found.runs[0], **small, log_evidence=-0.74408, log_evidence_sem=9.2e-4)
+    long = replace(run, values={"family": "of a long name, " * 5})
+    head, *lines = swept_table(replace(found, runs=(run, long))).splitlines()[1:4]
+    cells = ["0.105", "1.41702 ±0.00010", "0.86891 ±0.00042", "-0.74408 ±0.00092"]
+    for line in lines:
+        assert re.split(r"  +", line)[1:5] == cells
+        assert len(line) == len(head) <= 100
 
 
 def test_the_figure_has_a_line_for_every_combination_of_the_others() -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from probact.runs.experiment import Experiment
 from probact.runs.run import Run
-from probact.support.ranks import ProcessLostError
+from probact.support.lost import ProcessLostError
 from probact.training import many
+from probact.training.loggers.base import choose
 from probact.training.loop import begin, train
 from tests.helpers.trainings import same, tiny
 
@@ -50,8 +51,8 @@ def weights(run: Run) -> list[dict[str, Any]]:
     return [chain.state()["best_weights"] for chain in run.chains]
 
 
-def one_by_one(folder: Path) -> Run:
-    run = run_in(folder)
+def one_by_one(folder: Path, **settings: Any) -> Run:
+    run = run_in(folder, **settings)
     for chain in run.chains:
         assert train(chain, lambda record: None, lambda: False)
     return run
@@ -90,6 +91,34 @@ def test_a_cluster_trains_the_same(tmp_path: Path) -> None:
     assert len(told) == 2
     expected = one_by_one(tmp_path / "alone")
     assert all(same(a, b) for a, b in zip(weights(run), weights(expected), strict=True))
+
+
+def kill_after(run: Run, lines: int, pid: int) -> None:
+    """Wait for so many meta-steps, then kill the process."""
+    while sum(len(chain.records()) for chain in run.chains if chain.metrics.exists()) < lines:
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_killed_worker_changes_neither_weights_nor_logs(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    long: dict[str, Any] = {"meta_steps": 60, "validate_every": 5}
+    run, told = run_in(tmp_path / "many", **long), list[str]()
+    choose(run.folder, ["csv"])
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        pid = next(worker.pid for worker in cluster.workers.values())
+        killer = threading.Thread(target=kill_after, args=(run, 60, pid))
+        killer.start()
+        assert many.train_on_cluster(run.chains, cluster.scheduler_address, 2, 1, [], told.append)
+        killer.join()
+    assert "a worker has gone, 1 is left; what it had begun goes on from what was saved" in told
+    assert told[-1].endswith("0 trainings left")
+    expected = one_by_one(tmp_path / "alone", **long)
+    assert all(same(a, b) for a, b in zip(weights(run), weights(expected), strict=True))
+    for chain in run.chains:
+        steps = [line.partition(",")[0] for line in (chain.folder / "log" / "metrics.csv").read_text().splitlines()]
+        assert steps == ["step", *map(str, range(1, 61))]
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ from torch import distributed, multiprocessing
 from probact.cli.main import cli
 from probact.runs.experiment import Experiment
 from probact.runs.run import Record, Run
-from probact.support.ranks import ProcessLostError, Ranks
+from probact.support.lost import ProcessLostError
+from probact.support.ranks import Ranks
 from probact.training.loop import train
 from probact.training.meta_training import MetaTraining
 from probact.training.side_by_side import train_side_by_side

@@ -41,23 +41,23 @@ def code(text: str, label: str) -> str:
 
 
 def table(
-    caption: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, label: str = "", long: bool = False
+    caption: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, label: str, long: bool = False
 ) -> str:
     """A table that can be sorted: the first column heads its rows, the others are numbers or short texts.
 
-    :param label: of the first column.
+    :param label: of the first column; each column has a head, to sort by.
     :param long: scroll within it, with its head in sight.
     """
-    head = "".join(element("th", escape(name) or "&nbsp;", scope="col") for name in (label, *columns))
+    head = "".join(element("th", escape(name), scope="col") for name in (label, *columns))
     body = "".join(
         element("tr", element("th", marked(str(first)), scope="row") + "".join(map(_cell, cells)))
         for first, *cells in rows
     )
     content = element("thead", element("tr", head)) + element("tbody", body)
-    return scrolled(caption, content, "scroll long" if long else "scroll", "sortable")
+    return scrolled(caption, content, "scroll long" if long else "scroll")
 
 
-def scrolled(caption: str, content: str, room: str = "scroll", kind: str = "plain") -> str:
+def scrolled(caption: str, content: str, room: str = "scroll", kind: str = "sortable") -> str:
     """A table of that content (HTML) which is scrolled where it is too wide; its caption is not."""
     said = caption.replace("`", "")
     titled = element("caption", element("span", marked(caption))) + content

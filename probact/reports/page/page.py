@@ -16,7 +16,7 @@ from probact.reports.page.run_section import Reported, run_section
 from probact.reports.runs_compared import compared
 from probact.support.version import __version__
 
-SCRIPTS = ("figures.js", "heatmap.js", "run.js", "page.js")
+SCRIPTS = ("figures.js", "heatmap.js", "run.js", "sorting.js", "page.js")
 
 
 def page(runs: Sequence[Reported]) -> str:

@@ -148,6 +148,7 @@ class RunView {
       for (const text of [step, say(chain.loss[problem][step - 1], 5), say(this.J(step), 5), say(Math.max(0, this.J(step) - best), 3)]) row.insertCell().textContent = text;
       return row;
     }));
+    body.parentElement.resort();
   }
 
   // Own stop against the best step: a point a problem, spread a little as steps are whole numbers.

@@ -199,7 +199,7 @@ def _chosen() -> str:
         element("div", step, class_="controls"),
         element("p", "", class_="reading", data_reading="step"),
         element("p", "", class_="reading", data_reading="problem", aria_live="polite"),
-        scrolled("The stops of this problem", body),
+        scrolled("The stops of this problem", body, kind="sortable plain"),
     ]
     return element("div", "".join(parts), data_live="", hidden="")
 

@@ -53,7 +53,9 @@ def halting(statistics: HaltingStatistics, learned: bool) -> str:
 def evidence(statistics: HaltingStatistics, learned: bool) -> str:
     """Evidence, and with a q its bound and gaps."""
     where = " at KL scale 1" if at_scale(statistics) else ""
-    return table(f"Evidence{where}, mean over problems", ["nats"], _flat(evidence_rows(statistics, learned)))
+    return table(
+        f"Evidence{where}, mean over problems", ["nats"], _flat(evidence_rows(statistics, learned)), label="quantity"
+    )
 
 
 def problems(data: xr.Dataset, tree: xr.DataTree, learned: bool) -> str:
@@ -113,7 +115,9 @@ def compared(found: RunsCompared) -> str:
 
 def environment(found: dict[str, str]) -> str:
     """What the run ran on."""
-    return table("Versions and machine", ["version or number"], [[name, text] for name, text in found.items()])
+    return table(
+        "Versions and machine", ["version or number"], [[name, text] for name, text in found.items()], label="name"
+    )
 
 
 def _sentence(text: str) -> str:

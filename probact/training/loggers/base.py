@@ -18,10 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from probact.runs.plugins import missing_plugins
 from probact.runs.run import Chain, Record
 from probact.support.extras import EXTRAS, install
 from probact.support.files import write_atomically
-from probact.support.registry import Registry
+from probact.support.registry import Registry, UnknownPartError
 from probact.support.words import in_one_line
 
 FILE = "loggers.json"
@@ -120,7 +121,10 @@ def _opened(chain: Chain) -> Iterator[list[Logger]]:
     if not names:
         yield loggers
         return
-    check(names)
+    try:
+        check(names)
+    except UnknownPartError as error:
+        raise error.within(chain.run_folder / FILE, missing_plugins(chain.run_folder)) from None
     folder = chain.folder / "log"
     folder.mkdir(exist_ok=True)
     name = f"{chain.run_folder.resolve().name} seed {chain.experiment.seed}"
