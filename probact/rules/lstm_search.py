@@ -17,6 +17,8 @@ from probact.support.trees import Params, State, flatten, unflatten
 
 NUM_INPUTS = 7
 NUM_SIGNALS = 8
+PARTS = (NUM_SIGNALS, 6, 1, 1, 1, 1)
+"""Columns of what is worked out at a query: see ``_signals``."""
 NUM_READ = 8
 """What the LSTM tells the halting posterior of its memory."""
 SMALL = 1e-12
@@ -89,20 +91,20 @@ class LSTMSearch(ModelBased):
         if found is None:
             told = flat.new_zeros(len(flat), self.num_features)
             return Step(unflatten(query - flat, params), memory._replace(model=model), told)
-        parts = self._signals(memory, model, found, query)
-        signals, seen, reach, since, centre, unit = (torch.as_tensor(part).to(flat) for part in parts)
-        y = ((loss - centre) / unit).unsqueeze(-1)
+        told_now = torch.as_tensor(self._signals(memory, model, found, query)).to(flat)
+        signals, seen, reach, since, centre, unit = told_now.split(PARTS, 1)
+        y = (loss.unsqueeze(-1) - centre) / unit
         inputs = torch.cat([2 * flat - 1, 2 * query - 1, y, seen], -1)
         hidden, cell = self.cell(inputs, (memory.hidden, memory.cell))
         moved = (query + reach * torch.tanh(self.move(hidden))).clamp(0, 1)
         told = torch.cat([signals, self.read(hidden).tanh()], -1)
-        return Step(unflatten(moved - flat, params), LearnedMemory(model, hidden, cell, since), told)
+        return Step(unflatten(moved - flat, params), LearnedMemory(model, hidden, cell, since.squeeze(-1)), told)
 
     def _signals(
         self, memory: LearnedMemory, model: ModelMemory, found: Proposal, query: Tensor
-    ) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """For the halting posterior ``(L, 8)`` and for the LSTM ``(L, 6)``; the reach of a move ``(L, 1)``; ``since``;
-        centre and unit of the values, ``(L,)``.  In arrays of the kind of ``found``.
+    ) -> Array:
+        """``(L, sum of PARTS)``: 8 for the halting posterior and 6 for the LSTM, the reach of a move, ``since``, centre
+        and unit of the values; of the kind of ``found``.
 
         Only the first is in prices: what is asked next does not depend on them.
         """
@@ -130,5 +132,5 @@ class LSTMSearch(ModelBased):
         near, gained = do.log(reach + 1e-4), do.log(1 + gain * unit / price)
         told = [expected / 3, spreads / 3, gained, since / 4, near / 3, prices / 3, scale, z]
         seen = [lowest, spreads / 3, since / 4, near / 3, scale, late]
-        signals, for_lstm = (do.concat([part[:, None] for part in some], 1) for some in (told, seen))
-        return signals, for_lstm, reach[:, None], since, beliefs.first + found.centre, unit
+        rest = [reach, since, beliefs.first + found.centre, unit]
+        return do.concat([part[:, None] for part in (*told, *seen, *rest)], 1)

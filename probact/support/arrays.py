@@ -16,14 +16,18 @@ Array = Any
 
 
 class Operations(NamedTuple):
-    """What torch and numpy spell differently; ``sum``, ``lowest``, ``highest`` and ``concat`` take an axis as second argument.
+    """What torch and numpy spell differently; ``sum``, ``lowest``, ``highest``, ``concat`` and ``stack`` take an axis.
 
     :ivar at_least, at_most: of an array and a number; ``erfc``: the complementary error function.
+    :ivar lower: the lower of two, entry by entry; ``stack``: as ``concat``, along a new axis.
+    :ivar array: of numbers and an array of whose type they are to be;
     :ivar zeros: of a shape and an array of whose type they are to be; ``arange``: of a number and such an array.
     """
 
     exp: Any
     log: Any
+    log1p: Any
+    sign: Any
     sqrt: Any
     erfc: Any
     where: Any
@@ -32,7 +36,11 @@ class Operations(NamedTuple):
     sum: Any
     lowest: Any
     highest: Any
+    lower: Any
+    nan_to_num: Any
     concat: Any
+    stack: Any
+    array: Any
     zeros: Any
     arange: Any
 
@@ -40,6 +48,8 @@ class Operations(NamedTuple):
 TORCH = Operations(
     exp=torch.exp,
     log=torch.log,
+    log1p=torch.log1p,
+    sign=torch.sign,
     sqrt=torch.sqrt,
     erfc=torch.erfc,
     where=torch.where,
@@ -48,13 +58,19 @@ TORCH = Operations(
     sum=torch.sum,
     lowest=torch.amin,
     highest=torch.amax,
+    lower=torch.minimum,
+    nan_to_num=torch.nan_to_num,
     concat=torch.cat,
+    stack=torch.stack,
+    array=lambda numbers, like: like.new_tensor(numbers),
     zeros=lambda shape, like: like.new_zeros(shape),
     arange=lambda num, like: torch.arange(num, device=like.device),
 )
 NUMPY = Operations(
     exp=np.exp,
     log=np.log,
+    log1p=np.log1p,
+    sign=np.sign,
     sqrt=np.sqrt,
     erfc=lambda x: torch.erfc(torch.from_numpy(x)).numpy(),
     where=np.where,
@@ -63,7 +79,11 @@ NUMPY = Operations(
     sum=np.add.reduce,
     lowest=np.minimum.reduce,
     highest=np.maximum.reduce,
+    lower=np.minimum,
+    nan_to_num=np.nan_to_num,
     concat=np.concatenate,
+    stack=np.stack,
+    array=lambda numbers, like: np.array(numbers, like.dtype),
     zeros=lambda shape, like: np.zeros(shape, like.dtype),
     arange=lambda num, like: np.arange(num),
 )
