@@ -100,27 +100,30 @@ class LSTMSearch(ModelBased):
         told = torch.cat([signals, self.read(hidden).tanh()], -1)
         return Step(unflatten(moved - flat, params), LearnedMemory(model, hidden, cell, since.squeeze(-1)), told)
 
-    def _signals(
-        self, memory: LearnedMemory, model: ModelMemory, found: Proposal, query: Tensor
-    ) -> Array:
+    def _signals(self, memory: LearnedMemory, model: ModelMemory, found: Proposal, query: Tensor) -> Array:
         """``(L, sum of PARTS)``: 8 for the halting posterior and 6 for the LSTM, the reach of a move, ``since``, centre
         and unit of the values; of the kind of ``found``.
 
         Only the first is in prices: what is asked next does not depend on them.
         """
         do, beliefs = operations(found.x), model.beliefs
-        given = (query.detach().double(), model.price.double(), memory.since.double(), model.num.double())
+        given: tuple[Array, ...] = (
+            query.detach().double(),
+            model.price.double(),
+            memory.since.double(),
+            model.num.double(),
+        )
         if do is NUMPY:
             beliefs = Beliefs(*(part.numpy() for part in beliefs))
             given = tuple(part.numpy() for part in given)
-        query, price, since, num = given
+        at, price, since, num = given
         known = found.unit > 0
         unit = do.where(known, found.unit, 1.0)
         price = do.where(price > 0, price, 0.01 * unit)
         best = do.lowest(beliefs.y, 1)
         gain = (do.lowest(beliefs.y[:, :-1], 1) - best) / unit if beliefs.num > 1 else 0 * best
         since = do.where(gain > 0, 0.0, since + 1)
-        apart = beliefs.x - query[:, None]
+        apart = beliefs.x - at[:, None]
         reach = do.sqrt(do.lowest(do.sum(apart * apart, -1), 1))
         scale = do.sum(do.exp(found.log_weights) * do.log(beliefs.lengths), -1)
         spreads = do.log(found.expected / unit + SMALL)

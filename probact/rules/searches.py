@@ -11,7 +11,7 @@ from torch import Tensor
 
 from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.surrogate import Beliefs, Proposal, Surrogate
-from probact.support.arrays import operations
+from probact.support.arrays import Array, operations
 from probact.support.kernels import check_kernel
 from probact.support.randomness import BITS, uniform_bits
 from probact.support.refusals import check_range
@@ -82,7 +82,9 @@ class ModelBased(SearchRule):
             centre = torch.full_like(flat, 0.5)
             return centre, ModelMemory(num, memory.beliefs, torch.full_like(flat[:, 0], math.inf), price), None
         with torch.no_grad():
-            known, (x, value) = memory.beliefs, (flat.detach().double(), y.detach().double())
+            known = memory.beliefs
+            x: Array = flat.detach().double()
+            value: Array = y.detach().double()
             if is_alone := len(flat) == 1 and flat.device.type == "cpu":
                 known, x, value = Beliefs(*(part.numpy() for part in known)), x.numpy(), value.numpy()
             beliefs = self.surrogate.take_in(known, x, value)

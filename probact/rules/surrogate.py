@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from probact.rules.candidates import candidates, candidates_like, offsets_like
 from probact.support.arrays import Array, operations
 from probact.support.kernels import correlation
 
@@ -121,30 +120,6 @@ class Proposal(NamedTuple):
     z: Array
 
 
-@cache
-def candidates(dim: int) -> Tensor:
-    """Points of [0, 1]^d where the improvement is worked out first, ``(C, d)``: a grid, or Sobol's."""
-    if dim == 1:
-        return torch.linspace(0, 1, 61, dtype=torch.float64).unsqueeze(-1)
-    num = 2 ** min(10, 7 + dim)
-    return torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(num, dtype=torch.float64)
-
-
-@cache
-def offsets(dim: int) -> tuple[Tensor, Tensor]:
-    """Points around one, ``(C', d)``: at many distances down to 5e-4, and within 1 of it."""
-    if dim == 1:
-        far = 5e-4 * 2.0 ** torch.arange(7, dtype=torch.float64)
-        return torch.cat([-far, far]).unsqueeze(-1), torch.linspace(-1, 1, 9, dtype=torch.float64).unsqueeze(-1)
-    random = torch.Generator().manual_seed(dim)
-    num = 16 + 8 * dim
-    ways = torch.randn(2 * num, dim, generator=random, dtype=torch.float64)
-    ways = ways / ways.norm(dim=1, keepdim=True)
-    sizes = torch.rand(2 * num, 1, generator=random, dtype=torch.float64)
-    near = torch.cat([torch.zeros(1, dim, dtype=torch.float64), ways[num:] * sizes[num:]])
-    return ways[:num] * 2e-3 * 150 ** sizes[:num], near
-
-
 class Surrogate:
     """G Gaussian processes on [0, 1]^d, weighed by their marginal likelihood; all on L functions at once.
 
@@ -195,7 +170,7 @@ class Surrogate:
         num, size = old.num, old.vv.shape[-1]
         first = old.first if num or self.known else y
         y, here = y - first, x[:, None]
-        points = _points(x.shape[1], x)[None]
+        points = candidates_like(x.shape[1], x)[None]
         column = self.covariance(old.x, here, old.lengths)
         short = (old.root @ column)[..., 0]
         pivot = do.sqrt(do.at_least(1 + self.offset + self.noise - do.sum(short * short, -1), self.noise))
@@ -252,7 +227,7 @@ class Surrogate:
         """The largest expected improvement on the candidates, around the best query, and around those."""
         fit, x, do = _Fit.of(self, beliefs), beliefs.x, operations(beliefs.x)
         dim = x.shape[-1]
-        points, (around, near) = _points(dim, x), _offsets(dim, x)
+        points, (around, near) = candidates_like(dim, x), offsets_like(dim, x)
         unit = do.where(fit.unit > 0, fit.unit, 1.0)[:, None, None]
         mean = (fit.va - fit.centre[:, None, None] * fit.vb) / unit
         each = do.zeros((len(x), 1, 1), x)
@@ -324,20 +299,3 @@ class _Fit(NamedTuple):
         weights = do.exp(log_weights)
         total = do.sum(weights, -1)[:, None]
         return cls(*of_group, weights / total, best, log_weights - do.log(total), unit, centre, each)
-
-
-def _points(dim: int, like: Array) -> Array:
-    return _numpy(dim)[0] if isinstance(like, np.ndarray) else candidates(dim).to(like)
-
-
-def _offsets(dim: int, like: Array) -> tuple[Array, Array]:
-    if isinstance(like, np.ndarray):
-        return _numpy(dim)[1:]
-    around, near = offsets(dim)
-    return around.to(like), near.to(like)
-
-
-@cache
-def _numpy(dim: int) -> tuple[Array, Array, Array]:
-    around, near = offsets(dim)
-    return candidates(dim).numpy(), around.numpy(), near.numpy()

@@ -82,7 +82,8 @@ def take_in(progress: Progress, signals: Tensor) -> tuple[Tensor, Progress]:
     with torch.no_grad():
         if signals.shape[-1] > 1 or signals.device.type != "cpu" or torch.compiler.is_compiling():
             return _taken_in(progress, signals)
-        features, after = _taken_in(Progress(*(part.numpy() for part in progress)), signals.numpy())
+        memory: Array = (part.numpy() for part in progress)
+        features, after = _taken_in(Progress(*memory), signals.numpy())
         return torch.from_numpy(features), Progress(*map(torch.from_numpy, after))
 
 

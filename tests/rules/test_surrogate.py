@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from probact.rules.candidates import candidates
 from probact.rules.searches import length_grid
 from probact.rules.surrogate import (
     JITTER,
@@ -17,7 +18,6 @@ from probact.rules.surrogate import (
     PSEUDO_VALUES,
     Beliefs,
     Surrogate,
-    candidates,
     expected_improvement,
     log_expected_improvement,
 )
