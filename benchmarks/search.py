@@ -5,9 +5,9 @@
     python benchmarks/search.py table                       # writes the tables of docs/black-box.md
 
 ``train`` runs ``python cli.py fit`` with prices log-uniform between .003 and .034, so that one network serves all; a
-run that is there is resumed.  ``judge`` takes every seed that has been trained; with ``--unit known`` it adds the
-searches that know the unit of f to what is there.  Losses are regret f - min f, prices
-and J = regret at the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions
+run that is there is resumed.  ``judge`` takes every seed that has been trained, and TPE if Optuna is installed; with
+``--unit known`` it adds the searches that know the unit of f to what is there.  Losses are regret f - min f, prices and
+J = regret at the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions
 of their own, but for ``EI <= price``, which has none.
 """
 
@@ -19,12 +19,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pages import FOLDER, RESULTS, number, read, table, with_error
+from search_tpe import STARTS, asked_by_tpe
 
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.stops import Verdict, own_verdict, shares, stop_by, verdicts
@@ -48,7 +50,7 @@ SMALL = ("--rule-option", "hidden_size=32")
 """Half the state of ``gp-1d``: the weights of all dimensions have to fit into a wheel."""
 RECIPES: dict[str, tuple[str, ...]] = {
     "gp-2d": (*SMALL, "--batch", "64"),
-    "gp-6d": (*SMALL, *"--batch 16 --meta-steps 160 --validation-problems 32 --test-problems 256".split()),
+    "gp-6d": (*SMALL, "--batch", "16", "--meta-steps", "160", "--validation-problems", "32", "--test-problems", "256"),
 }
 """Options that make a training fit into half an hour, but for ``gp-1d``, which has the family's own."""
 AT = {"gp-1d": (1, 2, 3, 5, 10, 20), "gp-2d": (1, 5, 10, 15, 20, 30), "gp-6d": (1, 5, 10, 20, 30, 60)}
@@ -140,6 +142,7 @@ def judge(family: str, unit: str, num: int, runs: Path, out: Path) -> None:
     if not trained:
         sys.exit(f"Error: expected trained runs {seeds[0]}, ..., got none: train them first")
     rows: list[dict[str, Any]] = []
+    tpe: dict[int, list[Any]] = {}
     for price in PRICES:
         experiment = experiment_of(family, price)
         test, tuning = sets(experiment, num)
@@ -148,6 +151,11 @@ def judge(family: str, unit: str, num: int, runs: Path, out: Path) -> None:
         for name, (rule, options) in ANCHORS.items() if unit == "online" else ():
             paths = [record(RULES.build(rule, options), problems, horizon) for problems in (test, tuning)]
             rows.append(judged(name, price, paths, test, cost, AT[family]))
+        for start in STARTS if unit == "online" and find_spec("optuna") else ():
+            if start not in tpe:
+                tpe[start] = [asked_by_tpe(problems, horizon, start) for problems in (test, tuning)]
+            paths = [record(rule, problems, horizon) for rule, problems in zip(tpe[start], (test, tuning), strict=True)]
+            rows.append(judged(f"optuna-tpe, {start} random", price, paths, test, cost, AT[family]))
         for seed, one in trained.items():
             paths = [record(one.rule, problems, horizon, one.online_posterior) for problems in (test, tuning)]
             rows.append({"seed": seed, **judged(UNITS[unit], price, paths, test, cost, AT[family])})
