@@ -60,8 +60,6 @@ ANCHORS = {
     "gp-ei, kernels mixed": ("gp-ei", {"length": "mixed"}),
     "gp-ei, kernel known": ("gp-ei", {"length": "known"}),
 }
-
-
 UNITS = {"online": "lstm-search", "known": "lstm-search, unit known"}
 
 

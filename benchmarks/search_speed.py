@@ -2,6 +2,7 @@
 
     python benchmarks/search_speed.py                       # this checkout
     python benchmarks/search_speed.py --before FOLDER       # and another, in turns with it
+    python benchmarks/search_speed.py --page                # writes what was found into docs/black-box.md
 
 Milliseconds of ``ask``, ``tell`` and ``should_stop`` of ``BlackBoxOptimizer`` on one core, over 20 queries of a
 function of one variable, and beside them Optuna's Gaussian process (10 random trials at the start) and TPE if Optuna
@@ -116,13 +117,43 @@ def summary(rounds: list[Times]) -> dict[str, float]:
     }
 
 
+NAMES = {
+    "gp-ei": "`gp-ei`, nothing to train",
+    "gp-1d": "`gp-1d`, trained, with its halting posterior",
+    "optuna-tpe": "Optuna's TPE",
+    "optuna-gp": "Optuna's Gaussian process",
+}
+
+
+def write_page() -> None:
+    from pages import FOLDER, number, read, table
+
+    from probact.support.files import write_atomically
+
+    found = read("search-speed")["milliseconds_a_query"]
+    rows = []
+    for name, label in NAMES.items():
+        for which, words in (("", ""), (" before", ", before")):
+            if one := found.get(name + which):
+                rows.append([label + words, number(one["smallest"], 3), number(one["median_cpu"], 3)])
+    text = table(["a query of one function of one variable", "smallest, ms", "median CPU, ms"], rows)
+    path = FOLDER.parent / "docs" / "black-box.md"
+    before, mark, rest = path.read_text().partition("<!-- speed -->\n")
+    _, end, after = rest.partition("<!-- /speed -->")
+    write_atomically(path, f"{before}{mark}{text}\n{end}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="a checkout of an earlier version")
+    parser.add_argument("--page", action="store_true", help="write the last result into docs/black-box.md")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
         serve()
+        return
+    if asked.page:
+        write_page()
         return
     from pages import FOLDER, RESULTS
 

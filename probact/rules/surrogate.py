@@ -157,10 +157,8 @@ class Surrogate:
 
     def covariance(self, x: Array, at: Array, lengths: Array) -> Array:
         """k(x, at) with the mean's, ``(L, G, n, C)``, for ``x (L, n, d)`` and ``at (L or 1, C, d)``."""
-        squares: Array = 0.0
-        for axis in range(x.shape[-1]):
-            apart = x[:, :, None, axis] - at[:, None, :, axis]
-            squares = squares + apart * apart
+        apart = (x[:, :, None, axis] - at[:, None, :, axis] for axis in range(x.shape[-1]))
+        squares: Array = sum(one * one for one in apart)
         scaled = squares[:, None] / (lengths * lengths)[:, :, None, None]
         return correlation(scaled, self.kernel) + self.offset
 
