@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,7 +92,8 @@ class LSTMSearch(ModelBased):
         if found is None:
             told = flat.new_zeros(len(flat), self.num_features)
             return Step(unflatten(query - flat, params), memory._replace(model=model), told)
-        told_now = torch.as_tensor(self._signals(memory, model, found, query)).to(flat)
+        with np.errstate(all="ignore"):
+            told_now = torch.as_tensor(self._signals(memory, model, found, query)).to(flat)
         signals, seen, reach, since, centre, unit = told_now.split(PARTS, 1)
         y = (loss.unsqueeze(-1) - centre) / unit
         inputs = torch.cat([2 * flat - 1, 2 * query - 1, y, seen], -1)

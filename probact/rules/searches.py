@@ -6,6 +6,7 @@ import math
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,7 +82,7 @@ class ModelBased(SearchRule):
                 raise ValueError(f"{self.label}: length known: expected problems that give their length, got none")
             centre = torch.full_like(flat, 0.5)
             return centre, ModelMemory(num, memory.beliefs, torch.full_like(flat[:, 0], math.inf), price), None
-        with torch.no_grad():
+        with torch.no_grad(), np.errstate(all="ignore"):
             known = memory.beliefs
             x: Array = flat.detach().double()
             value: Array = y.detach().double()

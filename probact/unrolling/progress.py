@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,7 +84,8 @@ def take_in(progress: Progress, signals: Tensor) -> tuple[Tensor, Progress]:
         if signals.shape[-1] > 1 or signals.device.type != "cpu" or torch.compiler.is_compiling():
             return _taken_in(progress, signals)
         memory: Array = (part.numpy() for part in progress)
-        features, after = _taken_in(Progress(*memory), signals.numpy())
+        with np.errstate(all="ignore"):
+            features, after = _taken_in(Progress(*memory), signals.numpy())
         return torch.from_numpy(features), Progress(*map(torch.from_numpy, after))
 
 
