@@ -50,7 +50,7 @@ SMALL = ("--rule-option", "hidden_size=32")
 """Half the state of ``gp-1d``: the weights of all dimensions have to fit into a wheel."""
 RECIPES: dict[str, tuple[str, ...]] = {
     "gp-2d": (*SMALL, "--batch", "64"),
-    "gp-6d": (*SMALL, "--batch", "16", "--meta-steps", "160", "--validation-problems", "32", "--test-problems", "256"),
+    "gp-6d": (*SMALL, "--batch", "8", "--meta-steps", "100", "--validation-problems", "32", "--test-problems", "64"),
 }
 """Options that make a training fit into half an hour, but for ``gp-1d``, which has the family's own."""
 AT = {"gp-1d": (1, 2, 3, 5, 10, 20), "gp-2d": (1, 5, 10, 15, 20, 30), "gp-6d": (1, 5, 10, 20, 30, 60)}
