@@ -6,9 +6,8 @@
 
 ``train`` runs ``python cli.py fit`` with prices log-uniform between .003 and .034, so that one network serves all; a
 run that is there is resumed.  ``judge`` takes every seed that has been trained, and TPE if Optuna is installed; with
-``--unit known`` it adds the searches that know the unit of f to what is there.  Losses are regret f - min f, prices and
-J = regret at the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions
-of their own, but for ``EI <= price``, which has none.
+``--unit known`` or ``halting`` it adds others to what is there.  Losses are regret f - min f, prices and J = regret at
+the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions of their own.
 """
 
 from __future__ import annotations
@@ -60,7 +59,8 @@ ANCHORS = {
     "gp-ei, kernels mixed": ("gp-ei", {"length": "mixed"}),
     "gp-ei, kernel known": ("gp-ei", {"length": "known"}),
 }
-UNITS = {"online": "lstm-search", "known": "lstm-search, unit known"}
+UNITS = {"online": "lstm-search", "known": "lstm-search, unit known", "halting": "lstm-search, halting trained on"}
+"""Kinds of training; the last begins with the shipped search, and trains its halting posterior alone."""
 
 
 def folder_of(runs: Path, family: str, seed: int, unit: str = "online") -> Path:
@@ -74,7 +74,8 @@ def train(family: str, seed: int, unit: str, runs: Path) -> None:
         dim = family.removeprefix("gp-").removesuffix("d")
         arguments = ["--family", family, *SETTINGS, "--seed", str(seed), "--out", str(folder)]
         arguments += [] if dim == "1" else ["--rule-option", f"dim={dim}", *RECIPES[family]]
-        arguments += [] if unit == "online" else ["--rule-option", f"unit={unit}", "--meta-steps", "120"]
+        arguments += ["--rule-option", "unit=known", "--meta-steps", "120"] if unit == "known" else []
+        arguments += ["--begin-with", family, "--freeze-rule", "--meta-steps", "100"] if unit == "halting" else []
     subprocess.run([sys.executable, str(ROOT / "cli.py"), "fit", *arguments], cwd=ROOT, check=True)
 
 
@@ -259,7 +260,7 @@ def tables(family: str) -> str:
             head,
             table(["search", *(f"@{step}" for step in steps)], regret),
             "J = regret at the stop + price x queries. *Queries* and *share*, of the way from the tuned budget to "
-            "hindsight, are of the last stop before hindsight.",
+            "hindsight, are of the last stop before it.",
             table(columns, stops),
             f"CPU time a query of one function, with the halting posterior where there is one: {cost}.",
         ]
