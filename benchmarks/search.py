@@ -5,10 +5,9 @@
     python benchmarks/search.py table                       # writes the tables of docs/black-box.md
 
 ``train`` runs ``python cli.py fit`` with prices log-uniform between .003 and .034, so that one network serves all; a
-run that is there is resumed.  ``judge`` takes every seed that has been trained; with ``--unit known`` it adds the
-searches that know the unit of f to what is there.  Losses are regret f - min f, prices
-and J = regret at the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions
-of their own, but for ``EI <= price``, which has none.
+run that is there is resumed.  ``judge`` takes every seed that has been trained, and TPE if Optuna is installed; with
+``--unit known`` or ``halting`` it adds others to what is there.  Losses are regret f - min f, prices and J = regret at
+the stop + price * queries in the unit of f, whose variance is 1.  Thresholds are tuned on functions of their own.
 """
 
 from __future__ import annotations
@@ -19,12 +18,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pages import FOLDER, RESULTS, number, read, table, with_error
+from search_tpe import STARTS, asked_by_tpe
 
 from probact.judging.problem_sets import held_out_problems
 from probact.judging.stops import Verdict, own_verdict, shares, stop_by, verdicts
@@ -44,6 +45,13 @@ ROOT = FOLDER.parent
 PAGE = ROOT / "docs" / "black-box.md"
 PRICES = (0.003, 0.01, 0.03)
 SETTINGS = ("--family-option", "spread=3.4")
+SMALL = ("--rule-option", "hidden_size=32")
+"""Half the state of ``gp-1d``: the weights of all dimensions have to fit into a wheel."""
+RECIPES: dict[str, tuple[str, ...]] = {
+    "gp-2d": (*SMALL, "--batch", "64"),
+    "gp-6d": (*SMALL, "--batch", "8", "--meta-steps", "100", "--validation-problems", "32", "--test-problems", "64"),
+}
+"""Options that make a training fit into half an hour, but for ``gp-1d``, which has the family's own."""
 AT = {"gp-1d": (1, 2, 3, 5, 10, 20), "gp-2d": (1, 5, 10, 15, 20, 30), "gp-6d": (1, 5, 10, 20, 30, 60)}
 ANCHORS = {
     "random-search": ("random-search", {}),
@@ -51,9 +59,8 @@ ANCHORS = {
     "gp-ei, kernels mixed": ("gp-ei", {"length": "mixed"}),
     "gp-ei, kernel known": ("gp-ei", {"length": "known"}),
 }
-
-
-UNITS = {"online": "lstm-search", "known": "lstm-search, unit known"}
+UNITS = {"online": "lstm-search", "known": "lstm-search, unit known", "halting": "lstm-search, halting trained on"}
+"""Kinds of training; the last begins with the shipped search, and trains its halting posterior alone."""
 
 
 def folder_of(runs: Path, family: str, seed: int, unit: str = "online") -> Path:
@@ -66,8 +73,9 @@ def train(family: str, seed: int, unit: str, runs: Path) -> None:
     if not (folder / "experiment.json").exists():
         dim = family.removeprefix("gp-").removesuffix("d")
         arguments = ["--family", family, *SETTINGS, "--seed", str(seed), "--out", str(folder)]
-        arguments += [] if dim == "1" else ["--rule-option", f"dim={dim}"]
-        arguments += [] if unit == "online" else ["--rule-option", f"unit={unit}", "--meta-steps", "120"]
+        arguments += [] if dim == "1" else ["--rule-option", f"dim={dim}", *RECIPES[family]]
+        arguments += ["--rule-option", "unit=known", "--meta-steps", "120"] if unit == "known" else []
+        arguments += ["--begin-with", family, "--freeze-rule", "--meta-steps", "100"] if unit == "halting" else []
     subprocess.run([sys.executable, str(ROOT / "cli.py"), "fit", *arguments], cwd=ROOT, check=True)
 
 
@@ -133,6 +141,7 @@ def judge(family: str, unit: str, num: int, runs: Path, out: Path) -> None:
     if not trained:
         sys.exit(f"Error: expected trained runs {seeds[0]}, ..., got none: train them first")
     rows: list[dict[str, Any]] = []
+    tpe: dict[int, list[Any]] = {}
     for price in PRICES:
         experiment = experiment_of(family, price)
         test, tuning = sets(experiment, num)
@@ -141,6 +150,11 @@ def judge(family: str, unit: str, num: int, runs: Path, out: Path) -> None:
         for name, (rule, options) in ANCHORS.items() if unit == "online" else ():
             paths = [record(RULES.build(rule, options), problems, horizon) for problems in (test, tuning)]
             rows.append(judged(name, price, paths, test, cost, AT[family]))
+        for start in STARTS if unit == "online" and find_spec("optuna") else ():
+            if start not in tpe:
+                tpe[start] = [asked_by_tpe(problems, horizon, start) for problems in (test, tuning)]
+            paths = [record(rule, problems, horizon) for rule, problems in zip(tpe[start], (test, tuning), strict=True)]
+            rows.append(judged(f"optuna-tpe, {start} random", price, paths, test, cost, AT[family]))
         for seed, one in trained.items():
             paths = [record(one.rule, problems, horizon, one.online_posterior) for problems in (test, tuning)]
             rows.append({"seed": seed, **judged(UNITS[unit], price, paths, test, cost, AT[family])})
@@ -246,7 +260,7 @@ def tables(family: str) -> str:
             head,
             table(["search", *(f"@{step}" for step in steps)], regret),
             "J = regret at the stop + price x queries. *Queries* and *share*, of the way from the tuned budget to "
-            "hindsight, are of the last stop before hindsight.",
+            "hindsight, are of the last stop before it.",
             table(columns, stops),
             f"CPU time a query of one function, with the halting posterior where there is one: {cost}.",
         ]

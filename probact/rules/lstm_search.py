@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from probact.rules.base import RULES, Step
 from probact.rules.searches import ModelBased, ModelMemory
-from probact.rules.surrogate import Proposal, Surrogate
+from probact.rules.surrogate import Beliefs, Proposal, Surrogate
+from probact.support.arrays import NUMPY, Array, operations
 from probact.support.kernels import check_kernel
 from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
 
 NUM_INPUTS = 7
 NUM_SIGNALS = 8
+PARTS = (NUM_SIGNALS, 6, 1, 1, 1, 1)
+"""Columns of what is worked out at a query: see ``_signals``."""
 NUM_READ = 8
 """What the LSTM tells the halting posterior of its memory."""
 SMALL = 1e-12
@@ -88,45 +92,50 @@ class LSTMSearch(ModelBased):
         if found is None:
             told = flat.new_zeros(len(flat), self.num_features)
             return Step(unflatten(query - flat, params), memory._replace(model=model), told)
-        signals, seen, reach, since = self._signals(memory, model, found, flat, query)
-        unit = torch.where(found.unit > 0, found.unit, 1.0)
-        centre = (model.beliefs.first + found.centre).to(loss)
-        y = ((loss - centre) / unit.to(loss)).unsqueeze(-1)
+        with np.errstate(all="ignore"):
+            told_now = torch.as_tensor(self._signals(memory, model, found, query)).to(flat)
+        signals, seen, reach, since, centre, unit = told_now.split(PARTS, 1)
+        y = (loss.unsqueeze(-1) - centre) / unit
         inputs = torch.cat([2 * flat - 1, 2 * query - 1, y, seen], -1)
         hidden, cell = self.cell(inputs, (memory.hidden, memory.cell))
-        moved = (query + reach.unsqueeze(-1) * torch.tanh(self.move(hidden))).clamp(0, 1)
+        moved = (query + reach * torch.tanh(self.move(hidden))).clamp(0, 1)
         told = torch.cat([signals, self.read(hidden).tanh()], -1)
-        return Step(unflatten(moved - flat, params), LearnedMemory(model, hidden, cell, since), told)
+        return Step(unflatten(moved - flat, params), LearnedMemory(model, hidden, cell, since.squeeze(-1)), told)
 
-    def _signals(
-        self, memory: LearnedMemory, model: ModelMemory, found: Proposal, flat: Tensor, query: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """For the halting posterior ``(L, 8)`` and for the LSTM ``(L, 6)``; the reach of a move; ``since``.
+    def _signals(self, memory: LearnedMemory, model: ModelMemory, found: Proposal, query: Tensor) -> Array:
+        """``(L, sum of PARTS)``: 8 for the halting posterior and 6 for the LSTM, the reach of a move, ``since``, centre
+        and unit of the values; of the kind of ``found``.
 
         Only the first is in prices: what is asked next does not depend on them.
         """
-        with torch.no_grad():
-            beliefs = model.beliefs
-            unit = torch.where(found.unit > 0, found.unit, 1.0)
-            price = model.price.double()
-            price = torch.where(price > 0, price, 0.01 * unit)
-            best = beliefs.y.min(1).values
-            before = beliefs.y[:, :-1].min(1).values if beliefs.y.shape[1] > 1 else best
-            gain = (before - best) / unit
-            since = torch.where(gain > 0, 0.0, memory.since.double() + 1)
-            reach = (beliefs.x - query.unsqueeze(1)).double().norm(dim=-1).min(1).values
-            scale = (found.log_weights.exp() * beliefs.lengths.log()).sum(-1)
-            spreads = (found.expected / unit + SMALL).log()
-            known = found.unit > 0
-            prices = torch.where(known, (unit / price).log(), 0.0)
-            expected = torch.where(known, (spreads + prices).clamp(-12, 12), 6.0)
-            spreads = torch.where(known, spreads.clamp_min(-12), 0.0)
-            z = found.z.clamp(-10, 10)
-            lowest = (best - found.centre) / unit
-            near = (reach + 1e-4).log()
-            late = model.num.double().log()
-            told = [expected / 3, spreads / 3, (gain * unit / price).log1p(), since / 4, near / 3, prices / 3, scale, z]
-            seen = [lowest, spreads / 3, since / 4, near / 3, scale, late]
-            stacked = (torch.stack(part, -1).to(flat) for part in (told, seen))
-            signals, for_lstm = stacked
-            return signals, for_lstm, reach.to(flat), since.to(flat)
+        do, beliefs = operations(found.x), model.beliefs
+        given: tuple[Array, ...] = (
+            query.detach().double(),
+            model.price.double(),
+            memory.since.double(),
+            model.num.double(),
+        )
+        if do is NUMPY:
+            beliefs = Beliefs(*(part.numpy() for part in beliefs))
+            given = tuple(part.numpy() for part in given)
+        at, price, since, num = given
+        known = found.unit > 0
+        unit = do.where(known, found.unit, 1.0)
+        price = do.where(price > 0, price, 0.01 * unit)
+        best = do.lowest(beliefs.y, 1)
+        gain = (do.lowest(beliefs.y[:, :-1], 1) - best) / unit if beliefs.num > 1 else 0 * best
+        since = do.where(gain > 0, 0.0, since + 1)
+        apart = beliefs.x - at[:, None]
+        reach = do.sqrt(do.lowest(do.sum(apart * apart, -1), 1))
+        scale = do.sum(do.exp(found.log_weights) * do.log(beliefs.lengths), -1)
+        spreads = do.log(found.expected / unit + SMALL)
+        prices = do.where(known, do.log(unit / price), 0.0)
+        expected = do.where(known, do.at_most(do.at_least(spreads + prices, -12), 12), 6.0)
+        spreads = do.where(known, do.at_least(spreads, -12), 0.0)
+        z = do.at_most(do.at_least(found.z, -10), 10)
+        lowest, late = (best - found.centre) / unit, do.log(num)
+        near, gained = do.log(reach + 1e-4), do.log(1 + gain * unit / price)
+        told = [expected / 3, spreads / 3, gained, since / 4, near / 3, prices / 3, scale, z]
+        seen = [lowest, spreads / 3, since / 4, near / 3, scale, late]
+        rest = [reach, since, beliefs.first + found.centre, unit]
+        return do.concat([part[:, None] for part in (*told, *seen, *rest)], 1)

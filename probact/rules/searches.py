@@ -6,11 +6,13 @@ import math
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.surrogate import Beliefs, Proposal, Surrogate
+from probact.support.arrays import Array, operations
 from probact.support.kernels import check_kernel
 from probact.support.randomness import BITS, uniform_bits
 from probact.support.refusals import check_range
@@ -69,6 +71,9 @@ class ModelBased(SearchRule):
     def ask(self, memory: ModelMemory, flat: Tensor, y: Tensor) -> tuple[Tensor, ModelMemory, Proposal | None]:
         """The next query ``(L, d)``, after ``y (L,)`` at ``flat (L, d)``; no proposal before the first value.
 
+        The proposal is in numpy's arrays where L is 1, on a CPU.
+
+
         :raises ValueError: if the length-scale is to be known and is not.
         """
         num, price = memory.num + 1, memory.price
@@ -77,11 +82,19 @@ class ModelBased(SearchRule):
                 raise ValueError(f"{self.label}: length known: expected problems that give their length, got none")
             centre = torch.full_like(flat, 0.5)
             return centre, ModelMemory(num, memory.beliefs, torch.full_like(flat[:, 0], math.inf), price), None
-        with torch.no_grad():
-            beliefs = self.surrogate.take_in(memory.beliefs, flat.detach().double(), y.detach().double())
+        with torch.no_grad(), np.errstate(all="ignore"):
+            known = memory.beliefs
+            x: Array = flat.detach().double()
+            value: Array = y.detach().double()
+            if is_alone := len(flat) == 1 and flat.device.type == "cpu":
+                known, x, value = Beliefs(*(part.numpy() for part in known)), x.numpy(), value.numpy()
+            beliefs = self.surrogate.take_in(known, x, value)
             found = self.surrogate.propose(beliefs)
-            expected = torch.where(found.unit > 0, found.expected, math.inf).to(flat)
-        return found.x.to(flat), ModelMemory(num, beliefs, expected, price), found
+            query, expected = found.x, operations(x).where(found.unit > 0, found.expected, math.inf)
+            if is_alone:
+                beliefs = Beliefs(*map(torch.from_numpy, beliefs))
+                query, expected = torch.from_numpy(query), torch.from_numpy(expected)
+        return query.to(flat), ModelMemory(num, beliefs, expected.to(flat), price), found
 
     def expects(self, state: State) -> Tensor | None:
         return _own(state).expected

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from probact.rules.candidates import candidates, candidates_like, offsets_like
+from probact.support.arrays import Array, operations
 from probact.support.kernels import correlation
 
 JITTER = 1e-8
@@ -17,13 +18,20 @@ PSEUDO_VALUES = 0.3
 """n_0: how many values the prior of the amplitude, around the spread of the values, counts as."""
 OFFSET = 1.0
 """Variance of the unknown mean, in squared amplitudes."""
+TIE = 1e-6
+"""A gain that is larger by so small a share is not: what is asked should not depend on rounding."""
+ROOM = 16
+"""How many values there is room for at first; then twice as many."""
 ROOT_HALF = math.sqrt(0.5)
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+DENSITY_AT_0 = math.exp(-LOG_ROOT_2PI)
 
 
-def _h(z: Tensor) -> Tensor:
+def _h(z: Array) -> Array:
     """z Phi(z) + phi(z)."""
-    return 0.5 * z * torch.erfc(-ROOT_HALF * z) + torch.exp(-0.5 * z * z - LOG_ROOT_2PI)
+    do = operations(z)
+    u = -ROOT_HALF * z
+    return do.exp(-u * u) * DENSITY_AT_0 - ROOT_HALF * u * do.erfc(u)
 
 
 def expected_improvement(mean: Tensor, sd: Tensor, best: Tensor) -> Tensor:
@@ -47,27 +55,51 @@ def log_expected_improvement(mean: Tensor, sd: Tensor, best: Tensor) -> Tensor:
 class Beliefs(NamedTuple):
     """G processes through n values of each of L functions, ``float64``; what each new value adds a row to.
 
-    With R the inverse of the Cholesky factor of the kernel matrix: a = R y, b = R 1, v = R k(X, candidates).
+    With R the inverse of the Cholesky factor of the kernel matrix: v = R k(X, candidates), a = R y, b = R 1.
 
     :ivar x: ``(L, n, d)``; ``y``: ``(L, n)``, less the first value; ``first``: that, ``(L,)``.
     :ivar lengths: ``(L, G)``.
-    :ivar root: R, ``(L, G, n, n)``; ``a``, ``b``: ``(L, G, n)``; ``v``: ``(L, G, n, C)``.
+    :ivar rows: ``(L, G, N, C + 3 + N)`` with room for N >= n values: [v, a, b, whether it is taken, R].  A row that is
+        taken is never written to again, so that what was believed before stays as it was.
     :ivar log_det: log det of the factor, ``(L, G)``.
     :ivar vv, va, vb: sums over n of v^2, v a and v b, ``(L, G, C)``.
     """
 
-    x: Tensor
-    y: Tensor
-    first: Tensor
-    lengths: Tensor
-    root: Tensor
-    a: Tensor
-    b: Tensor
-    v: Tensor
-    log_det: Tensor
-    vv: Tensor
-    va: Tensor
-    vb: Tensor
+    x: Array
+    y: Array
+    first: Array
+    lengths: Array
+    rows: Array
+    log_det: Array
+    vv: Array
+    va: Array
+    vb: Array
+
+    @property
+    def num(self) -> int:
+        """n."""
+        return int(self.y.shape[1])
+
+    @property
+    def root(self) -> Array:
+        """R, ``(L, G, n, n)``."""
+        num, start = self.num, self.vv.shape[-1] + 3
+        return self.rows[:, :, :num, start : start + num]
+
+    def of_values(self, what: int) -> Array:
+        """a for 0, b for 1, ``(L, G, n)``."""
+        return self.rows[:, :, : self.num, self.vv.shape[-1] + what]
+
+    def roomy(self) -> Array:
+        """``rows`` with a free one for the next value: these, or a copy."""
+        num, room = self.num, self.rows.shape[2]
+        taken = self.vv.shape[-1] + 2
+        if num < room and not bool(self.rows[0, 0, num, taken]):
+            return self.rows
+        room = 2 * room if num == room else room
+        rows = operations(self.rows).zeros((*self.vv.shape[:2], room, taken + 1 + room), self.rows)
+        rows[:, :, :num, : taken + 1 + num] = self.rows[:, :, :num, : taken + 1 + num]
+        return rows
 
 
 class Proposal(NamedTuple):
@@ -80,36 +112,12 @@ class Proposal(NamedTuple):
     :ivar z: (best - mean) / sd there, averaged over the length-scales, ``(L,)``.
     """
 
-    x: Tensor
-    expected: Tensor
-    unit: Tensor
-    centre: Tensor
-    log_weights: Tensor
-    z: Tensor
-
-
-@cache
-def candidates(dim: int) -> Tensor:
-    """Points of [0, 1]^d where the improvement is worked out first, ``(C, d)``: a grid, or Sobol's."""
-    if dim == 1:
-        return torch.linspace(0, 1, 61, dtype=torch.float64).unsqueeze(-1)
-    num = 2 ** min(10, 7 + dim)
-    return torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(num, dtype=torch.float64)
-
-
-@cache
-def offsets(dim: int) -> tuple[Tensor, Tensor]:
-    """Points around one, ``(C', d)``: at many distances down to 5e-4, and within 1 of it."""
-    if dim == 1:
-        far = 5e-4 * 2.0 ** torch.arange(7, dtype=torch.float64)
-        return torch.cat([-far, far]).unsqueeze(-1), torch.linspace(-1, 1, 9, dtype=torch.float64).unsqueeze(-1)
-    random = torch.Generator().manual_seed(dim)
-    num = 16 + 8 * dim
-    ways = torch.randn(2 * num, dim, generator=random, dtype=torch.float64)
-    ways = ways / ways.norm(dim=1, keepdim=True)
-    sizes = torch.rand(2 * num, 1, generator=random, dtype=torch.float64)
-    near = torch.cat([torch.zeros(1, dim, dtype=torch.float64), ways[num:] * sizes[num:]])
-    return ways[:num] * 2e-3 * 150 ** sizes[:num], near
+    x: Array
+    expected: Array
+    unit: Array
+    centre: Array
+    log_weights: Array
+    z: Array
 
 
 class Surrogate:
@@ -118,6 +126,7 @@ class Surrogate:
     Values are standardised by their own mean and spread, so that neither unit nor offset of f matters.  Given them the
     mean is N(0, ``OFFSET`` A^2) and the amplitude A^2 = (n_0 + Q) / (n_0 + n), Q = y^T K^-1 y; the weight of a
     length-scale is |K|^(-1/2) (n_0 + Q)^(-(n_0 + n) / 2) (Rasmussen and Williams 2006, chapters 2 and 5).
+    All but ``init`` takes torch's tensors, or numpy's arrays, which cost less where L is 1.
 
     :param known: f is of mean 0 and variance 1 and in that unit: nothing is standardised, and the weight of a
         length-scale is |K|^(-1/2) e^(-Q / 2).
@@ -132,143 +141,159 @@ class Surrogate:
 
     def init(self, num: int, dim: int, lengths: Tensor) -> Beliefs:
         """Before the first value; ``lengths (L, G)``."""
-        points = candidates(dim).to(lengths)
-        groups = lengths.shape[1]
-        empty = lengths.new_empty
-        zero = lengths.new_zeros(num, groups, len(points))
+        size, groups = len(candidates(dim)), lengths.shape[1]
+        zero = lengths.new_zeros(num, groups, size)
         return Beliefs(
-            x=empty(num, 0, dim),
-            y=empty(num, 0),
+            x=lengths.new_empty(num, 0, dim),
+            y=lengths.new_empty(num, 0),
             first=lengths.new_zeros(num),
             lengths=lengths,
-            root=empty(num, groups, 0, 0),
-            a=empty(num, groups, 0),
-            b=empty(num, groups, 0),
-            v=empty(num, groups, 0, len(points)),
+            rows=lengths.new_zeros(num, groups, ROOM, size + 3 + ROOM),
             log_det=lengths.new_zeros(num, groups),
             vv=zero,
             va=zero,
             vb=zero,
         )
 
-    def covariance(self, x: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+    def covariance(self, x: Array, at: Array, lengths: Array) -> Array:
         """k(x, at) with the mean's, ``(L, G, n, C)``, for ``x (L, n, d)`` and ``at (L or 1, C, d)``."""
-        squares = (x.unsqueeze(-2) - at.unsqueeze(-3)).square().sum(-1)
-        scaled = squares.unsqueeze(1) / lengths.square()[..., None, None]
+        apart = (x[:, :, None, axis] - at[:, None, :, axis] for axis in range(x.shape[-1]))
+        squares: Array = sum(one * one for one in apart)
+        scaled = squares[:, None] / (lengths * lengths)[:, :, None, None]
         return correlation(scaled, self.kernel) + self.offset
 
-    def take_in(self, beliefs: Beliefs, x: Tensor, y: Tensor) -> Beliefs:
+    def take_in(self, beliefs: Beliefs, x: Array, y: Array) -> Beliefs:
         """With one value more, ``y (L,)`` at ``x (L, d)``: one row more of the Cholesky factor's inverse."""
-        old = beliefs
-        num = old.x.shape[1]
+        old, do = beliefs, operations(x)
+        num, size = old.num, old.vv.shape[-1]
         first = old.first if num or self.known else y
-        y = y - first
-        here = x.unsqueeze(1)
-        points = candidates(x.shape[1]).to(x).unsqueeze(0)
+        y, here = y - first, x[:, None]
+        points = candidates_like(x.shape[1], x)[None]
         column = self.covariance(old.x, here, old.lengths)
-        row = (old.root @ column).squeeze(-1)
-        pivot = (1 + self.offset + self.noise - row.square().sum(-1)).clamp_min(self.noise).sqrt()
-        short = row.unsqueeze(-2)
-        grid = self.covariance(here, points, old.lengths).squeeze(-2)
-        v = (grid - (short @ old.v).squeeze(-2)) / pivot.unsqueeze(-1)
-        a = (y.unsqueeze(-1) - (row * old.a).sum(-1)) / pivot
-        b = (1 - (row * old.b).sum(-1)) / pivot
-        below = torch.cat([-(short @ old.root).squeeze(-2) / pivot.unsqueeze(-1), 1 / pivot.unsqueeze(-1)], -1)
-        root = torch.cat([torch.nn.functional.pad(old.root, (0, 1)), below.unsqueeze(-2)], -2)
+        short = (old.root @ column)[..., 0]
+        pivot = do.sqrt(do.at_least(1 + self.offset + self.noise - do.sum(short * short, -1), self.noise))
+        rows = old.roomy()
+        row = rows[:, :, num]
+        row[..., :size] = self.covariance(here, points, old.lengths)[:, :, 0]
+        row[..., size] = y[:, None]
+        row[..., size + 1] = 1.0
+        row[..., size + 3 + num] = 1.0
+        row -= (short[:, :, None] @ rows[:, :, :num])[:, :, 0]
+        row /= pivot[..., None]
+        row[..., size + 2] = 1.0
+        v, a, b = row[..., :size], row[..., size : size + 1], row[..., size + 1 : size + 2]
         return Beliefs(
-            x=torch.cat([old.x, here], 1),
-            y=torch.cat([old.y, y.unsqueeze(-1)], 1),
+            x=do.concat([old.x, here], 1),
+            y=do.concat([old.y, y[:, None]], 1),
             first=first,
             lengths=old.lengths,
-            root=root,
-            a=torch.cat([old.a, a.unsqueeze(-1)], -1),
-            b=torch.cat([old.b, b.unsqueeze(-1)], -1),
-            v=torch.cat([old.v, v.unsqueeze(-2)], -2),
-            log_det=old.log_det + pivot.log(),
-            vv=old.vv + v.square(),
-            va=old.va + v * a.unsqueeze(-1),
-            vb=old.vb + v * b.unsqueeze(-1),
+            rows=rows,
+            log_det=old.log_det + do.log(pivot),
+            vv=old.vv + v * v,
+            va=old.va + v * a,
+            vb=old.vb + v * b,
         )
 
-    def standard(self, beliefs: Beliefs) -> tuple[Tensor, Tensor]:
+    def standard(self, beliefs: Beliefs) -> tuple[Array, Array]:
         """Mean (less the first value) and spread of the values, ``(L,)``; a spread of 0 is none."""
-        y = beliefs.y
+        y, do = beliefs.y, operations(beliefs.y)
         if self.known:
-            return torch.zeros_like(beliefs.first), torch.ones_like(beliefs.first)
-        return y.mean(1), y.std(1, correction=0)
+            return 0 * beliefs.first, 0 * beliefs.first + 1
+        centre = do.sum(y, 1) / y.shape[1]
+        from_it = y - centre[:, None]
+        return centre, do.sqrt(do.sum(from_it * from_it, 1) / y.shape[1])
 
-    def posterior(self, beliefs: Beliefs, at: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def posterior(self, beliefs: Beliefs, at: Array) -> tuple[Array, Array, Array, Array]:
         """Mean and standard deviation of f at ``at (L, C, d)``, ``(L, G, C)``, in the unit of y less the first value.
 
         Then log weights ``(L, G)`` and the amplitude ``(L, G)``, in units of the spread.
         """
         fit = _Fit.of(self, beliefs)
-        mean, sd = self._at(beliefs, fit, at)
+        mean, sd = self._at(beliefs.x, fit, at)
         unit = fit.unit[:, None, None]
         return mean * unit + fit.centre[:, None, None], sd * unit, fit.log_weights, fit.amplitude
 
-    def _at(self, beliefs: Beliefs, fit: _Fit, at: Tensor) -> tuple[Tensor, Tensor]:
-        v = beliefs.root @ self.covariance(beliefs.x, at, beliefs.lengths)
-        mean = (fit.a.unsqueeze(-2) @ v).squeeze(-2)
-        return mean, self._sd(fit, v.square().sum(-2))
+    def _at(self, x: Array, fit: _Fit, at: Array) -> tuple[Array, Array]:
+        v = fit.root @ self.covariance(x, at, fit.lengths)
+        return (fit.a[:, :, None] @ v)[:, :, 0], self._sd(fit, operations(v).sum(v * v, -2))
 
-    def _sd(self, fit: _Fit, explained: Tensor) -> Tensor:
-        return fit.amplitude.unsqueeze(-1) * (1 + self.offset - explained).clamp_min(1e-2 * JITTER).sqrt()
+    def _sd(self, fit: _Fit, explained: Array) -> Array:
+        do = operations(explained)
+        return fit.amplitude[..., None] * do.sqrt(do.at_least(1 + self.offset - explained, 1e-2 * JITTER))
 
     def propose(self, beliefs: Beliefs) -> Proposal:
         """The largest expected improvement on the candidates, around the best query, and around those."""
-        fit = _Fit.of(self, beliefs)
-        dim = beliefs.x.shape[-1]
-        points, (around, near) = candidates(dim).to(beliefs.x), (some.to(beliefs.x) for some in offsets(dim))
-        unit = torch.where(fit.unit > 0, fit.unit, 1.0)[:, None, None]
-        mean = (beliefs.va - fit.centre[:, None, None] * beliefs.vb) / unit
-        x, gain, z = self._best_of(fit, points.expand(len(beliefs.x), -1, -1), mean, self._sd(fit, beliefs.vv))
-        best = beliefs.x.gather(1, beliefs.y.argmin(1).view(-1, 1, 1).expand(-1, -1, dim))
+        fit, x, do = _Fit.of(self, beliefs), beliefs.x, operations(beliefs.x)
+        dim = x.shape[-1]
+        points, (around, near) = candidates_like(dim, x), offsets_like(dim, x)
+        unit = do.where(fit.unit > 0, fit.unit, 1.0)[:, None, None]
+        mean = (fit.va - fit.centre[:, None, None] * fit.vb) / unit
+        each = do.zeros((len(x), 1, 1), x)
+        found = self._best_of(fit, points + each, mean, self._sd(fit, fit.vv))
+        best = x[fit.each, beliefs.y.argmin(1)][:, None]
         radius = 0.5 * len(points) ** (-1 / dim) if dim > 1 else 1 / (len(points) - 1)
         for number in range(2 if dim == 1 else 3):
-            some = x.unsqueeze(1) + radius * near
-            some = some if number else torch.cat([some, best + around], 1)
-            found = self._best_of(fit, some := some.clamp(0, 1), *self._at(beliefs, fit, some))
-            better = found[1] > gain
-            x = torch.where(better.unsqueeze(-1), found[0], x)
-            gain, z = torch.where(better, found[1], gain), torch.where(better, found[2], z)
+            some = found[0][:, None] + radius * near
+            some = do.at_most(do.at_least(some if number else do.concat([some, best + around], 1), 0), 1)
+            other = self._best_of(fit, some, *self._at(x, fit, some))
+            better = other[1] > (1 + TIE) * found[1]
+            pairs = zip((better[:, None], better, better), other, found, strict=True)
+            found = tuple(do.where(*parts) for parts in pairs)
             radius *= 0.25 if dim == 1 else 0.4
-        return Proposal(x, gain * fit.unit, fit.unit, fit.centre, fit.log_weights, z)
+        return Proposal(found[0], found[1] * fit.unit, fit.unit, fit.centre, fit.log_weights, found[2])
 
-    def _best_of(self, fit: _Fit, at: Tensor, mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of ``at (L, C, d)`` the point, its expected improvement and z, ``(L,)``."""
-        weights = fit.log_weights.exp().unsqueeze(-2)
+    def _best_of(self, fit: _Fit, at: Array, mean: Array, sd: Array) -> tuple[Array, ...]:
+        """Of ``at (L, C, d)`` the point, its expected improvement and z, ``(L,)``; of equals the first."""
         ratio = (fit.best[:, None, None] - mean) / sd
-        gains = (weights @ (sd * _h(ratio).clamp_min(0))).squeeze(-2)
-        gain, index = gains.max(1)
-        x = at.gather(1, index.view(-1, 1, 1).expand(-1, -1, at.shape[-1])).squeeze(1)
-        there = ratio.gather(2, index.view(-1, 1, 1).expand(-1, ratio.shape[1], 1))
-        return x, gain, (weights @ there).flatten()
+        gains = (fit.weights[:, None] @ (sd * operations(sd).at_least(_h(ratio), 0)))[:, 0]
+        nearly = (1 - TIE) * operations(gains).highest(gains, 1)[:, None]
+        each, index = fit.each, (1.0 * (gains >= nearly)).argmax(1)
+        return at[each, index], gains[each, index], operations(sd).sum(fit.weights * ratio[each, :, index], 1)
 
 
 class _Fit(NamedTuple):
-    """What of the beliefs depends on all values at once: see ``Surrogate``; standardised, but for unit and centre."""
+    """What of the beliefs depends on all values at once: see ``Surrogate``; standardised, but for unit and centre.
 
-    a: Tensor
-    best: Tensor
-    amplitude: Tensor
-    log_weights: Tensor
-    unit: Tensor
-    centre: Tensor
+    What has G is of the likeliest length-scale alone, G = 1, if that alone is asked; all but ``log_weights``.
+
+    :ivar each: 0..L-1, for the first index.
+    """
+
+    root: Array
+    lengths: Array
+    va: Array
+    vb: Array
+    vv: Array
+    a: Array
+    amplitude: Array
+    weights: Array
+    best: Array
+    log_weights: Array
+    unit: Array
+    centre: Array
+    each: Array
 
     @classmethod
     def of(cls, surrogate: Surrogate, beliefs: Beliefs) -> _Fit:
+        do = operations(beliefs.y)
         centre, unit = surrogate.standard(beliefs)
-        divisor = torch.where(unit > 0, unit, 1.0)
-        a = (beliefs.a - centre[:, None, None] * beliefs.b) / divisor[:, None, None]
-        best = (beliefs.y.min(1).values - centre) / divisor
+        divisor = do.where(unit > 0, unit, 1.0)
+        a = (beliefs.of_values(0) - centre[:, None, None] * beliefs.of_values(1)) / divisor[:, None, None]
+        best = (do.lowest(beliefs.y, 1) - centre) / divisor
+        square = do.sum(a * a, -1)
         if surrogate.known:
-            log_weights = torch.log_softmax(-beliefs.log_det - 0.5 * a.square().sum(-1), -1)
-            return cls(a, best, torch.ones_like(log_weights), log_weights, unit, centre)
-        total = PSEUDO_VALUES + beliefs.y.shape[1]
-        spent = PSEUDO_VALUES + a.square().sum(-1)
-        log_weights = torch.log_softmax(-beliefs.log_det - 0.5 * total * spent.log(), -1)
+            amplitude, log_weights = 0 * square + 1, -beliefs.log_det - 0.5 * square
+        else:
+            total, spent = PSEUDO_VALUES + beliefs.num, PSEUDO_VALUES + square
+            amplitude, log_weights = do.sqrt(spent / total), -beliefs.log_det - 0.5 * total * do.log(spent)
+        likeliest = log_weights.argmax(-1)
+        each = do.arange(len(likeliest), likeliest)
+        log_weights = log_weights - log_weights[each, likeliest][:, None]
+        of_group = (beliefs.root, beliefs.lengths, beliefs.va, beliefs.vb, beliefs.vv, a, amplitude)
         if surrogate.best_alone:
-            chosen = torch.nn.functional.one_hot(log_weights.argmax(-1), log_weights.shape[-1])
-            log_weights = torch.where(chosen > 0, 0.0, -math.inf).to(log_weights)
-        return cls(a, best, (spent / total).sqrt(), log_weights, unit, centre)
+            log_weights = do.where(log_weights < 0, -math.inf, log_weights)
+            of_group = tuple(part[each, likeliest][:, None] for part in of_group)
+            return cls(*of_group, 0 * of_group[-1] + 1, best, log_weights, unit, centre, each)
+        weights = do.exp(log_weights)
+        total = do.sum(weights, -1)[:, None]
+        return cls(*of_group, weights / total, best, log_weights - do.log(total), unit, centre, each)

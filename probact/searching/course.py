@@ -27,6 +27,7 @@ class Course:
         with torch.inference_mode():
             walk = begin(rule, told)
         assert isinstance(walk, Search)
+        walk.is_followed = posterior is not None
         self.walk, self.stop = walk, stop
         self.belief = OnlineBelief(posterior)
         self.known: Known | None = None

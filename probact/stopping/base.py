@@ -41,6 +41,11 @@ class Known(NamedTuple):
         return Known(self.step, function(self.loss), function(self.grad_norm), *changed)
 
 
+def _finite(known: Known) -> Tensor:
+    """Whether all that is known of a problem is, ``(L,)``."""
+    return torch.stack([value.isfinite() for value in known[1:] if value is not None]).all(0)
+
+
 def is_number(value: object) -> bool:
     """Whether it is a finite real number, and no truth value."""
     return isinstance(value, Real) and not isinstance(value, bool) and -math.inf < float(value) < math.inf
@@ -169,8 +174,7 @@ class StopRule(ABC):
                 f"{self.label}: score: expected (score, memory), the score of shape (L,) = "
                 f"{tuple(known.loss.shape)}, got {got}"
             )
-        finite = torch.stack([value.isfinite() for value in known[1:] if value is not None]).all(0)
-        if bool((score.isnan() & finite).any()):
+        if bool((unknown := score.isnan()).any()) and bool((unknown & _finite(known)).any()):
             raise ValueError(
                 f"{self.label}: score: expected a number (-inf for not yet), got NaN at step {known.step}: it would "
                 "never stop"

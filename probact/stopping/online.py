@@ -39,14 +39,15 @@ class OnlineBelief:
 
     def take_in(self, step: int, seen: Seen) -> Known:
         """``seen`` at theta_step."""
-        square = torch.stack([grad.flatten(1).square().sum(1) for grad in seen.grads.values()]).sum(0)
+        norms = [torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in seen.grads.values()]
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
         hazard = None
         if self.posterior is not None:
             logit, self.hidden = self.posterior.step(seen.features, self.hidden)
             halted = torch.zeros_like(logit) if self.halted is None else self.halted
             hazard = self.posterior.distribution.hazard(logit, halted)
             self.halted = halted + (1 - halted) * hazard
-        return Known(step, seen.loss, square.sqrt(), hazard, self.halted, seen.expected)
+        return Known(step, seen.loss, norm, hazard, self.halted, seen.expected)
 
     def keep(self, index: Tensor) -> None:
         """Go on with some of the problems."""

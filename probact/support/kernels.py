@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
+from probact.support.arrays import Array, operations
 from probact.support.refusals import said
 
 KERNELS = ("rbf", "matern52")
@@ -15,12 +14,13 @@ def check_kernel(what: str, kernel: str) -> None:
         raise ValueError(f"{what}: expected kernel {' or '.join(KERNELS)}, got {said(kernel)}")
 
 
-def correlation(squares: Tensor, kernel: str) -> Tensor:
-    """k at squared distances r^2 in length-scales.
+def correlation(squares: Array, kernel: str) -> Array:
+    """k at squared distances r^2 in length-scales, of torch's or of numpy's.
 
     ``rbf``: e^{-r^2 / 2}; ``matern52``: (1 + s + s^2 / 3) e^{-s}, s = sqrt(5) r (Rasmussen and Williams 2006, ch. 4).
     """
+    do = operations(squares)
     if kernel == "rbf":
-        return (-0.5 * squares).exp()
-    s = (5 * squares).clamp_min(1e-30).sqrt()
-    return (1 + s + s.square() / 3) * (-s).exp()
+        return do.exp(-0.5 * squares)
+    s = do.sqrt(do.at_least(5 * squares, 1e-30))
+    return (1 + s + s * s / 3) * do.exp(-s)

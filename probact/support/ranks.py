@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, distributed
 
+from probact.support.lost import ProcessLostError
+
 TIMEOUT = timedelta(minutes=5)
 """How long a rank waits for another that is alive but silent: rank 0 may be tuning a learning rate."""
 GRACE_SECONDS = 15.0

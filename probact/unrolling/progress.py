@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from probact.support.arrays import Array, operations
 from probact.support.trees import Params
 
 NUM_FEATURES = 15
@@ -17,9 +19,10 @@ SMALL = 1e-12
 SCALES = (1 / 3, 1 / 3, 1, 1, 1, 1 / 3, 1, 1, 1, 1 / 3, 1 / 3, 1 / 3, 1, 1 / 3, 1)
 
 
-def signed_log(values: Tensor) -> Tensor:
+def signed_log(values: Array) -> Array:
     """sign(v) log(1 + |v|): linear near 0, logarithmic far from it."""
-    return values.sign() * values.abs().log1p()
+    do = operations(values)
+    return do.sign(values) * do.log1p(abs(values))
 
 
 def _dot(a: Params, b: Params) -> Tensor:
@@ -67,37 +70,48 @@ def init(loss: Tensor) -> Progress:
     return Progress(zero, zero, zero, zero, zero, torch.stack([zero, zero], -1))
 
 
-def _logs(signals: Tensor) -> tuple[Tensor, ...]:
+def _logs(signals: Array) -> tuple[Array, ...]:
     """Loss, log gradient norm, promise, log length of the step, from ``signals (..., 4, L)``."""
-    loss, square, promise, length = signals.unbind(-2)
-    log_norm, log_length = 0.5 * torch.log(torch.stack([square, length]) + SMALL)
+    loss, square, promise, length = (signals[..., place, :] for place in range(NUM_SIGNALS))
+    do = operations(signals)
+    log_norm, log_length = 0.5 * do.log(do.stack([square, length]) + SMALL)
     return loss, log_norm, promise, log_length
 
 
 def take_in(progress: Progress, signals: Tensor) -> tuple[Tensor, Progress]:
     """Features ``(L, 15)`` at theta_t from what was measured there, ``(4, L)``, and the memory of the steps before."""
     with torch.no_grad():
-        loss, log_norm, promise, log_length = _logs(signals)
-        first = progress.num_steps == 0
-        old = torch.stack([progress.first_loss, progress.last_loss, progress.best_loss, progress.last_log_norm])
-        now = torch.stack([loss, loss, loss, log_norm])
-        first_loss, last_loss, best_loss, last_log_norm = torch.where(first, now, old)
-        count, best_loss, drop = progress.num_steps + 1, torch.minimum(best_loss, loss), last_loss - loss
-        weight = (1 / count).clamp_min(1 - DECAY).unsqueeze(-1)
-        averages = progress.averages.lerp(torch.stack([drop, promise], -1), weight)
-        features = _compose(
-            loss,
-            log_norm,
-            log_norm - last_log_norm,
-            drop,
-            first_loss - loss,
-            loss - best_loss,
-            promise,
-            averages,
-            count,
-            log_length,
-        )
-        return features, Progress(count, first_loss, loss, best_loss, log_norm, averages)
+        if signals.shape[-1] > 1 or signals.device.type != "cpu" or torch.compiler.is_compiling():
+            return _taken_in(progress, signals)
+        memory: Array = (part.numpy() for part in progress)
+        with np.errstate(all="ignore"):
+            features, after = _taken_in(Progress(*memory), signals.numpy())
+        return torch.from_numpy(features), Progress(*map(torch.from_numpy, after))
+
+
+def _taken_in(progress: Progress, signals: Array) -> tuple[Array, Progress]:
+    do = operations(signals)
+    loss, log_norm, promise, log_length = _logs(signals)
+    first = progress.num_steps == 0
+    old = do.stack([progress.first_loss, progress.last_loss, progress.best_loss, progress.last_log_norm])
+    now = do.stack([loss, loss, loss, log_norm])
+    first_loss, last_loss, best_loss, last_log_norm = do.where(first, now, old)
+    count, best_loss, drop = progress.num_steps + 1, do.lower(best_loss, loss), last_loss - loss
+    weight = do.at_least(1 / count, 1 - DECAY)[:, None]
+    averages = progress.averages + weight * (do.stack([drop, promise], -1) - progress.averages)
+    features = _compose(
+        loss,
+        log_norm,
+        log_norm - last_log_norm,
+        drop,
+        first_loss - loss,
+        loss - best_loss,
+        promise,
+        averages,
+        count,
+        log_length,
+    )
+    return features, Progress(count, first_loss, loss, best_loss, log_norm, averages)
 
 
 def of_unroll(signals: Tensor) -> Tensor:
@@ -125,17 +139,17 @@ def of_unroll(signals: Tensor) -> Tensor:
 
 
 def _compose(
-    loss: Tensor,
-    log_norm: Tensor,
-    norm_change: Tensor,
-    drop: Tensor,
-    gain: Tensor,
-    above: Tensor,
-    promise: Tensor,
-    averages: Tensor,
-    count: Tensor,
-    log_length: Tensor,
-) -> Tensor:
+    loss: Array,
+    log_norm: Array,
+    norm_change: Array,
+    drop: Array,
+    gain: Array,
+    above: Array,
+    promise: Array,
+    averages: Array,
+    count: Array,
+    log_length: Array,
+) -> Array:
     """Features ``(..., L, 15)`` from values of shape ``(..., L)``, ``averages (..., L, 2)``.
 
     In this order:
@@ -149,20 +163,21 @@ def _compose(
     nu = 0.95) is well inside the linear part; log size and sign tell apart what is smaller.  A running mean weighs all
     steps alike at first, then the last by 1 - ``DECAY``.
     """
-    nats = signed_log(torch.stack([0.1 * loss, drop, averages[..., 0], gain, above, promise, averages[..., 1]]) * 10)
-    signs = torch.stack([drop, promise])
-    sizes = torch.log(signs.abs() + 1e-8)
-    features = torch.stack(
+    do = operations(loss)
+    nats = signed_log(do.stack([0.1 * loss, drop, averages[..., 0], gain, above, promise, averages[..., 1]]) * 10)
+    signs = do.stack([drop, promise])
+    sizes = do.log(abs(signs) + 1e-8)
+    features = do.stack(
         [
             nats[0],
             log_norm,
             norm_change,
             *nats[1:],
-            count.log(),
+            do.log(count),
             log_length,
-            *torch.stack([sizes, signs.sign()], 1).flatten(0, 1),
+            *(part for pair in zip(sizes, do.sign(signs), strict=True) for part in pair),
         ],
         -1,
     )
     # A loss of 1e30 is finite and its square is not: such a problem must not spoil the head's gradient for all.
-    return (features * features.new_tensor(SCALES)).nan_to_num(0.0, 100.0, -100.0)
+    return do.nan_to_num(features * do.array(SCALES, features), nan=0.0, posinf=100.0, neginf=-100.0)

@@ -143,9 +143,14 @@ class Search(Walk):
 
     def _advance(self, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None) -> tuple[Carry, Proposed]:
         found: Found = carry.state
-        ahead, proposed = advance(self.rule, carry._replace(state=found.of_rule), found.y, grads, plan)
+        ahead, proposed = advance(
+            self.rule, carry._replace(state=found.of_rule), found.y, grads, plan, self.is_followed
+        )
+        ahead = ahead._replace(state=found._replace(of_rule=ahead.state))
+        if not self.is_followed:
+            return ahead, proposed
         signals = torch.cat([self._above_first(found).unsqueeze(0), proposed.signals[1:]])
-        return ahead._replace(state=found._replace(of_rule=ahead.state)), proposed._replace(signals=signals)
+        return ahead, proposed._replace(signals=signals)
 
     def look(self) -> Seen:
         seen = super().look()

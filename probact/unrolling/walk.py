@@ -198,6 +198,7 @@ class Walk:
     :param carry, step: where to begin; by default at theta_0.
     :param known: nll and its gradient there, if they have been worked out.
     :param unrolling: of it ``truncate``, ``through_path`` and ``looks``.
+    :ivar is_followed: whether halting sees what is told of the steps; else what only halting sees is not worked out.
     :ivar teaches: whether a problem also counts as diverged where its gradient is not finite; by default in gradient
         mode.
     """
@@ -224,6 +225,7 @@ class Walk:
         self._next: Carry | None = None
         self._nll: Tensor | None = None
         self._looked: looks_at_x.LookMemory | None = None
+        self.is_followed = True
 
     def _init(self) -> Carry:
         return init(self.rule, self.optimizee.theta0, self.optimizee.given())
@@ -253,6 +255,8 @@ class Walk:
         if looks is None:
             loss, grads, proposed = self._propose()
             assert self._next is not None
+            if not self.is_followed:
+                return Seen(loss, grads, proposed.features)
             seen, self._next = see(loss, grads, proposed, self._next)
             return seen
         nll = (self.nll() if self._nll is None else self._nll).detach()
@@ -289,7 +293,7 @@ class Walk:
         return carry if self.unrolling.through_path else carry._replace(params=detach(carry.params))
 
     def _advance(self, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None) -> tuple[Carry, Proposed]:
-        return advance(self.rule, carry, loss, grads, plan)
+        return advance(self.rule, carry, loss, grads, plan, self.is_followed)
 
     def move(self) -> None:
         """Make the step that the last ``look`` worked out (looks now if there was none)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from probact.rules.candidates import candidates
 from probact.rules.searches import length_grid
 from probact.rules.surrogate import (
     JITTER,
@@ -17,7 +19,6 @@ from probact.rules.surrogate import (
     PSEUDO_VALUES,
     Beliefs,
     Surrogate,
-    candidates,
     expected_improvement,
     log_expected_improvement,
 )
@@ -153,3 +154,42 @@ def test_candidates_fill_the_box() -> None:
         assert points.shape[1] == dim
         assert bool(((points >= 0) & (points <= 1)).all())
         assert float(points.mean()) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("settings", [{}, {"best_alone": True}, {"known": True}, {"kernel": "matern52"}])
+def test_on_numpys_arrays_it_is_the_same(dim: int, settings: dict[str, Any]) -> None:
+    x, y = asked(dim, 20)
+    surrogate = Surrogate(**{"kernel": "rbf", **settings})
+    lengths = length_grid(dim).expand(L, -1)
+    beliefs, other = surrogate.init(L, dim, lengths), surrogate.init(L, dim, lengths)
+    other = Beliefs(*(part.numpy() for part in other))
+    for query, value in zip(x.unbind(1), y.unbind(1), strict=True):
+        beliefs = surrogate.take_in(beliefs, query, value)
+        other = surrogate.take_in(other, query.numpy(), value.numpy())
+        found, same = surrogate.propose(beliefs), surrogate.propose(other)
+        assert all(isinstance(part, np.ndarray) for part in (*other, *same))
+        torch.testing.assert_close(torch.from_numpy(same.x), found.x)
+        torch.testing.assert_close(torch.from_numpy(same.expected), found.expected, rtol=1e-4, atol=1e-8)
+        np.testing.assert_allclose(np.exp(same.log_weights), found.log_weights.exp(), rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("num", [3, 16, 17])
+def test_what_was_believed_stays_as_it_was(num: int) -> None:
+    """Two that go on from the same beliefs do not write over each other's rows."""
+    x, y = asked(1, num + 3)
+    surrogate, lengths = Surrogate("rbf"), length_grid(1).expand(L, -1)
+    before = taught(surrogate, x[:, :num], y[:, :num], lengths)
+    proposed = surrogate.propose(before)
+
+    def gone_on(beliefs: Beliefs, sign: float) -> Beliefs:
+        for step in range(num, num + 3):
+            beliefs = surrogate.take_in(beliefs, x[:, step], sign * y[:, step])
+        return beliefs
+
+    here = gone_on(before, 1.0)
+    expected = surrogate.propose(here)
+    gone_on(before, -1.0)
+    torch.testing.assert_close(surrogate.propose(before), proposed, rtol=0, atol=0)
+    torch.testing.assert_close(surrogate.propose(here), expected, rtol=0, atol=0)
+    torch.testing.assert_close(surrogate.propose(taught(surrogate, x, y, lengths)), expected)

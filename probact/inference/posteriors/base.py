@@ -136,5 +136,6 @@ class HaltingPosterior(nn.Module):
 
     def step(self, features: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step: ``features (L, F)`` and the memory of the step before -> logit ``(L,)`` and the next memory."""
-        out, hidden = self.memory(features.unsqueeze(0), None if hidden is None else hidden.unsqueeze(0))
-        return self.output(out[0]).squeeze(-1), hidden.squeeze(0)
+        hidden = features.new_zeros(len(features), self.memory.hidden_size) if hidden is None else hidden
+        hidden = torch.gru_cell(features, hidden, *self.memory.all_weights[0])
+        return self.output(hidden).squeeze(-1), hidden
