@@ -54,15 +54,14 @@ COMMON = {
     "rule_options": {"scale": 0.1},
     "horizon": 100,
     "batch": 1,
-    "meta_steps": 6,
     "lr": 1e-3,
-    "validate_every": 6,
+    "validate_every": 1000,
     "validation_problems": 2,
 }
 FITS: dict[str, dict[str, Any]] = {
-    "l2l": {"halting": "none", "objective": "log-loss", "by_segment": True},
-    "stick-breaking": {"halting": "stick-breaking"},
-    "graves": {"halting": "graves", "halting_first": False, "ponder_cost": 4.0},
+    "l2l": {"meta_steps": 8, "halting": "none", "objective": "log-loss", "by_segment": True},
+    "stick-breaking": {"meta_steps": 10, "halting": "stick-breaking"},
+    "graves": {"meta_steps": 10, "halting": "graves", "halting_first": False, "ponder_cost": 4.0},
 }
 LEARNERS = ("lessons", *FITS)
 BEGINS_WITH = {"l2l": "lessons", "stick-breaking": "l2l", "graves": "l2l"}
