@@ -61,7 +61,7 @@ COMMON = {
 FITS: dict[str, dict[str, Any]] = {
     "l2l": {"meta_steps": 8, "halting": "none", "objective": "log-loss", "by_segment": True},
     "stick-breaking": {"meta_steps": 10, "halting": "stick-breaking"},
-    "graves": {"meta_steps": 10, "halting": "graves", "halting_first": False, "ponder_cost": 4.0},
+    "graves": {"meta_steps": 6, "halting": "graves", "halting_first": False, "ponder_cost": 4.0},
 }
 LEARNERS = ("lessons", *FITS)
 BEGINS_WITH = {"l2l": "lessons", "stick-breaking": "l2l", "graves": "l2l"}
