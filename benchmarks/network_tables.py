@@ -157,11 +157,13 @@ whole test set; the LSTM (2 x 20) trained on 300 networks for 50 steps each, thr
 
 {THESIS}
 
-{taught()}
-
 {halting("mnist")}
 
 {stopping}
+
+### Taught first
+
+{taught()}
 
 CIFAR-10 (8,000 training and 2,000 test images; CNN of two convolutions, 11,642 parameters; L2L trained on 150 networks,
 one seed; nats summed over the 64 held-out images of 16 new networks):
