@@ -42,6 +42,28 @@ def halting(name: str) -> str:
     return table(head, rows)
 
 
+def taught() -> str:
+    """Of the learners that were taught first: a row a training."""
+    rows, networks = [], 0
+    for learner, found in read("thesis-mnist").items():
+        for seed, row in sorted(found["seeds"].items()):
+            networks = row["networks"]
+            losses = [number(row["test_loss"].get(step), 3) for step in ("5", "10", "20", "50", "100", "200")]
+            training = row["training"]
+            halting = number(training.get("mean_halting"), 3)
+            accuracy = f"{row['accuracy']['100']:.1%}"
+            rows.append([f"{learner}, seed {seed}", *losses, accuracy, halting, f"{training['seconds'] / 60:.1f}"])
+    head = ["learner", "@5", "@10", "@20", "@50", "@100", "@200", "accuracy @100", "E[t]", "minutes"]
+    return (
+        "`python benchmarks/thesis_mnist.py`: the same LSTM, trained in three parts, each from where the one before "
+        "ended. *Lessons*: it is taught the steps of Nesterov momentum (rate .3) on recorded gradients. *l2l*: log "
+        "loss, an update every 20 steps. *stick-breaking*, *graves*: rule and halting posterior, on their own "
+        f"objective. No training saw a test image. Mean over {networks} of the 20 networks; E[t] under q on validation "
+        "networks; minutes of this part alone, on a core that others used too. What the lessons give is Nesterov's "
+        f"momentum learned by an LSTM: see the row *nag* above.\n\n{table(head, rows)}"
+    )
+
+
 def summaries(name: str) -> str:
     rows = []
     steps: list[str] = []
@@ -138,6 +160,10 @@ whole test set; the LSTM (2 x 20) trained on 300 networks for 50 steps each, thr
 {halting("mnist")}
 
 {stopping}
+
+### Taught first
+
+{taught()}
 
 CIFAR-10 (8,000 training and 2,000 test images; CNN of two convolutions, 11,642 parameters; L2L trained on 150 networks,
 one seed; nats summed over the 64 held-out images of 16 new networks):

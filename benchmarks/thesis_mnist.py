@@ -1,0 +1,165 @@
+"""The thesis' learners on MNIST, taught first: writes ``results/thesis-mnist.json``.
+
+    export PROBACT_DATA_DIR=...
+    python benchmarks/thesis_mnist.py                        # train what is missing, then judge
+    python benchmarks/thesis_mnist.py train --seed 1         # one seed
+    python benchmarks/thesis_mnist.py judge
+
+The learners are those of ``networks.py`` (LSTM 2 x 20, steps times 0.1) and so is what they are judged on: 20 new
+784-20-10 networks, all 10,000 test images, to step 200.  No training sees a test image.  Each seed has a curriculum
+of three parts, each from where the one before ended:
+
+1. lessons (``lessons.py``): the rule is taught the steps of Nesterov momentum on recorded gradients.
+2. ``l2l``: as by ``fit --halting none``, log loss, an update every 20 of 100 steps.
+3. ``stick-breaking`` and ``graves``: as by ``fit``, rule and halting posterior on their own objective.
+
+A training that was interrupted goes on where it was (but for lessons, which take a minute or two of one core).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from lessons import Lessons, teach
+
+from probact.judging.problem_sets import held_out_problems
+from probact.judging.trajectory import record
+from probact.rules.base import UpdateRule
+from probact.runs.experiment import Experiment
+from probact.runs.run import Run
+from probact.runs.sources import best_of
+from probact.runs.trained import TrainedOptimizer
+from probact.support.files import write_atomically
+from probact.training.loop import train as fit
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "runs" / "thesis-mnist"
+RESULT = Path(__file__).resolve().parent / "results" / "thesis-mnist.json"
+SEEDS = (0, 1, 2)
+AT = (1, 5, 10, 20, 50, 100, 200)
+NETWORKS = 5
+"""Of the 20 that ``networks.py`` judges on, the first."""
+LESSONS = Lessons()
+COMMON = {
+    "family": "mnist",
+    "family_options": {"held_out": False},
+    "rule": "lstm",
+    "rule_options": {"scale": 0.1},
+    "horizon": 100,
+    "batch": 1,
+    "lr": 1e-3,
+    "validate_every": 1000,
+    "validation_problems": 2,
+}
+FITS: dict[str, dict[str, Any]] = {
+    "l2l": {"meta_steps": 8, "halting": "none", "objective": "log-loss", "by_segment": True},
+    "stick-breaking": {"meta_steps": 10, "halting": "stick-breaking"},
+    "graves": {"meta_steps": 6, "halting": "graves", "halting_first": False, "ponder_cost": 4.0},
+}
+LEARNERS = ("lessons", *FITS)
+BEGINS_WITH = {"l2l": "lessons", "stick-breaking": "l2l", "graves": "l2l"}
+
+
+def folder(learner: str, seed: int) -> Path:
+    """Of lessons the file."""
+    return RUNS / (f"{learner}-{seed}.pt" if learner == "lessons" else f"{learner}-{seed}")
+
+
+def train(learner: str, seed: int) -> None:
+    """From wherever it is; what is finished stays as it is."""
+    out = folder(learner, seed)
+    if learner == "lessons":
+        if not out.exists():
+            RUNS.mkdir(parents=True, exist_ok=True)
+            teach(out, seed, LESSONS)
+        return
+    if (out / "experiment.json").exists():
+        run = Run.open(out, to_train=True)
+    else:
+        begin = folder(BEGINS_WITH[learner], seed)
+        experiment = Experiment.create(**COMMON, **FITS[learner], begin_with=os.path.relpath(begin, ROOT), seed=seed)
+        run = Run.create(out, experiment, (seed,), best_of(str(begin)))
+    for chain in run.chains:
+        fit(chain, lambda record: print(f"{learner}, seed {seed}: {record}", flush=True), lambda: False)
+
+
+def judge(learner: str, seed: int) -> None:
+    """Loss and accuracy of one trained optimizer on the test set, added to the results unless they are there."""
+    known: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    rows = known.setdefault(learner, {"trained_by": trained_by(learner), "seeds": {}})["seeds"]
+    trained = folder(learner, seed)
+    if str(seed) in rows or not is_trained(learner, seed):
+        return
+    rule = TrainedOptimizer.load(trained).rule if learner == "lessons" else Run.open(trained).best().trained().rule
+    found = on_test_set(rule, 200 if learner == "l2l" else 100)
+    rows[str(seed)] = {"networks": NETWORKS, **found, "training": how_trained(learner, seed)}
+    write_atomically(RESULT, json.dumps(known, indent=1) + "\n")
+    print(learner, seed, found["test_loss"], found["accuracy"], flush=True)
+
+
+def is_trained(learner: str, seed: int) -> bool:
+    out = folder(learner, seed)
+    if learner == "lessons":
+        return out.exists()
+    return (out / "experiment.json").exists() and all(
+        len(chain.records()) == chain.experiment.meta_steps for chain in Run.open(out).chains
+    )
+
+
+def on_test_set(rule: UpdateRule, last: int) -> dict[str, dict[str, float]]:
+    """Means over the networks, one after the other: their memory is what a processor's cache can hold."""
+    problems = held_out_problems(Experiment.create(family="mnist"), 20).select(torch.arange(NETWORKS))
+    at = [step for step in AT if step <= last]
+    parts = [
+        record(rule, one, last, score_at=at).scores for one in map(problems.select, torch.arange(NETWORKS).split(1))
+    ]
+    scores = {step: [torch.cat(found) for found in zip(*(part[step] for part in parts), strict=True)] for step in at}
+    return {
+        "test_loss": {str(step): float(loss.mean()) for step, (loss, _) in scores.items()},
+        "test_loss_sd": {str(step): float(loss.std()) for step, (loss, _) in scores.items()},
+        "accuracy": {str(step): float(accuracy.mean()) for step, (_, accuracy) in scores.items()},
+    }
+
+
+def how_trained(learner: str, seed: int) -> dict[str, Any]:
+    """Seconds are by the clock, of a machine that others used as well; halting is E[t] under q, on validation."""
+    if learner == "lessons":
+        told: dict[str, Any] = json.loads(folder(learner, seed).with_suffix(".json").read_text())
+        return told
+    records = [record for records in Run.open(folder(learner, seed)).records().values() for record in records]
+    return {
+        "meta_steps": len(records),
+        "updates": records[-1]["updates"],
+        "seconds": sum(record["seconds"] for record in records),
+        "validation": records[-1]["validation"],
+        "mean_halting": records[-1]["validation_halting"],
+    }
+
+
+def trained_by(learner: str) -> dict[str, Any]:
+    return asdict(LESSONS) if learner == "lessons" else {**COMMON, **FITS[learner], "begin_with": BEGINS_WITH[learner]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The thesis' learners on MNIST, taught first.")
+    parser.add_argument("what", nargs="?", choices=("train", "judge"), help="both, if not given")
+    parser.add_argument("--learner", choices=LEARNERS, help="all, if not given")
+    parser.add_argument("--seed", type=int, choices=SEEDS, help="all, if not given")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    learners = LEARNERS if given.learner is None else (given.learner,)
+    seeds = SEEDS if given.seed is None else (given.seed,)
+    for learner, seed in product(learners, seeds):
+        for work in {"train": [train], "judge": [judge], None: [train, judge]}[given.what]:
+            work(learner, seed)
+
+
+if __name__ == "__main__":
+    main()
