@@ -109,10 +109,10 @@ def propose(
 
 
 def advance(
-    rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None = None
+    rule: UpdateRule, carry: Carry, loss: Tensor, grads: Params, plan: Plan | None = None, is_followed: bool = True
 ) -> tuple[Carry, Proposed]:
     """The step that ``propose`` works out, made: the carry at theta_{t+1}."""
-    update, ahead, proposed = propose(rule, carry, loss, grads, plan)
+    update, ahead, proposed = propose(rule, carry, loss, grads, plan, is_followed)
     return ahead._replace(params=map_params(torch.add, carry.params, update)), proposed
 
 
