@@ -14,7 +14,7 @@ from probact.rules.base import UpdateRule
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import Guard
 from probact.support.trees import Params, leaves
-from probact.unrolling.walk import Carry, Proposed, Seen, init, propose, see
+from probact.unrolling.step import Carry, Proposed, Seen, init, propose, see
 
 
 class Cohort(NamedTuple):

@@ -29,7 +29,7 @@ from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import OnlineBelief
 from probact.support.sight import Sight
 from probact.support.trees import Params
-from probact.unrolling.walk import Seen
+from probact.unrolling.step import Seen
 
 
 class LearnedOptimizer(TakesLoss, Resumable):

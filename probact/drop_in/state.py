@@ -20,7 +20,7 @@ from probact.rules.safeguarded import Safeguarded, bare
 from probact.stopping.base import StopRule
 from probact.stopping.online import OnlineBelief
 from probact.support.trees import Params, State, leaves, map_state
-from probact.unrolling.walk import Seen
+from probact.unrolling.step import Seen
 
 
 @dataclass

@@ -84,7 +84,7 @@ class Safeguarded(Wrapper):
     exact loss is told from a noisy one by the steps from theta* (``exactness``); of several problems that share a loss,
     as those of layers that are unfrozen late, it is taken for noisy.
     Neither a descent nor a climb, however steep, widens the tolerance, as only turns do.  An update that is not finite
-    counts as lost at once, and so does, in ``walk.advance``, a loss or gradient.
+    counts as lost at once, and so does, in ``unrolling.step.propose``, a loss or gradient.
 
     theta* bounds what has been looked at.  The iterate after the last look has not been.  While the noise is still
     large, the loss may be above that at theta* by 8 noise.  Adding theta* - theta_t rounds, so that from 1e8 away it

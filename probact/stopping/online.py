@@ -16,7 +16,8 @@ from probact.support.sight import Sight
 from probact.support.trees import Params, map_state
 from probact.unrolling.begin import begin
 from probact.unrolling.rollout import returns_best
-from probact.unrolling.walk import Seen, Unrolling
+from probact.unrolling.step import Seen
+from probact.unrolling.walk import Unrolling
 
 
 class OnlineBelief:

@@ -13,7 +13,7 @@ from probact.support.trees import Params, State, map_params, map_state
 from probact.testing.properties import assert_no_leak, close, equal, finite, holds, label, precision
 from probact.testing.small import HORIZON, NUM, families_for, problems
 from probact.unrolling.rollout import unroll
-from probact.unrolling.walk import check_step, init
+from probact.unrolling.step import check_step, init
 
 
 def check_rule(kind: type[UpdateRule], **options: Any) -> None:

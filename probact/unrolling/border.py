@@ -14,7 +14,7 @@ from probact.support.refusals import naming, said
 from probact.support.sight import Sight
 from probact.support.trees import Params, finite, map_params, map_state, per_problem
 from probact.unrolling.begin import check_sight
-from probact.unrolling.walk import check_step, init
+from probact.unrolling.step import check_step, init
 
 NUM, MANY = 7, 32
 """Problems that are drawn to look at, and to find one with a loss where those have none."""

@@ -13,7 +13,8 @@ from probact.problems.base import Optimizee
 from probact.rules.base import UpdateRule
 from probact.support import compiling
 from probact.support.trees import Params, map_state
-from probact.unrolling.walk import Carry, Unrolling, Walk
+from probact.unrolling.step import Carry
+from probact.unrolling.walk import Unrolling, Walk
 
 SEGMENT = 4
 """Steps of one compiled graph: with more, each is a little faster and the first call takes longer."""

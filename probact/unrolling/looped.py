@@ -9,7 +9,8 @@ from torch import Tensor
 
 from probact.rules.plan import Plan
 from probact.support.trees import Params, State, map_params
-from probact.unrolling.walk import Carry, Proposed, Walk, check_step
+from probact.unrolling.step import Carry, Proposed, check_step
+from probact.unrolling.walk import Walk
 
 
 class Thought(NamedTuple):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from probact.support.trees import map_state
-from probact.unrolling.walk import Carry, Walk, rows
+from probact.unrolling.step import Carry
+from probact.unrolling.walk import Walk, rows
 
 
 class Recomputed(torch.autograd.Function):

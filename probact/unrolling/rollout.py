@@ -19,7 +19,8 @@ from probact.unrolling.looks import Looks
 from probact.unrolling.progress import in_prices, of_unroll
 from probact.unrolling.recomputation import Recomputed
 from probact.unrolling.search import Asked, Search
-from probact.unrolling.walk import DEFAULT_UNROLLING, Carry, Unrolling, rows
+from probact.unrolling.step import Carry
+from probact.unrolling.walk import DEFAULT_UNROLLING, Unrolling, rows
 
 
 class Rollout(NamedTuple):

@@ -13,7 +13,8 @@ from probact.problems.black_box import BlackBox
 from probact.rules.base import STAND_IN_LOSS
 from probact.rules.plan import Plan
 from probact.support.trees import Params, State, chosen, finite, map_params
-from probact.unrolling.walk import Carry, Proposed, Seen, Walk, advance, attach, zero_unless
+from probact.unrolling.step import Carry, Proposed, Seen, advance, zero_unless
+from probact.unrolling.walk import Walk, attach
 
 
 class Found(NamedTuple):

@@ -15,7 +15,8 @@ from probact.judging.trajectory import record
 from probact.stopping import online
 from probact.stopping.online import OnlineBelief
 from probact.stopping.rules import Cumulative, Patience
-from probact.unrolling.walk import Seen, Walk
+from probact.unrolling.step import Seen
+from probact.unrolling.walk import Walk
 from tests.helpers.checks import objective, problems
 from tests.helpers.properties import (
     assert_compaction_changes_nothing,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from probact import FAMILIES, RULES, Computation, Optimizee, Params, Sight, State
 from probact.rules.base import Step
 from probact.unrolling.rollout import unroll
-from probact.unrolling.walk import init
+from probact.unrolling.step import init
 
 K = 6
 
