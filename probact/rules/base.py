@@ -55,7 +55,7 @@ class UpdateRule(nn.Module, ABC):
     is_compiled: bool = False
     """Whether it is compiled: see ``rules.fused``."""
     recovers: ClassVar[bool] = False
-    """Whether the rule finds its own way back from where loss or gradient are not finite: see ``unrolling.step.propose``."""
+    """Whether the rule finds its own way back from where loss or gradient are not finite: see ``step.propose``."""
 
     @property
     def plans(self) -> bool:
