@@ -56,8 +56,8 @@ def taught() -> str:
             rows.append([f"{learner}, seed {seed}", *losses, accuracy, halting, f"{training['seconds'] / 60:.1f}"])
     head = ["learner", "@5", "@10", "@20", "@50", "@100", "@200", "accuracy @100", "E[t]", "minutes"]
     return f"""`python benchmarks/thesis_mnist.py`: the same LSTM, trained in three parts, each from where the one
-before ended. *Lessons*: it is taught the steps of Nesterov momentum (rate .3) on recorded gradients. *l2l*: log loss, an
-update every 20 of 100 steps. *stick-breaking*, *graves*: rule and halting posterior, on their own objective. No
+before ended. *Lessons*: it is taught the steps of Nesterov momentum (rate .3) on recorded gradients. *l2l*: log loss,
+an update every 20 of 100 steps. *stick-breaking*, *graves*: rule and halting posterior, on their own objective. No
 training saw a test image. Mean over {networks} of the 20 networks; E[t] under q on validation networks; minutes of this
 part alone, on a core that others used too.
 
