@@ -52,6 +52,8 @@ class UpdateRule(nn.Module, ABC):
     """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
     room: Room | None = None
     """Where a step without a graph may work: it then overwrites the memory that it is given, and the update before."""
+    is_in_graphs: ClassVar[bool] = False
+    """Whether ``step`` compiles what it consists of, each as a graph of its own, if ``is_compiled``."""
     is_compiled: bool = False
     """Whether it is compiled: see ``rules.fused``."""
     recovers: ClassVar[bool] = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from torch import Tensor
 from probact.rules.base import Step, UpdateRule
 from probact.support import compiling
 from probact.support.trees import Params, State
+
+Result = TypeVar("Result")
 
 
 def fused(rule: UpdateRule) -> UpdateRule:
@@ -29,21 +32,24 @@ def fused(rule: UpdateRule) -> UpdateRule:
 
 
 def stepped(rule: UpdateRule, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-    """``rule.step``, compiled if it is ``fused``, no gradient is wanted, and the compiler works."""
+    """``rule.step``, compiled as ``graph`` does, if it does not itself compile what it consists of."""
+    if rule.is_in_graphs:
+        return rule.step(grads, state, params, loss)
+    return graph(rule, type(rule).step, rule, grads, state, params, loss)
+
+
+def graph(rule: UpdateRule, function: Callable[..., Result], *given: Any) -> Result:
+    """``function(*given)``, compiled if ``rule`` is ``fused``, no gradient is wanted, and the compiler works."""
     if rule.is_compiled and not torch.is_grad_enabled() and not compiling.failures:
         try:
-            step: Step = _compiled()(rule, grads, state, params, loss)
+            result: Result = _compiled(function)(*given)
         except Exception as error:
             compiling.give_up(error)
         else:
-            return step
-    return rule.step(grads, state, params, loss)
+            return result
+    return function(*given)
 
 
 @cache
-def _compiled() -> Any:
-    return compiling.compiled(_step)
-
-
-def _step(rule: UpdateRule, *seen: Any) -> Step:
-    return rule.step(*seen)
+def _compiled(function: Any) -> Any:
+    return compiling.compiled(function)

@@ -61,17 +61,17 @@ class TensorwiseMemory(NamedTuple):
             num_seen=self.num_seen + 1,
         )
 
-    def overwritten(self, grads: Sequence[Tensor]) -> TensorwiseMemory:
-        """``with_gradients`` in the memory that it has: the one before is lost."""
-        for fast, slow, square, grad in zip(self.fast, self.slow, self.square, grads, strict=True):
-            fast.lerp_(grad, 1 - FAST)
-            slow.lerp_(grad, 1 - SLOW)
-            square.mul_(SQUARE).addcmul_(grad, grad, value=1 - SQUARE)
-        return self._replace(num_seen=self.num_seen + 1)
-
     def biases(self) -> Biases:
         fast, slow, square = (1 - decay**self.num_seen for decay in (FAST, SLOW, SQUARE))
         return Biases(fast, slow, square.sqrt())
+
+
+def overwrite(memory: TensorwiseMemory, grads: Sequence[Tensor]) -> None:
+    """The running means of ``memory.with_gradients(grads)``, in place of those that it has."""
+    for fast, slow, square, grad in zip(memory.fast, memory.slow, memory.square, grads, strict=True):
+        fast.lerp_(grad, 1 - FAST)
+        slow.lerp_(grad, 1 - SLOW)
+        square.mul_(SQUARE).addcmul_(grad, grad, value=1 - SQUARE)
 
 
 class Biases(NamedTuple):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
-from probact.rules.tensorwise.memory import TensorwiseMemory
+from probact.rules.fused import graph
+from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, mean_products, taken_in
-from probact.rules.tensorwise.steps import Directions
+from probact.rules.tensorwise.steps import Directions, along_into, matrices_of
 from probact.support.refusals import check_range
+from probact.support.room import Room
 from probact.support.trees import Params, State
 
 STARTS = {"adam": 0.02, "slow adam": 0.005, "normalised gradient": 0.002, "balanced": 0.005, "orthogonal": 0.015}
@@ -44,6 +48,7 @@ class Tensorwise(Planned):
 
     num_features = NUM_SIGNALS
     is_one_graph = True
+    is_in_graphs = True
 
     def __init__(self, hidden_size: int = 16) -> None:
         super().__init__()
@@ -72,22 +77,59 @@ class Tensorwise(Planned):
         shapes = tuple(tensor.shape[1:] for tensor in params.values())
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
         with torch.no_grad():
-            memory = state.with_gradients(gradients) if room is None else state.overwritten(gradients)
-            room = None if torch.compiler.is_compiling() else room
-            directions = Directions.of(gradients, memory, shapes, room)
+            memory = self._with_gradients(state, gradients, room)
+            work = None if self.is_compiled else room
+            directions = Directions(gradients, memory, memory.biases(), *graph(self, matrices_of, memory, shapes, work))
+        said = graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
+        if room is None:
+            made = graph(self, Directions.along, directions, said.rates)
+        elif self.is_compiled:
+            made = [room.like(k, part) for k, part in enumerate(gradients)]
+            graph(self, along_into, made, directions, said.rates)
+        else:
+            made = directions.along_in(room, said.rates)
+        update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
+        return Step(update, memory._replace(**said.of_tensors), said.features)
+
+    def _with_gradients(
+        self, state: TensorwiseMemory, gradients: Sequence[Tensor], room: Room | None
+    ) -> TensorwiseMemory:
+        if room is None:
+            return graph(self, TensorwiseMemory.with_gradients, state, gradients)
+        graph(self, overwrite, state, gradients)
+        return state._replace(num_seen=state.num_seen + 1)
+
+    def _said(
+        self, directions: Directions, thetas: Sequence[Tensor], shapes: tuple[torch.Size, ...], loss: Tensor
+    ) -> _Said:
+        """What the network says."""
+        memory, plan = directions.memory, directions.memory.plan
+        with torch.no_grad():
             layout = layout_of(shapes, loss.dtype, loss.device)
             means = mean_products(directions, thetas, layout)
-            memory, signals = taken_in(memory, means, loss, directions.biases, layout)
+            after, signals = taken_in(memory, means, loss, directions.biases, layout)
         said = self.output(torch.cat([signals, torch.tanh(self.hidden(signals))], -1))
-        furthest = (DRIFT[1] / state.plan.expected(memory.num_seen)).clamp_max(DRIFT[0]).unsqueeze(-1)
-        drift = (state.drift + furthest * torch.tanh(said[..., -1])).clamp(-LOG_RANGE, LOG_RANGE)
+        furthest = (DRIFT[1] / plan.expected(memory.num_seen)).clamp_max(DRIFT[0]).unsqueeze(-1)
+        drift = (memory.drift + furthest * torch.tanh(said[..., -1])).clamp(-LOG_RANGE, LOG_RANGE)
         said = LOG_RANGE * torch.tanh((said[..., :-1] + drift.unsqueeze(-1)) / LOG_RANGE)
-        rate = state.plan.factor[:, None, None] * said.exp() * said.new_tensor([*STARTS.values()])  # (L, M, 5)
+        rates = plan.factor[:, None, None] * said.exp() * said.new_tensor([*STARTS.values()])
         with torch.no_grad():
             products = means[..., -len(STARTS) :, -len(STARTS) :]
-            length = (rate.unsqueeze(-2) @ products @ rate.unsqueeze(-1)).flatten(2).squeeze(-1).clamp_min(0).sqrt()
+            length = (rates.unsqueeze(-2) @ products @ rates.unsqueeze(-1)).flatten(2).squeeze(-1).clamp_min(0).sqrt()
             shorter = (LONGEST / length.clamp_min(SMALL)).clamp_max(1.0)
-        rate = rate * (-shorter * memory.size).unsqueeze(-1)
-        made = directions.along(rate) if room is None else directions.along_in(room, rate)
-        update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
-        return Step(update, memory._replace(last_step=length * shorter, drift=drift), signals.mean(1))
+        rates = rates * (-shorter * after.size).unsqueeze(-1)
+        changed = ("first_size", "size", "grad_size", "means")
+        of_tensors = {name: getattr(after, name) for name in changed}
+        return _Said(rates, {**of_tensors, "last_step": length * shorter, "drift": drift}, signals.mean(1))
+
+
+class _Said(NamedTuple):
+    """What the network says.
+
+    :ivar rates: along each direction, ``(L, M, 5)``; :ivar features: for halting.
+    :ivar of_tensors: what of the memory is as large as M, by its name.
+    """
+
+    rates: Tensor
+    of_tensors: dict[str, Any]
+    features: Tensor

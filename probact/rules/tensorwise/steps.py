@@ -28,20 +28,6 @@ class Directions(NamedTuple):
     eveners: Sequence[Evener]
     orthogonal: Mapping[int, Tensor]
 
-    @classmethod
-    def of(
-        cls, grads: Sequence[Tensor], memory: TensorwiseMemory, shapes: Sequence[torch.Size], room: Room | None
-    ) -> Directions:
-        """:param room: to work in."""
-        fast = memory.fast
-        eveners = [
-            Evener.of(part, shape, None if room is None else _part(room, fast, part))
-            for part, shape in zip(fast, shapes, strict=True)
-        ]
-        made = orthogonal(fast, shapes)  # of which no coordinate moves that never had a gradient, as of all others
-        made = {k: torch.where(memory.square[k] > 0, part, 0.0) for k, part in made.items()}
-        return cls(grads, memory, memory.biases(), eveners, made)
-
     def along(self, rates: Tensor) -> list[Tensor]:
         """The sum of the five directions, m / sqrt(v), n / sqrt(v), g / sqrt(v), m made even and m with its singular
         values made equal, times ``rates (L, M, 5)``: M times ``(L, d_m)``.
@@ -84,6 +70,28 @@ class Directions(NamedTuple):
     def _least(self) -> Tensor:
         """The least root of ``square``, ``(L, 1)``."""
         return SMALL**0.5 * self.biases.root.unsqueeze(-1)
+
+
+def matrices_of(
+    memory: TensorwiseMemory, shapes: Sequence[torch.Size], room: Room | None = None
+) -> tuple[list[Evener], dict[int, Tensor]]:
+    """``eveners`` and ``orthogonal`` of ``Directions``.
+
+    :param room: to work in.
+    """
+    fast = memory.fast
+    eveners = [
+        Evener.of(part, shape, None if room is None else _part(room, fast, part))
+        for part, shape in zip(fast, shapes, strict=True)
+    ]
+    made = orthogonal(fast, shapes)  # of which no coordinate moves that never had a gradient, as of all directions
+    return eveners, {k: torch.where(memory.square[k] > 0, part, 0.0) for k, part in made.items()}
+
+
+def along_into(steps: Sequence[Tensor], directions: Directions, rates: Tensor) -> None:
+    """``Directions.along`` into ``steps``, M times ``(L, d_m)``: to be compiled."""
+    for step, made in zip(steps, directions.along(rates), strict=True):
+        step.copy_(made)
 
 
 def _part(room: Room, all_parts: Sequence[Tensor], part: Tensor) -> Tensor:
