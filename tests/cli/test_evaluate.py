@@ -13,9 +13,8 @@ from probact.cli.evaluate import _chosen
 from probact.judging.comparison import references
 from probact.problems.base import FAMILIES
 from probact.rules.base import RULES
-from probact.runs.run import Run
 from tests.helpers.commands import ARGUMENTS, refused
-from tests.helpers.trainings import TINY, tiny
+from tests.helpers.trainings import TINY
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -125,5 +124,5 @@ def test_bad_evaluations(elsewhere: Path, run: Any, fitted: Any) -> None:
     (elsewhere / "file").touch()
     refused(run("evaluate", "--family", "quadratic", "--out", "file/verdict"), "file/verdict", "Not a directory")
     fitted("a")
-    Run.create(Path("b"), tiny(family="regression"), [0])
+    fitted("b", "--family", "regression")
     refused(run("evaluate", "a", "b"), "different families", "regression")

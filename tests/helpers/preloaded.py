@@ -6,11 +6,12 @@ environment.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -42,7 +43,7 @@ CONTEXT.set_forkserver_preload([*HEAVY, *OURS])
 
 
 def use() -> None:
-    """From here on processes that this one starts side by side are such."""
+    """From here on processes that this one starts side by side are such; those that they start are spawned."""
     from probact.curves import making
     from probact.training import side_by_side
 
@@ -50,20 +51,12 @@ def use() -> None:
         module.get_context = lambda _: CONTEXT  # type: ignore[attr-defined]
 
 
-def spawn_instead(monkeypatch: Any) -> None:
-    """For one test: as outside of the tests."""
-    from probact.curves import making
-    from probact.training import side_by_side
-
-    for module in (making, side_by_side):
-        monkeypatch.setattr(module, "get_context", multiprocessing.get_context)
-
-
 class Begun:
     """A process that has begun in ``folder``, with what the tests ask of a ``Popen``."""
 
     def __init__(self, folder: Path, environment: dict[str, str], work: Callable[..., None], *given: Any) -> None:
         place = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
         self._texts = [place / "out", place / "err"]
         self._process = CONTEXT.Process(target=_do, args=(folder, environment, self._texts, work, *given))
         self._process.start()
