@@ -59,6 +59,21 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert reached.issuperset(PAGES)
 
 
+def test_every_page_has_its_place_in_the_site() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    placed = re.findall(r"(?:- |: )([\w./-]+\.(?:md|ipynb))$", nav, re.MULTILINE)
+    pages = {
+        str(path.relative_to(ROOT / "docs")) for kind in ("md", "ipynb") for path in (ROOT / "docs").rglob(f"*.{kind}")
+    }
+    assert pages - set(placed) == set()
+    assert len(placed) == len(set(placed))
+
+
+def test_the_site_is_built_so_that_warnings_count() -> None:
+    (line,) = re.findall(r"mkdocs build.*", (ROOT / ".ci" / "run").read_text())
+    assert line == "mkdocs build --strict"  # with --quiet no warning is counted
+
+
 def test_the_map_is_short_and_whole() -> None:
     section = (ROOT / "README.md").read_text().partition("## A newcomer's map\n")[2].partition("\n## ")[0]
     assert len([line for line in section.splitlines() if line.strip()]) <= 15
