@@ -1,7 +1,8 @@
-"""The search that ships: on functions that nobody trained on, and beyond the steps that it was trained for."""
+"""The searches that ship: on functions that nobody trained on, and beyond the steps that it was trained for."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from probact.judging.problem_sets import held_out_problems
@@ -12,9 +13,10 @@ from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import run_until_stopped
 
 
-def test_in_twice_its_horizon_nothing_is_lost_and_it_is_surer_to_stop() -> None:
-    experiment = Experiment.create(family="gp-1d")
-    problems, one = held_out_problems(experiment, 64), TrainedOptimizer.load_named("gp-1d")
+@pytest.mark.parametrize(("name", "num"), [("gp-1d", 64), ("gp-2d", 24)])
+def test_in_twice_its_horizon_nothing_is_lost_and_it_is_surer_to_stop(name: str, num: int) -> None:
+    experiment = Experiment.create(family=name)
+    problems, one = held_out_problems(experiment, num), TrainedOptimizer.load_named(name)
     path = record(one.rule, problems, 2 * one.horizon, one.online_posterior)
     assert bool((path.nll[1:].diff(dim=0) <= 0).all())
     hazard = torch.stack([known.hazard for known in path.known if known.hazard is not None])
