@@ -38,9 +38,14 @@ def stepped(rule: UpdateRule, grads: Params, state: State, params: Params, loss:
     return graph(rule, type(rule).step, rule, grads, state, params, loss)
 
 
+def is_compiling(rule: UpdateRule) -> bool:
+    """Whether it is ``fused``, no gradient is wanted, and the compiler has not failed."""
+    return rule.is_compiled and not torch.is_grad_enabled() and not compiling.failures
+
+
 def graph(rule: UpdateRule, function: Callable[..., Result], *given: Any) -> Result:
-    """``function(*given)``, compiled if ``rule`` is ``fused``, no gradient is wanted, and the compiler works."""
-    if rule.is_compiled and not torch.is_grad_enabled() and not compiling.failures:
+    """``function(*given)``, compiled where ``is_compiling``."""
+    if is_compiling(rule):
         try:
             result: Result = _compiled(function)(*given)
         except Exception as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
-from probact.rules.fused import graph
+from probact.rules.fused import graph, is_compiling
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, matrices_of
@@ -78,12 +78,12 @@ class Tensorwise(Planned):
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
         with torch.no_grad():
             memory = self._with_gradients(state, gradients, room)
-            work = None if self.is_compiled else room
+            work = None if is_compiling(self) else room
             directions = Directions(gradients, memory, memory.biases(), *graph(self, matrices_of, memory, shapes, work))
         said = graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
         if room is None:
             made = graph(self, Directions.along, directions, said.rates)
-        elif self.is_compiled:
+        elif is_compiling(self):
             made = [room.like(k, part) for k, part in enumerate(gradients)]
             graph(self, along_into, made, directions, said.rates)
         else:
