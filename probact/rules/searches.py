@@ -73,7 +73,6 @@ class ModelBased(SearchRule):
 
         The proposal is in numpy's arrays where L is 1, on a CPU.
 
-
         :raises ValueError: if the length-scale is to be known and is not.
         """
         num, price = memory.num + 1, memory.price
