@@ -64,7 +64,9 @@ def test_many_models_of_one_process_are_compiled(backend: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch, of itself
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit:DeprecationWarning", r"ignore::FutureWarning:torch\..*"
+)  # of torch, of itself
 def test_the_path_is_the_same_by_the_compiler_itself(backend: pytest.MonkeyPatch) -> None:
     backend.setattr(compiling, "BACKEND", "inductor")
     fusing._compiled.cache_clear()
