@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from pages import number, read, table
 
 THESIS = """What the thesis recorded on MNIST (its notebooks and slides; accuracy on 256 images of one network):
@@ -46,14 +49,15 @@ def taught() -> str:
     """Of the learners that were taught first: a row a training."""
     rows, networks = [], 0
     results = read("thesis-mnist")
-    for learner in ("lessons", "l2l", "stick-breaking", "graves"):
+    kept = {f"{name}-kept": f"{name}, rule kept" for name in ("stick-breaking", "graves")}
+    for learner in ("lessons", "l2l", "stick-breaking", "graves", *kept):
         for seed, row in sorted(results[learner]["seeds"].items()):
             networks = row["networks"]
             losses = [number(row["test_loss"].get(step), 3) for step in ("5", "10", "20", "50", "100", "200")]
             training = row["training"]
             halting = number(training.get("mean_halting"), 3)
             accuracy = f"{row['accuracy']['100']:.1%}"
-            rows.append([f"{learner}, seed {seed}", *losses, accuracy, halting, f"{training['seconds'] / 60:.1f}"])
+            rows.append([f"{kept.get(learner, learner)}, seed {seed}", *losses, accuracy, halting, f"{training['seconds'] / 60:.1f}"])
     head = ["learner", "@5", "@10", "@20", "@50", "@100", "@200", "accuracy @100", "E[t]", "minutes"]
     return f"""`python benchmarks/thesis_mnist.py`: the same LSTM, trained in three parts, each from where the one
 before ended. *Lessons*: it is taught the steps of Nesterov momentum (rate .3) on recorded gradients. *l2l*: log loss,
@@ -66,7 +70,26 @@ the row *nag* above. Their own objective makes the first steps faster and the la
 equal to its lessons kept them, as nothing after them validated better. The halting posteriors have had a few
 meta-steps and are near what they began with.
 
-{table(head, rows)}"""
+{table(head, rows)}
+
+TEXT
+
+{table(["learner", *HALTS], [[f"{name}, seed {seed}", *row] for learner, name in kept.items() for seed, row in halts(results[learner]["seeds"])])}"""
+
+
+HALTS = ["E[t] of the head at first", "E[t]", "mode of q", "exact MAP", "rank corr. of the mode", "of E[t]"]
+HALTS += ["gap at first, nats", "gap, nats"]
+
+
+def halts(seeds: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Of heads whose rule was kept: seed, and cells under ``HALTS``."""
+    for seed, row in sorted(seeds.items()):
+        found = row["halting"]
+        moments = [f"{found[name]:.1f} ± {found[f'{name}_sd']:.1f}" for name in ("mean", "mode", "map")]
+        correlations = [number(found[name], 2) for name in ("rank_correlation", "rank_correlation_of_mean")]
+        before = found["before"]
+        gaps = [number(part["amortisation_gap"], 3) for part in (before, found)]
+        yield seed, [f"{before['mean']:.1f}", *moments, *correlations, *gaps]
 
 
 def summaries(name: str) -> str:

@@ -15,8 +15,8 @@ of three parts, each from where the one before ended:
 
 ``stick-breaking-kept`` and ``graves-kept`` begin where ``l2l`` ended as well, but as by ``fit --freeze-rule``: the rule
 stays what it is, and so do its losses; only the halting posterior is trained, on the same objective.  Nothing is
-backpropagated through the rule, so that a meta-step takes a tenth of the time.  How these four halt is judged on all 20
-networks.
+backpropagated through the rule, so that a meta-step takes a tenth of the time.  How their heads halt is judged on all
+20 networks.
 
 A training that was interrupted goes on where it was (but for lessons, which take a minute or two of one core).
 """
@@ -28,6 +28,7 @@ import json
 import math
 import os
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ from probact.runs.trained import TrainedOptimizer
 from probact.support.files import write_atomically
 from probact.support.statistics import rank_correlation
 from probact.training.loop import train as fit
-from probact.unrolling.rollout import Rollout
+from probact.unrolling.rollout import Rollout, unroll
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "thesis-mnist"
@@ -58,13 +59,14 @@ AT = (1, 5, 10, 20, 50, 100, 200)
 NETWORKS = 5
 """Of the 20 that ``networks.py`` judges on, the first."""
 HALTING_NETWORKS = 20
+HORIZON = 100
 LESSONS = Lessons()
 COMMON = {
     "family": "mnist",
     "family_options": {"held_out": False},
     "rule": "lstm",
     "rule_options": {"scale": 0.1},
-    "horizon": 100,
+    "horizon": HORIZON,
     "batch": 1,
     "lr": 1e-3,
     "validate_every": 1000,
@@ -75,8 +77,12 @@ FITS: dict[str, dict[str, Any]] = {
     "stick-breaking": {"meta_steps": 10, "halting": "stick-breaking"},
     "graves": {"meta_steps": 6, "halting": "graves", "halting_first": False, "ponder_cost": 4.0},
 }
-KEPT = {"freeze_rule": True, "meta_steps": 60, "lr": 1e-2}
-FITS |= {f"{name}-kept": {**FITS[name], **KEPT} for name in ("stick-breaking", "graves")}
+KEPT = {"freeze_rule": True, "meta_steps": 30, "lr": 3e-2}
+FITS["stick-breaking-kept"] = {**FITS["stick-breaking"], **KEPT}
+FITS["graves-kept"] = {**FITS["graves"], **KEPT, "ponder_cost": 0.41}
+"""A step costs what it costs stick-breaking, -8 log .95 nats."""
+LAST = {"lessons": 100, "l2l": 200, "stick-breaking": 100, "graves": 100}
+"""Step up to which they are judged; ``KEPT`` are judged as what they keep."""
 LEARNERS = ("lessons", *FITS)
 BEGINS_WITH = {learner: "lessons" if learner == "l2l" else "l2l" for learner in FITS}
 
@@ -97,31 +103,48 @@ def train(learner: str, seed: int) -> None:
     if (out / "experiment.json").exists():
         run = Run.open(out, to_train=True)
     else:
-        begin = folder(BEGINS_WITH[learner], seed)
-        experiment = Experiment.create(**COMMON, **FITS[learner], begin_with=os.path.relpath(begin, ROOT), seed=seed)
+        begin, settings = folder(BEGINS_WITH[learner], seed), {**COMMON, **FITS[learner]}
+        experiment = Experiment.create(**settings, begin_with=os.path.relpath(begin, ROOT), seed=seed)
         run = Run.create(out, experiment, (seed,), best_of(str(begin)))
     for chain in run.chains:
         fit(chain, lambda record: print(f"{learner}, seed {seed}: {record}", flush=True), lambda: False)
 
 
 def judge(learner: str, seed: int) -> None:
-    """Loss and accuracy of one trained optimizer on the test set, and how it halts, added to the results unless they
-    are there."""
+    """What one trained optimizer reaches on the test set, and how it halts, added to the results if it is not there."""
     known: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     rows = known.setdefault(learner, {"trained_by": trained_by(learner), "seeds": {}})["seeds"]
     trained = folder(learner, seed)
     if not is_trained(learner, seed):
         return
     if str(seed) not in rows:
-        rule = TrainedOptimizer.load(trained).rule if learner == "lessons" else Run.open(trained).best().trained().rule
-        found = on_test_set(rule, 200 if learner == "l2l" else 100)
+        keeps = FITS.get(learner, {}).get("freeze_rule")
+        found = of_kept_rule(known, learner, seed) if keeps else on_test_set(rule_of(learner, seed), LAST[learner])
         rows[str(seed)] = {"networks": NETWORKS, **found, "training": how_trained(learner, seed)}
+        if keeps:
+            rows[str(seed)]["halting"] = how_it_halts(Run.open(trained).best(), seed)
         write_atomically(RESULT, json.dumps(known, indent=1) + "\n")
         print(learner, seed, found["test_loss"], found["accuracy"], flush=True)
-    if learner not in ("lessons", "l2l") and "halting" not in rows[str(seed)]:
-        rows[str(seed)]["halting"] = how_it_halts(Run.open(trained).best())
-        write_atomically(RESULT, json.dumps(known, indent=1) + "\n")
-        print(learner, seed, rows[str(seed)]["halting"], flush=True)
+
+
+def rule_of(learner: str, seed: int) -> UpdateRule:
+    trained = folder(learner, seed)
+    return TrainedOptimizer.load(trained).rule if learner == "lessons" else Run.open(trained).best().trained().rule
+
+
+def of_kept_rule(known: dict[str, Any], learner: str, seed: int) -> dict[str, Any]:
+    """What was found of the rule that it began with.
+
+    :raises ValueError: if the weights are not the same, bit for bit, or those have not been judged.
+    """
+    began = BEGINS_WITH[learner]
+    ours, theirs = (rule_of(name, seed).state_dict() for name in (learner, began))
+    if not all(torch.equal(ours[name], theirs[name]) for name in theirs):
+        raise ValueError(f"{learner}, seed {seed}: expected the weights of the rule of {began}, got others")
+    row = known.get(began, {}).get("seeds", {}).get(str(seed))
+    if row is None:
+        raise ValueError(f"{learner}, seed {seed}: expected {began} to be judged before, got no row of it")
+    return {name: row[name] for name in ("test_loss", "test_loss_sd", "accuracy")}
 
 
 def is_trained(learner: str, seed: int) -> bool:
@@ -148,13 +171,20 @@ def on_test_set(rule: UpdateRule, last: int) -> dict[str, dict[str, float]]:
     }
 
 
-def how_it_halts(chain: Chain) -> dict[str, Any]:
-    """On held-out networks, of the trained head and of the one it began with, both on the trained rule's path."""
+def how_it_halts(chain: Chain, seed: int) -> dict[str, Any]:
+    """On held-out networks, of the trained head and of the one it began with."""
+    rollouts = paths(seed)
+    before = belief(chain.untrained().eval(), rollouts)
+    return {"networks": HALTING_NETWORKS, **belief(chain.load(), rollouts), "before": before}
+
+
+@lru_cache
+def paths(seed: int) -> list[Rollout]:
+    """Of the rule that ``l2l`` ended with and both heads kept, on the held-out networks, one after the other."""
     problems = held_out_problems(Experiment.create(family="mnist"), HALTING_NETWORKS)
-    objective, begun = chain.load(), chain.untrained().eval()
+    rule = rule_of("l2l", seed)
     with torch.no_grad():
-        rollouts = [objective.unroll(one) for one in map(problems.select, torch.arange(HALTING_NETWORKS).split(1))]
-    return {"networks": HALTING_NETWORKS, **belief(objective, rollouts), "before": belief(begun, rollouts)}
+        return [unroll(rule, one, HORIZON) for one in map(problems.select, torch.arange(HALTING_NETWORKS).split(1))]
 
 
 def belief(objective: Objective, rollouts: list[Rollout]) -> dict[str, float | None]:
