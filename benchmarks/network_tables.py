@@ -57,8 +57,17 @@ def taught() -> str:
             training = row["training"]
             halting = number(training.get("mean_halting"), 3)
             accuracy = f"{row['accuracy']['100']:.1%}"
-            rows.append([f"{kept.get(learner, learner)}, seed {seed}", *losses, accuracy, halting, f"{training['seconds'] / 60:.1f}"])
+            rows.append(
+                [
+                    f"{kept.get(learner, learner)}, seed {seed}",
+                    *losses,
+                    accuracy,
+                    halting,
+                    f"{training['seconds'] / 60:.1f}",
+                ]
+            )
     head = ["learner", "@5", "@10", "@20", "@50", "@100", "@200", "accuracy @100", "E[t]", "minutes"]
+    halted = [row for learner, name in kept.items() for row in halts(name, results[learner]["seeds"])]
     return f"""`python benchmarks/thesis_mnist.py`: the same LSTM, trained in three parts, each from where the one
 before ended. *Lessons*: it is taught the steps of Nesterov momentum (rate .3) on recorded gradients. *l2l*: log loss,
 an update every 20 of 100 steps. *stick-breaking*, *graves*: rule and halting posterior, on their own objective. No
@@ -74,22 +83,22 @@ meta-steps and are near what they began with.
 
 TEXT
 
-{table(["learner", *HALTS], [[f"{name}, seed {seed}", *row] for learner, name in kept.items() for seed, row in halts(results[learner]["seeds"])])}"""
+{table(["learner", *HALTS], halted)}"""
 
 
 HALTS = ["E[t] of the head at first", "E[t]", "mode of q", "exact MAP", "rank corr. of the mode", "of E[t]"]
 HALTS += ["gap at first, nats", "gap, nats"]
 
 
-def halts(seeds: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Of heads whose rule was kept: seed, and cells under ``HALTS``."""
+def halts(name: str, seeds: dict[str, Any]) -> Iterator[list[str]]:
+    """Of heads whose rule was kept: a row a training."""
     for seed, row in sorted(seeds.items()):
         found = row["halting"]
         moments = [f"{found[name]:.1f} ± {found[f'{name}_sd']:.1f}" for name in ("mean", "mode", "map")]
         correlations = [number(found[name], 2) for name in ("rank_correlation", "rank_correlation_of_mean")]
         before = found["before"]
         gaps = [number(part["amortisation_gap"], 3) for part in (before, found)]
-        yield seed, [f"{before['mean']:.1f}", *moments, *correlations, *gaps]
+        yield [f"{name}, seed {seed}", f"{before['mean']:.1f}", *moments, *correlations, *gaps]
 
 
 def summaries(name: str) -> str:
