@@ -94,10 +94,11 @@ def halts(name: str, seeds: dict[str, Any]) -> Iterator[list[str]]:
     """Of heads whose rule was kept: a row a training."""
     for seed, row in sorted(seeds.items()):
         found = row["halting"]
-        moments = [f"{found[name]:.1f} ± {found[f'{name}_sd']:.1f}" for name in ("mean", "mode", "map")]
-        correlations = [number(found[name], 2) for name in ("rank_correlation", "rank_correlation_of_mean")]
+        moments = [f"{found[part]:.1f} ± {found[f'{part}_sd']:.1f}" for part in ("mean", "mode", "map")]
+        of_mode, of_mean = (number(found[which], 2) for which in ("rank_correlation", "rank_correlation_of_mean"))
+        correlations = [of_mode, of_mean if found["mean_sd"] >= 0.05 else "-"]
         before = found["before"]
-        gaps = [number(part["amortisation_gap"], 3) for part in (before, found)]
+        gaps = [number(each["amortisation_gap"], 3) for each in (before, found)]
         yield [f"{name}, seed {seed}", f"{before['mean']:.1f}", *moments, *correlations, *gaps]
 
 
