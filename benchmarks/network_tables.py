@@ -71,8 +71,8 @@ def taught() -> str:
     return f"""`python benchmarks/thesis_mnist.py`: the same LSTM, trained in three parts, each from where the one
 before ended. *Lessons*: it is taught the steps of Nesterov momentum (rate .3) on recorded gradients. *l2l*: log loss,
 an update every 20 of 100 steps. *stick-breaking*, *graves*: rule and halting posterior, on their own objective;
-*rule kept*: the halting posterior alone. No training saw a test image. Mean over {networks} of the 20 networks; E[t] under q on validation networks; minutes of this
-part alone, on a core that others used too.
+*rule kept*: the halting posterior alone. No training saw a test image. Mean over {networks} of the 20 networks; E[t]
+under q on validation networks; minutes of this part alone, on a core that others used too.
 
 What takes these learners to the thesis' figures is the lessons: an LSTM that makes Nesterov's steps, and is level with
 the row *nag* above. Their own objective makes the first steps faster and the late ones worse. A row of *l2l* that is
@@ -86,19 +86,19 @@ their rules have had a few meta-steps and are near what they began with.
 
 def rule_kept(results: dict[str, Any]) -> str:
     given, graves = (results[f"{name}-kept"]["trained_by"] for name in ("stick-breaking", "graves"))
-    networks, dear = results["graves-kept"]["seeds"]["0"]["halting"]["networks"], results["graves"]["trained_by"]
+    usual, networks = results["graves"]["trained_by"], results["graves-kept"]["seeds"]["0"]["halting"]["networks"]
     return f"""In the rows *rule kept* the rule stays the one that *l2l* ended with, bit for bit: their losses are those of
 *l2l*. What is new is the halting posterior. It alone was trained, {given["meta_steps"]} meta-steps at rate
 {given["lr"]:g} on its own objective; the rate was chosen on a few other networks, with seed 0. Graves' ponder cost is
-{graves["ponder_cost"]:g} nats here, what a step costs stick-breaking. With the {dear["ponder_cost"]:g} of the rows
-*graves* its objective rose there while it was trained, as N has no gradient, and `fit` would have kept the head as it
-began. How the heads halt on {networks} held-out networks, mean ± standard deviation over them:
+{graves["ponder_cost"]:g} nats here, what a step costs stick-breaking, not {usual["ponder_cost"]:g}
+as in the rows *graves* (the script says why). How the heads halt on {networks} held-out networks, mean ± standard
+deviation over them:
 
 {{}}
 
-The exact MAP and the gap are those of the KL scale of training, as `halt-stats` has them. Graves' objective has none, so
-that they are those of scale 1, and the two kinds of rows do not compare. Rank correlations are with the exact MAP, and
-- where nothing varies.
+The exact MAP and the gap are those of the KL scale of training, as `halt-stats` has them. Graves' objective has none:
+they are those of scale 1, and the two kinds of rows do not compare. Rank correlations are with the exact MAP; there is
+none where q does not vary.
 
 Stick-breaking's q has moved to where the exact posterior is, and nearly all of the gap is gone. It hardly follows the
 single network: E[t] spreads far less than the MAP, and the rank correlations are so small that over so few networks
