@@ -86,9 +86,10 @@ their rules have had a few meta-steps and are near what they began with.
 
 def rule_kept(results: dict[str, Any]) -> str:
     given, graves = (results[f"{name}-kept"]["trained_by"] for name in ("stick-breaking", "graves"))
-    usual, networks = results["graves"]["trained_by"], results["graves-kept"]["seeds"]["0"]["halting"]["networks"]
-    return f"""In the rows *rule kept* the rule stays the one that *l2l* ended with, bit for bit: their losses are those of
-*l2l*. What is new is the halting posterior. It alone was trained, {given["meta_steps"]} meta-steps at rate
+    usual = results["graves"]["trained_by"]
+    networks = results["graves-kept"]["seeds"]["0"]["halting"]["networks"]
+    return f"""In the rows *rule kept* the rule stays the one that *l2l* ended with, bit for bit: their losses are
+those of *l2l*. What is new is the halting posterior. It alone was trained, {given["meta_steps"]} meta-steps at rate
 {given["lr"]:g} on its own objective; the rate was chosen on a few other networks, with seed 0. Graves' ponder cost is
 {graves["ponder_cost"]:g} nats here, what a step costs stick-breaking, not {usual["ponder_cost"]:g}
 as in the rows *graves* (the script says why). How the heads halt on {networks} held-out networks, mean ± standard

@@ -14,8 +14,8 @@ of three parts, each from where the one before ended:
 3. ``stick-breaking`` and ``graves``: as by ``fit``, rule and halting posterior on their own objective.
 
 ``stick-breaking-kept`` and ``graves-kept`` begin where ``l2l`` ended as well, but as by ``fit --freeze-rule``: the rule
-stays what it is, and so do its losses; only the halting posterior is trained.  Nothing is backpropagated through the rule,
-so that there is time for more meta-steps.  How their heads halt is judged on all 20 networks.
+stays what it is, and so do its losses; only the halting posterior is trained.  Nothing is backpropagated through the
+rule, so that there is time for more meta-steps.  How their heads halt is judged on all 20 networks.
 
 A training that was interrupted goes on where it was (but for lessons, which take a minute or two of one core).
 """
@@ -79,8 +79,8 @@ FITS: dict[str, dict[str, Any]] = {
 KEPT = {"freeze_rule": True, "meta_steps": 30, "lr": 3e-2}
 FITS["stick-breaking-kept"] = {**FITS["stick-breaking"], **KEPT}
 FITS["graves-kept"] = {**FITS["graves"], **KEPT, "ponder_cost": 0.41}
-"""A step costs what it costs stick-breaking, -8 log .95 nats.  At 4 the objective of this head, whose N has no gradient,
-rises while it is trained (seed 0), so that ``fit`` would keep the head as it began."""
+"""A step costs what it costs stick-breaking, -8 log .95 nats.  At 4 the objective of this head, whose N has no
+gradient, rises while it is trained (seed 0), so that ``fit`` would keep the head as it began."""
 LAST = {"lessons": 100, "l2l": 200, "stick-breaking": 100, "graves": 100}
 """Step up to which they are judged; those whose rule is kept are judged as ``l2l``."""
 LEARNERS = ("lessons", *FITS)
