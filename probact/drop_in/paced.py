@@ -58,7 +58,9 @@ class Paced(Wrapper):
         return PacedState(self.rule.init(params), reached, next(iter(reached.values())).flatten(1)[:, 0])
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        everywhere = self.rule.is_still(state.state) or bool(state.all_reached.all())
+        if self.rule.is_still(state.state):  # then and after it was saved, it is of no account who has been reached
+            state = state._replace(all_reached=torch.ones_like(state.all_reached))
+        everywhere = bool(state.all_reached.all())
         if not everywhere:
             reached = map_params(lambda before, grad: before | (grad != 0), state.reached, grads)
             all_reached = torch.stack([part.flatten(1).all(1) for part in reached.values()]).all(0)
@@ -75,7 +77,9 @@ class Paced(Wrapper):
 
     def restarted(self, state: State, lost: Tensor, params: Params) -> State:
         reached = map_params(lambda before: before & ~per_problem(lost, before), state.reached)
-        return PacedState(self.rule.restarted(state.state, lost, params), reached, state.all_reached & ~lost)
+        still = self.rule.is_still(state.state)
+        all_reached = state.all_reached if still else state.all_reached & ~lost
+        return PacedState(self.rule.restarted(state.state, lost, params), reached, all_reached)
 
     @property
     def _is_own(self) -> bool:

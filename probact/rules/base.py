@@ -50,6 +50,8 @@ class UpdateRule(nn.Module, ABC):
     """Whether a search asks the same points whatever the unit and the offset of f, as it sees to this itself."""
     is_one_graph: ClassVar[bool] = False
     """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
+    is_for_rooms: ClassVar[bool] = False
+    """Whether ``step`` works in ``room``, if there is one."""
     room: Room | None = None
     """Where a step without a graph may work: it then overwrites the memory that it is given, and the update before."""
     is_in_graphs: ClassVar[bool] = False

@@ -9,9 +9,14 @@ from probact.support.room import Room
 
 
 def overwriting(rule: UpdateRule) -> UpdateRule:
-    """A copy of ``rule`` with rooms for its parts: see ``UpdateRule.room``."""
+    """A copy of ``rule`` with rooms for its parts (``UpdateRule.room``); itself, where none of them works in one."""
+    if not any(part.is_for_rooms for part in _parts(rule)):
+        return rule
     rule = copy.deepcopy(rule)
-    for part in rule.modules():
-        if isinstance(part, UpdateRule):
-            part.room = Room()
+    for part in _parts(rule):
+        part.room = Room()
     return rule
+
+
+def _parts(rule: UpdateRule) -> list[UpdateRule]:
+    return [part for part in rule.modules() if isinstance(part, UpdateRule)]

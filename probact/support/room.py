@@ -19,9 +19,9 @@ class Room:
 
     def like(self, name: Any, tensor: Tensor) -> Tensor:
         """One of that name and of the shape, type and device of ``tensor``, contiguous; with any numbers in it."""
-        kept = self._kept.get(name)
-        if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.dtype or kept.device != tensor.device:
-            self._kept[name] = kept = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        kept = self._kept.get((name, tensor.shape))
+        if kept is None or kept.dtype != tensor.dtype or kept.device != tensor.device:
+            self._kept[name, tensor.shape] = kept = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
         return kept
 
     def tensors(self) -> list[Tensor]:

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from probact import LearnedOptimizer
+from probact.drop_in import learned_optimizer
 from probact.rules.base import RULES
+from probact.rules.matrices import Evener
 from probact.rules.overwriting import overwriting
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import bare
 from probact.rules.tensorwise.rule import Tensorwise
+from probact.rules.tensorwise.signals import _even_sample, layout_of
 from probact.support.trees import Params, flatten, leaves
 
 SHAPES = {"weight": (90, 80), "narrow": (7, 5), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
@@ -110,6 +113,71 @@ def test_what_is_given_to_the_optimizer_is_left_as_it_is() -> None:
     optimizer.load_state_dict(saved)
     steps(3)
     torch.testing.assert_close(_tensors(saved), _tensors(kept), rtol=0, atol=0)
+
+
+def minibatches(optimizer: LearnedOptimizer, model: nn.Module, steps: range) -> None:
+    """Of which some leave ReLU units without a gradient."""
+    for step in steps:
+        torch.manual_seed(step)
+        x = torch.randn(8, 6)
+        optimizer.zero_grad()
+        loss = (model(x) - x[:, :3]).square().mean()
+        loss.backward()
+        optimizer.step(loss)
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 3))
+
+
+@pytest.mark.parametrize("options", [{}, {"safeguard": False}, {"total_steps": 30}])
+def test_layers_that_begin_late_step_as_without_a_room(
+    options: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their tensors have the shapes of those that began before."""
+
+    def walked() -> list[Tensor]:
+        model = network()
+        model[0].requires_grad_(False)
+        optimizer = LearnedOptimizer.from_pretrained(model.parameters(), "general", stop=None, **options)
+        minibatches(optimizer, model, range(8))
+        model[0].requires_grad_(True)
+        minibatches(optimizer, model, range(8, 24))
+        return [param.detach().clone() for param in model.parameters()]
+
+    found = walked()
+    monkeypatch.setattr(learned_optimizer, "overwriting", lambda rule: rule)
+    torch.testing.assert_close(found, walked(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("cut", [5, 12])
+def test_what_is_saved_goes_on_bit_for_bit(cut: int) -> None:
+    """With minibatches in which coordinates have a gradient of 0 that had another before."""
+    models, optimizers = [network(), network()], []
+    for model in models:
+        optimizers.append(LearnedOptimizer.from_pretrained(model.parameters(), "general", stop=None))
+        minibatches(optimizers[-1], model, range(cut))
+    again = LearnedOptimizer.from_pretrained(models[1].parameters(), "general", stop=None)
+    again.load_state_dict(optimizers[1].state_dict())
+    minibatches(optimizers[0], models[0], range(cut, cut + 6))
+    minibatches(again, models[1], range(cut, cut + 6))
+    assert all(map(torch.equal, models[0].parameters(), models[1].parameters()))
+
+
+def test_a_sample_made_even_is_of_the_places_of_the_others() -> None:
+    """Of a tensor so large that its stride cannot be told from the number of its samples."""
+    shape = torch.Size([5000, 4000])
+    part = torch.randn(1, shape.numel())
+    layout = layout_of((shape,), part.dtype, part.device)
+    evener, (every,) = Evener.of(part, shape), layout.strides
+    assert (part.shape[-1] - 1) // (layout.lengths[0] - 1) != every
+    torch.testing.assert_close(_even_sample(part, evener, layout.places[0], every), evener.times(part)[:, ::every])
+
+
+def test_a_rule_that_works_in_no_room_is_not_copied() -> None:
+    rule = RULES.build("adam")
+    assert overwriting(rule) is rule
 
 
 def _tensors(state: object) -> list[Tensor]:

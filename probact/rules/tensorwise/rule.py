@@ -49,6 +49,7 @@ class Tensorwise(Planned):
     num_features = NUM_SIGNALS
     is_one_graph = True
     is_in_graphs = True
+    is_for_rooms = True
 
     def __init__(self, hidden_size: int = 16) -> None:
         super().__init__()

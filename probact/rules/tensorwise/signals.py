@@ -104,7 +104,7 @@ def mean_products(directions: Directions, thetas: Sequence[Tensor], layout: Layo
     grad, fast, slow, square, theta = map(sampled, (grads, memory.fast, memory.slow, memory.square, thetas))
     root = torch.maximum(square.sqrt(), SMALL**0.5 * biases.root.unsqueeze(-1))
     others = [
-        torch.cat([_even_sample(*each) for each in zip(memory.fast, eveners, layout.places, strict=True)], 1),
+        torch.cat([*map(_even_sample, memory.fast, eveners, layout.places, layout.strides)], 1),
         sampled([orthogonal.get(k, part.new_zeros(()).expand_as(part)) for k, part in enumerate(grads)]),
     ]
     rows = torch.stack([grad, fast, slow, theta, fast / root, slow / root, grad / root, *others], 1)
@@ -115,12 +115,11 @@ def mean_products(directions: Directions, thetas: Sequence[Tensor], layout: Layo
     return torch.stack(products, 1) / layout.sampled * (factors.unsqueeze(-1) * factors.unsqueeze(-2)).unsqueeze(1)
 
 
-def _even_sample(part: Tensor, evener: Evener, places: tuple[Tensor, Tensor] | None) -> Tensor:
+def _even_sample(part: Tensor, evener: Evener, places: tuple[Tensor, Tensor] | None, every: int) -> Tensor:
     """The sample of ``part (L, d_m)`` made even."""
     if places is None:
         return evener.times(part)
     rows, columns = places
-    every = int(part.shape[-1] - 1) // max(len(rows) - 1, 1)
     made = part[:, ::every] * evener.rows[:, rows, 0]
     return made * evener.columns[:, 0, columns] if evener.columns.shape[-1] > 1 else made
 
