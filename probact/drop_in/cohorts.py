@@ -13,7 +13,7 @@ from probact.drop_in.parameters import owned, read
 from probact.rules.base import UpdateRule
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import Guard
-from probact.support.trees import Params, leaves, map_params
+from probact.support.trees import Params, leaves
 from probact.unrolling.step import Carry, Proposed, Seen, init, propose, see
 
 
@@ -100,8 +100,6 @@ def look(
         update, carry, proposed = propose(
             paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan, is_followed, is_finite
         )
-        if len(cohorts) > 1:  # a rule that works in a room makes the next one's step there, too
-            update = map_params(Tensor.clone, update)
         carry = owned(carry._replace(params={}), [*theta.values(), *seen.values(), *update.values()])
         ahead[place] = Ahead(update, carry)
         proposals.append((sum(tensor.numel() for tensor in theta.values()), proposed))

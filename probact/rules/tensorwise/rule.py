@@ -84,11 +84,12 @@ class Tensorwise(Planned):
         said = graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
         if room is None:
             made = graph(self, Directions.along, directions, said.rates)
-        elif is_compiling(self):
-            made = [room.like(k, part) for k, part in enumerate(gradients)]
-            graph(self, along_into, made, directions, said.rates)
-        else:
-            made = directions.along_in(room, said.rates)
+        else:  # by name, as steps of other parameters may be worked out before this one is made
+            made = [room.like(name, part) for name, part in zip(params, gradients, strict=True)]
+            if is_compiling(self):
+                graph(self, along_into, made, directions, said.rates)
+            else:
+                directions.along_in(made, room, said.rates)
         update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
         return Step(update, memory._replace(**said.of_tensors), said.features)
 

@@ -43,13 +43,12 @@ class Directions(NamedTuple):
             made.append(torch.addcmul(step, of_orthogonal, self.orthogonal[k]) if k in self.orthogonal else step)
         return made
 
-    def along_in(self, room: Room, rates: Tensor) -> list[Tensor]:
-        """``along`` for one problem, in ``room``, where the steps before are lost."""
+    def along_in(self, places: Sequence[Tensor], room: Room, rates: Tensor) -> None:
+        """``along`` for one problem, into ``places``, M times ``(1, d_m)``, with ``room`` to work in."""
         least, memory = float(self._least()), self.memory
-        made = []
         for k, (of_fast, of_slow, of_grad, of_even, of_orthogonal) in enumerate(self._weights(rates)[0].tolist()):
             fast, grad = memory.fast[k], self.grads[k]
-            step, work = room.like(k, fast), _part(room, memory.fast, fast)
+            step, work = places[k], _part(room, memory.fast, fast)
             torch.mul(fast, of_fast, out=step).add_(memory.slow[k], alpha=of_slow).add_(grad, alpha=of_grad)
             step.div_(torch.sqrt(memory.square[k], out=work).clamp_min_(least))
             evener = self.eveners[k]
@@ -58,8 +57,6 @@ class Directions(NamedTuple):
             step.unflatten(-1, sides).addcmul_(even, evener.columns)
             if k in self.orthogonal:
                 step.add_(self.orthogonal[k], alpha=of_orthogonal)
-            made.append(step)
-        return made
 
     def _weights(self, rates: Tensor) -> Tensor:
         """``rates`` over the biases of what they weigh."""
@@ -88,13 +85,13 @@ def matrices_of(
     return eveners, {k: torch.where(memory.square[k] > 0, part, 0.0) for k, part in made.items()}
 
 
-def along_into(steps: Sequence[Tensor], directions: Directions, rates: Tensor) -> None:
-    """``Directions.along`` into ``steps``, M times ``(L, d_m)``: to be compiled."""
-    for step, made in zip(steps, directions.along(rates), strict=True):
-        step.copy_(made)
+def along_into(places: Sequence[Tensor], directions: Directions, rates: Tensor) -> None:
+    """``Directions.along`` into ``places``, M times ``(L, d_m)``: to be compiled."""
+    for place, made in zip(places, directions.along(rates), strict=True):
+        place.copy_(made)
 
 
 def _part(room: Room, all_parts: Sequence[Tensor], part: Tensor) -> Tensor:
     """Room for one part at a time, of the form of ``part (1, d_m)``."""
     longest = max(all_parts, key=Tensor.numel)
-    return room.like("work", longest)[:, : part.shape[-1]]
+    return room.like(("work",), longest)[:, : part.shape[-1]]
