@@ -207,7 +207,7 @@ class Run:
         folder = Path(folder)
         path = folder / "experiment.json"
         if not path.is_file():
-            raise ValueError(f"{folder}: no run there (expected a folder with experiment.json)")
+            raise ValueError(f"{folder}: no run there (expected a folder with experiment.json{_runs_inside(folder)})")
         try:
             settings = settings_in(path.read_text())
             seeds = settings.get("seed")
@@ -292,3 +292,9 @@ def new_folder(experiment: Experiment) -> Path:
     """Where a run goes when no ``--out`` names it: ``runs/<family>-<rule>-<halting>-<time>``."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     return RUNS / f"{experiment.family}-{experiment.rule}-{experiment.halting}-{stamp}"
+
+
+def _runs_inside(folder: Path) -> str:
+    """What to say of a folder of runs, as a sweep's is: the first of them."""
+    found = sorted(path.parent.name for path in folder.glob("*/experiment.json")) if folder.is_dir() else []
+    return f"; runs in it: {len(found)}, such as {folder / found[0]}" if found else ""

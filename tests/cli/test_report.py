@@ -93,6 +93,7 @@ def test_an_unfinished_run_says_how_far_it_came(run: Any, fitted: Any) -> None:
 def test_what_is_refused(run: Any, fitted: Any) -> None:
     fitted("a")
     refused(run("report", "nowhere"), "nowhere: no run there")
+    refused(run("report", "."), ".: no run there", "runs in it: 1, such as a")
     refused(run("report", "a", "./a"), "expected different runs")
     refused(run("report", "a", "--out", "a"), "--out")
     refused(run("report", "a", "--out", "a/posterior.nc"), "expected a name that ends in .html, got a/posterior.nc")
