@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
+from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
-from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, mean_products, taken_in
-from probact.rules.tensorwise.steps import Directions, along_into, matrices_of
+from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
+from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, matrices_of
 from probact.support.refusals import check_range
 from probact.support.room import Room
-from probact.support.trees import Params, State
+from probact.support.trees import Params, State, per_problem, some
 
 STARTS = {"adam": 0.02, "slow adam": 0.005, "normalised gradient": 0.002, "balanced": 0.005, "orthogonal": 0.015}
 """The directions, and how far it goes along each before training, in root mean squares of the tensor."""
@@ -24,6 +25,11 @@ LONGEST = 0.3
 """The longest step of a tensor, in its lengths."""
 LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
 """How far, in nats, a rate gets from ``STARTS``; and how far those of a tensor drift in a step, and in all steps."""
+
+
+def shapes_of(params: Params) -> tuple[torch.Size, ...]:
+    """Of each tensor of a problem."""
+    return tuple(tensor.shape[1:] for tensor in params.values())
 
 
 @RULES.register("tensorwise")
@@ -51,9 +57,10 @@ class Tensorwise(Planned):
     is_in_graphs = True
     is_for_rooms = True
 
-    def __init__(self, hidden_size: int = 16) -> None:
+    def __init__(self, hidden_size: int = 16, hold: int = 4) -> None:
         super().__init__()
-        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size)
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, hold=hold)
+        self.hold = hold
         self.hidden = nn.Linear(NUM_SIGNALS, hidden_size)
         self.output = nn.Linear(NUM_SIGNALS + hidden_size, len(STARTS) + 1)
         with torch.no_grad():
@@ -64,7 +71,9 @@ class Tensorwise(Planned):
             self.output.bias[-1] = 0
 
     def init(self, params: Params) -> State:
-        return TensorwiseMemory.init([tensor.flatten(1) for tensor in params.values()])
+        tensors, shapes = [tensor.flatten(1) for tensor in params.values()], shapes_of(params)
+        memory = TensorwiseMemory.init(tensors)
+        return memory if self.hold == 1 else memory._replace(held=Held.init(tensors, shapes, len(STARTS), NUM_SIGNALS))
 
     def is_still(self, state: State) -> bool:
         return True
@@ -75,23 +84,40 @@ class Tensorwise(Planned):
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
-        shapes = tuple(tensor.shape[1:] for tensor in params.values())
+        shapes = shapes_of(params)
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
         with torch.no_grad():
             memory = self._with_gradients(state, gradients, room)
-            work = None if is_compiling(self) else room
-            directions = Directions(gradients, memory, memory.biases(), *graph(self, matrices_of, memory, shapes, work))
-        said = graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
-        if room is None:
-            made = graph(self, Directions.along, directions, said.rates)
-        else:  # by name, as steps of other parameters may be worked out before this one is made
-            made = [room.like(name, part) for name, part in zip(params, gradients, strict=True)]
-            if is_compiling(self):
-                graph(self, along_into, made, directions, said.rates)
-            else:
-                directions.along_in(made, room, said.rates)
+            looks = None if self.hold == 1 else looks_at(memory.num_seen, self.hold)
+        if looks is None or some(looks):
+            directions, said = self._looked(gradients, thetas, shapes, memory, loss, room)
+            if looks is not None:
+                directions, said = self._chosen(looks, directions, said, shapes)
+            memory = memory._replace(**said.of_tensors)
+            rates, features = said.rates, said.features
+        else:
+            memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+            directions, features = held_directions(gradients, memory, shapes), memory.at_look.features
+            rates = memory.plan.factor[:, None, None] * memory.at_look.rates
+        names = None if room is None else [*params]
+        made = self._made(directions, rates, names)
+        if looks is not None:
+            made, memory = bounded(made, memory, rates, looks, LONGEST)
         update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
-        return Step(update, memory._replace(**said.of_tensors), said.features)
+        return Step(update, memory, features)
+
+    def _made(self, directions: Directions, rates: Tensor, names: Sequence[str] | None) -> list[Tensor]:
+        """The steps; of parameters with ``names`` in the room, by name, as steps of others may be worked out before
+        these are made.
+        """
+        if names is None or self.room is None:
+            return graph(self, Directions.along, directions, rates)
+        made = [self.room.like(name, part) for name, part in zip(names, directions.grads, strict=True)]
+        if is_compiling(self):
+            graph(self, along_into, made, directions, rates)
+        else:
+            directions.along_in(made, self.room, rates)
+        return made
 
     def _with_gradients(
         self, state: TensorwiseMemory, gradients: Sequence[Tensor], room: Room | None
@@ -101,17 +127,59 @@ class Tensorwise(Planned):
         graph(self, overwrite, state, gradients)
         return state._replace(num_seen=state.num_seen + 1)
 
+    def _looked(
+        self,
+        gradients: Sequence[Tensor],
+        thetas: Sequence[Tensor],
+        shapes: tuple[torch.Size, ...],
+        memory: TensorwiseMemory,
+        loss: Tensor,
+        room: Room | None,
+    ) -> tuple[Directions, _Said]:
+        """All worked out afresh."""
+        with torch.no_grad():
+            work = None if is_compiling(self) else room
+            matrices = graph(self, matrices_of, memory, shapes, work)
+            directions = Directions(gradients, memory, memory.biases(), *matrices)
+        return directions, graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
+
+    def _chosen(
+        self, looks: Tensor, directions: Directions, said: _Said, shapes: tuple[torch.Size, ...]
+    ) -> tuple[Directions, _Said]:
+        """Of problems that have ``looks (L,)`` what was worked out, of the others what is held."""
+        memory = directions.memory
+        factor = memory.plan.factor[:, None, None]
+        now = Held(
+            rates=said.rates / factor,
+            rows=tuple(evener.rows for evener in directions.eveners),
+            columns=tuple(evener.columns for evener in directions.eveners),
+            orthogonal=tuple(directions.orthogonal[k] for k in sorted(directions.orthogonal)),
+            features=said.features,
+        )
+        kept = chosen(looks, now, memory.at_look)
+        if not some(~looks):
+            return directions, said._replace(of_tensors={**said.of_tensors, "held": kept})
+        of_tensors = {
+            name: part if name == "means" else torch.where(per_problem(looks, part), part, getattr(memory, name))
+            for name, part in said.of_tensors.items()
+        }
+        made = torch.where(looks[:, None, None], said.rates, factor * kept.rates)
+        directions = held_directions(directions.grads, memory._replace(held=kept), shapes)
+        return directions, _Said(made, {**of_tensors, "held": kept}, kept.features)
+
     def _said(
         self, directions: Directions, thetas: Sequence[Tensor], shapes: tuple[torch.Size, ...], loss: Tensor
     ) -> _Said:
         """What the network says."""
         memory, plan = directions.memory, directions.memory.plan
+        since = None if self.hold == 1 else steps_since(memory.num_seen, self.hold)
         with torch.no_grad():
             layout = layout_of(shapes, loss.dtype, loss.device)
             means = mean_products(directions, thetas, layout)
-            after, signals = taken_in(memory, means, loss, directions.biases, layout)
+            after, signals = taken_in(memory, means, loss, directions.biases, layout, since)
         said = self.output(torch.cat([signals, torch.tanh(self.hidden(signals))], -1))
-        furthest = (DRIFT[1] / plan.expected(memory.num_seen)).clamp_max(DRIFT[0]).unsqueeze(-1)
+        furthest = (DRIFT[1] / plan.expected(memory.num_seen)).clamp_max(DRIFT[0])
+        furthest = (furthest if since is None else since * furthest).unsqueeze(-1)
         drift = (memory.drift + furthest * torch.tanh(said[..., -1])).clamp(-LOG_RANGE, LOG_RANGE)
         said = LOG_RANGE * torch.tanh((said[..., :-1] + drift.unsqueeze(-1)) / LOG_RANGE)
         rates = plan.factor[:, None, None] * said.exp() * said.new_tensor([*STARTS.values()])

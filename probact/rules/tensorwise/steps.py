@@ -10,8 +10,10 @@ from torch import Tensor
 
 from probact.rules.base import SMALL
 from probact.rules.matrices import Evener, orthogonal
+from probact.rules.tensorwise.held import LONGER
 from probact.rules.tensorwise.memory import Biases, TensorwiseMemory
 from probact.support.room import Room
+from probact.support.trees import some
 
 
 class Directions(NamedTuple):
@@ -89,6 +91,30 @@ def along_into(places: Sequence[Tensor], directions: Directions, rates: Tensor) 
     """``Directions.along`` into ``places``, M times ``(L, d_m)``: to be compiled."""
     for place, made in zip(places, directions.along(rates), strict=True):
         place.copy_(made)
+
+
+def held_directions(grads: Sequence[Tensor], memory: TensorwiseMemory, shapes: Sequence[torch.Size]) -> Directions:
+    """With what ``memory`` holds from the last look."""
+    return Directions(grads, memory, memory.biases(), memory.at_look.eveners, memory.at_look.orthogonal_at(shapes))
+
+
+def bounded(
+    made: list[Tensor], memory: TensorwiseMemory, rates: Tensor, looks: Tensor, longest: float
+) -> tuple[list[Tensor], TensorwiseMemory]:
+    """Steps ``made``, M times ``(L, d_m)``, of problems without ``looks (L,)`` no longer than ``rates (L, M, 5)`` and
+    the size of a tensor allow, and ``memory`` told of their lengths.
+
+    :param longest: in lengths of the tensor.
+    """
+    with torch.no_grad():
+        looks = looks.unsqueeze(-1)
+        length = torch.stack([part.detach().square().mean(-1) for part in made], -1).sqrt()
+        limit = torch.minimum(LONGER * rates.detach().abs().sum(-1), longest * memory.size)
+        shorter = torch.where(looks, 1.0, (limit / length.clamp_min(SMALL)).clamp_max(1.0))
+        last = torch.where(looks, memory.last_step, shorter * length / memory.size)
+    if some(shorter < 1):
+        made = [part * shorter[:, k, None] for k, part in enumerate(made)]
+    return made, memory._replace(last_step=last)
 
 
 def _part(room: Room, all_parts: Sequence[Tensor], part: Tensor) -> Tensor:
