@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import RULES
-from probact.rules.matrices import balanced, orthogonal
+from probact.rules.matrices import THREE, balanced
 from probact.rules.overwriting import overwriting
 from probact.rules.plan import Plan
 from probact.rules.tensorwise.held import FIRST, LONGER
@@ -53,6 +53,13 @@ def walked(rule: Tensorwise, steps: int, num: int = 1) -> tuple[list[Params], Pa
     return updates, params, state
 
 
+def made_equal(sizes: Tensor) -> Tensor:
+    """Singular values in the polynomials."""
+    for a, b, c in THREE:
+        sizes = a * sizes + b * sizes**3 + c * sizes**5
+    return sizes
+
+
 def tensors(rule: Tensorwise, steps: int) -> list[Tensor]:
     updates, _, _ = walked(rule, steps)
     return [flatten(update) for update in updates]
@@ -91,7 +98,8 @@ def test_steps_between_looks_are_those_of_a_plain_loop(hold: int, in_place: bool
             flat, shapes = [part.flatten(1) for part in fast.values()], [part.shape[1:] for part in fast.values()]
             scaled = zip(fast, balanced(flat, shapes).values(), strict=True)
             even = {name: part / fast[name].flatten(1) for name, part in scaled}
-            equal = dict(orthogonal(flat, shapes))
+            _, sizes, right = torch.linalg.svd(fast["weight"][0], full_matrices=False)
+            equaliser = right.mT @ torch.diag(made_equal(sizes / sizes.norm()) / sizes) @ right
         else:
             biases = [1 - decay**count for decay in (*DECAYS, 0.99)]
             for k, name in enumerate(params):
@@ -99,7 +107,10 @@ def test_steps_between_looks_are_those_of_a_plain_loop(hold: int, in_place: bool
                 momenta = fast[name] / biases[0], slow[name] / biases[1], drawn(10 + step)[name]
                 directions = [momentum / root for momentum in momenta]
                 directions.append(fast[name] * even[name].view_as(fast[name]))
-                directions.append(equal[k].view_as(fast[name]) if k in equal else torch.zeros_like(fast[name]))
+                directions.append(torch.zeros_like(fast[name]))
+                if name == "weight":
+                    made = fast[name][0] @ equaliser
+                    directions[-1] = made / made.square().mean().sqrt()
                 rates = before.held.rates[0, k] * (1 - step / TOTAL)
                 expected = sum(rate * part for rate, part in zip(rates, directions, strict=True))
                 longest = min(LONGER * rates.abs().sum(), LONGEST * before.size[0, k])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from probact.rules.matrices import Evener, has_orthogonal, is_matrix, sides
+from probact.rules.matrices import Evener, equalised, has_orthogonal, is_matrix, orthogonal_places, sides
 from probact.support.trees import leaves, map_state, per_problem, some
 
 FIRST = 16
@@ -22,14 +22,14 @@ class Held(NamedTuple):
 
     :ivar rates: along each direction, at a factor of 1, ``(L, M, 5)``; they alone are in the graph.
     :ivar rows, columns: of the eveners, M times ``(L, rows, 1)`` and ``(L, 1, columns)``.
-    :ivar orthogonal: matrices with singular values made equal, each ``(L, d_m)``, in the order of their places.
+    :ivar equalisers: of matrices whose singular values are made equal, in the order of their places.
     :ivar features: for halting, ``(L, F)``.
     """
 
     rates: Tensor
     rows: tuple[Tensor, ...]
     columns: tuple[Tensor, ...]
-    orthogonal: tuple[Tensor, ...]
+    equalisers: tuple[Tensor, ...]
     features: Tensor
 
     @classmethod
@@ -40,7 +40,7 @@ class Held(NamedTuple):
             like.new_zeros(num, len(tensors), rates),
             tuple(like.new_zeros(num, sides(shape)[0] if is_matrix(shape) else 1, 1) for shape in shapes),
             tuple(like.new_zeros(num, 1, sides(shape)[1] if is_matrix(shape) else 1) for shape in shapes),
-            tuple(torch.zeros_like(part) for part, shape in zip(tensors, shapes, strict=True) if has_orthogonal(shape)),
+            tuple(like.new_zeros(num, *(min(sides(shape)),) * 2) for shape in shapes if has_orthogonal(shape)),
             like.new_zeros(num, features),
         )
 
@@ -48,10 +48,22 @@ class Held(NamedTuple):
     def eveners(self) -> list[Evener]:
         return [*map(Evener, self.rows, self.columns)]
 
-    def orthogonal_at(self, shapes: Sequence[torch.Size]) -> dict[int, Tensor]:
-        """Place -> that matrix with its singular values made equal."""
-        places = (k for k, shape in enumerate(shapes) if has_orthogonal(shape))
-        return dict(zip(places, self.orthogonal, strict=True))
+    def orthogonal(
+        self, fast: Sequence[Tensor], square: Sequence[Tensor], shapes: Sequence[torch.Size]
+    ) -> dict[int, Tensor]:
+        """Place -> that matrix of ``fast``, M times ``(L, d_m)``, with its singular values made about equal."""
+        return still(
+            {
+                k: equalised(fast[k], shapes[k], equaliser)
+                for k, equaliser in zip(orthogonal_places(shapes), self.equalisers, strict=True)
+            },
+            square,
+        )
+
+
+def still(made: Mapping[int, Tensor], square: Sequence[Tensor]) -> dict[int, Tensor]:
+    """What was ``made``, by its place, where ``square`` is not 0: no coordinate moves that never had a gradient."""
+    return {k: torch.where(square[k] > 0, part, 0.0) for k, part in made.items()}
 
 
 def looks_at(count: Tensor, hold: int) -> Tensor:

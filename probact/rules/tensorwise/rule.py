@@ -14,7 +14,7 @@ from probact.rules.fused import graph, is_compiling
 from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
-from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, matrices_of
+from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
 from probact.support.refusals import check_range
 from probact.support.room import Room
 from probact.support.trees import Params, State, per_problem, some
@@ -86,21 +86,26 @@ class Tensorwise(Planned):
         gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
         shapes = shapes_of(params)
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
+        work = None if is_compiling(self) else room
         with torch.no_grad():
             memory = self._with_gradients(state, gradients, room)
             looks = None if self.hold == 1 else looks_at(memory.num_seen, self.hold)
+            if looks is None:
+                matrices = graph(self, matrices_of, memory, shapes, work)
+                directions = Directions(gradients, memory, memory.biases(), *matrices)
+            else:
+                if some(looks):
+                    now = graph(self, held_matrices, memory, shapes, work)
+                    memory = memory._replace(held=chosen(looks, now, memory.at_look))
+                directions = graph(self, held_directions, gradients, memory, shapes)
         if looks is None or some(looks):
-            directions, said = self._looked(gradients, thetas, shapes, memory, loss, room)
-            if looks is not None:
-                directions, said = self._chosen(looks, directions, said, shapes)
-            memory = memory._replace(**said.of_tensors)
-            rates, features = said.rates, said.features
+            said = graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
+            said = said if looks is None else _chosen(looks, said, directions.memory)
+            memory, rates, features = directions.memory._replace(**said.of_tensors), said.rates, said.features
         else:
             memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
-            directions, features = held_directions(gradients, memory, shapes), memory.at_look.features
-            rates = memory.plan.factor[:, None, None] * memory.at_look.rates
-        names = None if room is None else [*params]
-        made = self._made(directions, rates, names)
+            rates, features = memory.plan.factor[:, None, None] * memory.at_look.rates, memory.at_look.features
+        made = self._made(directions, rates, None if room is None else [*params])
         if looks is not None:
             made, memory = bounded(made, memory, rates, looks, LONGEST)
         update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
@@ -126,46 +131,6 @@ class Tensorwise(Planned):
             return graph(self, TensorwiseMemory.with_gradients, state, gradients)
         graph(self, overwrite, state, gradients)
         return state._replace(num_seen=state.num_seen + 1)
-
-    def _looked(
-        self,
-        gradients: Sequence[Tensor],
-        thetas: Sequence[Tensor],
-        shapes: tuple[torch.Size, ...],
-        memory: TensorwiseMemory,
-        loss: Tensor,
-        room: Room | None,
-    ) -> tuple[Directions, _Said]:
-        """All worked out afresh."""
-        with torch.no_grad():
-            work = None if is_compiling(self) else room
-            matrices = graph(self, matrices_of, memory, shapes, work)
-            directions = Directions(gradients, memory, memory.biases(), *matrices)
-        return directions, graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
-
-    def _chosen(
-        self, looks: Tensor, directions: Directions, said: _Said, shapes: tuple[torch.Size, ...]
-    ) -> tuple[Directions, _Said]:
-        """Of problems that have ``looks (L,)`` what was worked out, of the others what is held."""
-        memory = directions.memory
-        factor = memory.plan.factor[:, None, None]
-        now = Held(
-            rates=said.rates / factor,
-            rows=tuple(evener.rows for evener in directions.eveners),
-            columns=tuple(evener.columns for evener in directions.eveners),
-            orthogonal=tuple(directions.orthogonal[k] for k in sorted(directions.orthogonal)),
-            features=said.features,
-        )
-        kept = chosen(looks, now, memory.at_look)
-        if not some(~looks):
-            return directions, said._replace(of_tensors={**said.of_tensors, "held": kept})
-        of_tensors = {
-            name: part if name == "means" else torch.where(per_problem(looks, part), part, getattr(memory, name))
-            for name, part in said.of_tensors.items()
-        }
-        made = torch.where(looks[:, None, None], said.rates, factor * kept.rates)
-        directions = held_directions(directions.grads, memory._replace(held=kept), shapes)
-        return directions, _Said(made, {**of_tensors, "held": kept}, kept.features)
 
     def _said(
         self, directions: Directions, thetas: Sequence[Tensor], shapes: tuple[torch.Size, ...], loss: Tensor
@@ -203,3 +168,17 @@ class _Said(NamedTuple):
     rates: Tensor
     of_tensors: dict[str, Any]
     features: Tensor
+
+
+def _chosen(looks: Tensor, said: _Said, memory: TensorwiseMemory) -> _Said:
+    """Of problems that have ``looks (L,)`` what was said, of the others what is held."""
+    factor, held = memory.plan.factor[:, None, None], memory.at_look
+    kept = chosen(looks, held._replace(rates=said.rates / factor, features=said.features), held)
+    of_tensors: dict[str, Any] = {**said.of_tensors, "held": kept}
+    if not some(~looks):
+        return said._replace(of_tensors=of_tensors)
+    for name in said.of_tensors.keys() - {"means"}:
+        of_tensors[name] = torch.where(per_problem(looks, part := of_tensors[name]), part, getattr(memory, name))
+    return _Said(
+        torch.where(per_problem(looks, said.rates), said.rates, factor * kept.rates), of_tensors, kept.features
+    )

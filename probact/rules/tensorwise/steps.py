@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import SMALL
-from probact.rules.matrices import Evener, orthogonal
-from probact.rules.tensorwise.held import LONGER
+from probact.rules.matrices import Evener, equalisers, orthogonal
+from probact.rules.tensorwise.held import LONGER, Held, still
 from probact.rules.tensorwise.memory import Biases, TensorwiseMemory
 from probact.support.room import Room
 from probact.support.trees import some
@@ -78,13 +78,29 @@ def matrices_of(
 
     :param room: to work in.
     """
+    eveners = _eveners(memory, shapes, room)
+    return eveners, still(orthogonal(memory.fast, shapes), memory.square)
+
+
+def held_matrices(memory: TensorwiseMemory, shapes: Sequence[torch.Size], room: Room | None = None) -> Held:
+    """What ``memory`` holds, with what makes its matrices even now.
+
+    :param room: to work in.
+    """
+    eveners = _eveners(memory, shapes, room)
+    return memory.at_look._replace(
+        rows=tuple(evener.rows for evener in eveners),
+        columns=tuple(evener.columns for evener in eveners),
+        equalisers=tuple(equalisers(memory.fast, shapes).values()),
+    )
+
+
+def _eveners(memory: TensorwiseMemory, shapes: Sequence[torch.Size], room: Room | None) -> list[Evener]:
     fast = memory.fast
-    eveners = [
+    return [
         Evener.of(part, shape, None if room is None else _part(room, fast, part))
         for part, shape in zip(fast, shapes, strict=True)
     ]
-    made = orthogonal(fast, shapes)  # of which no coordinate moves that never had a gradient, as of all directions
-    return eveners, {k: torch.where(memory.square[k] > 0, part, 0.0) for k, part in made.items()}
 
 
 def along_into(places: Sequence[Tensor], directions: Directions, rates: Tensor) -> None:
@@ -95,7 +111,9 @@ def along_into(places: Sequence[Tensor], directions: Directions, rates: Tensor) 
 
 def held_directions(grads: Sequence[Tensor], memory: TensorwiseMemory, shapes: Sequence[torch.Size]) -> Directions:
     """With what ``memory`` holds from the last look."""
-    return Directions(grads, memory, memory.biases(), memory.at_look.eveners, memory.at_look.orthogonal_at(shapes))
+    held = memory.at_look
+    equal = held.orthogonal(memory.fast, memory.square, shapes)
+    return Directions(grads, memory, memory.biases(), held.eveners, equal)
 
 
 def bounded(
