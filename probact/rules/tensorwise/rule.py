@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
+from probact.rules.tensorwise.between import step_between
 from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
@@ -30,6 +31,11 @@ LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
 def shapes_of(params: Params) -> tuple[torch.Size, ...]:
     """Of each tensor of a problem."""
     return tuple(tensor.shape[1:] for tensor in params.values())
+
+
+def _named(made: Sequence[Tensor], params: Params) -> Params:
+    """Steps by the names and of the shapes of ``params``."""
+    return {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
 
 
 @RULES.register("tensorwise")
@@ -88,8 +94,12 @@ class Tensorwise(Planned):
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
         work = None if is_compiling(self) else room
         with torch.no_grad():
+            looks = None if self.hold == 1 else looks_at(state.num_seen + 1, self.hold)
+            if looks is not None and work is not None and not some(looks):
+                made, memory = step_between(state, gradients, shapes, [*params], work, LONGEST)
+                memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+                return Step(_named(made, params), memory, memory.at_look.features)
             memory = self._with_gradients(state, gradients, room)
-            looks = None if self.hold == 1 else looks_at(memory.num_seen, self.hold)
             if looks is None:
                 matrices = graph(self, matrices_of, memory, shapes, work)
                 directions = Directions(gradients, memory, memory.biases(), *matrices)
@@ -108,8 +118,7 @@ class Tensorwise(Planned):
         made = self._made(directions, rates, None if room is None else [*params])
         if looks is not None:
             made, memory = bounded(made, memory, rates, looks, LONGEST)
-        update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
-        return Step(update, memory, features)
+        return Step(_named(made, params), memory, features)
 
     def _made(self, directions: Directions, rates: Tensor, names: Sequence[str] | None) -> list[Tensor]:
         """The steps; of parameters with ``names`` in the room, by name, as steps of others may be worked out before
