@@ -10,7 +10,8 @@ from torch import Tensor
 from probact.rules.base import SMALL
 from probact.rules.matrices import equalised, orthogonal_places, sides
 from probact.rules.tensorwise.held import LONGER
-from probact.rules.tensorwise.memory import FAST, SLOW, SQUARE, TensorwiseMemory
+from probact.rules.tensorwise.memory import FAST, SLOW, SQUARE, TensorwiseMemory, overwrite
+from probact.rules.tensorwise.steps import allowed, along_into, held_directions
 from probact.support.room import Room
 
 BLOCK = 2**16
@@ -56,6 +57,22 @@ def step_between(
             made[k].mul_(limit / length)
         last.append((length if length <= limit else limit) / size)
     return made, memory._replace(last_step=memory.last_step.new_tensor([last]))
+
+
+def fused_between(
+    memory: TensorwiseMemory,
+    grads: list[Tensor],
+    shapes: Sequence[torch.Size],
+    places: Sequence[Tensor],
+    longest: float,
+) -> tuple[TensorwiseMemory, Tensor]:
+    """``step_between`` into ``places``, M times ``(1, d_m)``, to be compiled; and what they are to be multiplied by."""
+    overwrite(memory, grads)
+    memory = memory._replace(num_seen=memory.num_seen + 1)
+    rates = memory.plan.factor[:, None, None] * memory.at_look.rates
+    along_into(places, held_directions(grads, memory, shapes), rates)
+    shorter, last = allowed(places, memory, rates, longest)
+    return memory._replace(last_step=last), shorter
 
 
 def _of_small(
@@ -105,15 +122,15 @@ def _of_large(
     parts = [part.view(size) for part in (memory.fast[k], memory.slow[k], memory.square[k], grad, made)]
     rows, columns = weights[3] * held.rows[k][0], held.columns[k][0]
     several = max(BLOCK // size[1], 1)
-    for begin in range(0, size[0], several):
-        fast, slow, square, new, step = (part[begin : begin + several] for part in parts)
+    blocks = zip(*(part.split(several) for part in (*parts, rows.expand(size[0], 1))), strict=True)
+    for fast, slow, square, new, step, row in blocks:
         fast.lerp_(new, 1 - FAST)
         slow.lerp_(new, 1 - SLOW)
         square.mul_(SQUARE).addcmul_(new, new, value=1 - SQUARE)
         work = room.like(("block",), step)
         torch.mul(fast, weights[0], out=step).add_(slow, alpha=weights[1]).add_(new, alpha=weights[2])
         step.div_(torch.sqrt(square, out=work).clamp_min_(least))
-        step.addcmul_(torch.mul(fast, rows[begin : begin + several], out=work), columns)
+        step.addcmul_(torch.mul(fast, row, out=work), columns)
 
 
 def _add_orthogonal(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
-from probact.rules.tensorwise.between import step_between
+from probact.rules.tensorwise.between import fused_between, step_between
 from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
@@ -95,8 +95,8 @@ class Tensorwise(Planned):
         work = None if is_compiling(self) else room
         with torch.no_grad():
             looks = None if self.hold == 1 else looks_at(state.num_seen + 1, self.hold)
-            if looks is not None and work is not None and not some(looks):
-                made, memory = step_between(state, gradients, shapes, [*params], work, LONGEST)
+            if looks is not None and room is not None and not some(looks):
+                made, memory = self._between(state, gradients, shapes, [*params])
                 memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
                 return Step(_named(made, params), memory, memory.at_look.features)
             memory = self._with_gradients(state, gradients, room)
@@ -119,6 +119,19 @@ class Tensorwise(Planned):
         if looks is not None:
             made, memory = bounded(made, memory, rates, looks, LONGEST)
         return Step(_named(made, params), memory, features)
+
+    def _between(
+        self, state: TensorwiseMemory, grads: list[Tensor], shapes: tuple[torch.Size, ...], names: Sequence[str]
+    ) -> tuple[list[Tensor], TensorwiseMemory]:
+        """A step without a look, in the room."""
+        assert self.room is not None
+        if not is_compiling(self):
+            return step_between(state, grads, shapes, names, self.room, LONGEST)
+        places = [self.room.like(name, grad) for name, grad in zip(names, grads, strict=True)]
+        memory, shorter = graph(self, fused_between, state, grads, shapes, places, LONGEST)
+        if some(shorter < 1):
+            torch._foreach_mul_(places, shorter[0].tolist())
+        return places, memory
 
     def _made(self, directions: Directions, rates: Tensor, names: Sequence[str] | None) -> list[Tensor]:
         """The steps; of parameters with ``names`` in the room, by name, as steps of others may be worked out before
