@@ -14,6 +14,7 @@ from probact.rules.fused import graph, is_compiling
 from probact.rules.tensorwise.between import fused_between, step_between
 from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
+from probact.rules.tensorwise.short import lengthened, shortened
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
 from probact.support.refusals import check_range
@@ -79,6 +80,7 @@ class Tensorwise(Planned):
     def init(self, params: Params) -> State:
         tensors, shapes = [tensor.flatten(1) for tensor in params.values()], shapes_of(params)
         memory = TensorwiseMemory.init(tensors)
+        memory = memory if self.memory_dtype is None else shortened(memory)
         return memory if self.hold == 1 else memory._replace(held=Held.init(tensors, shapes, len(STARTS), NUM_SIGNALS))
 
     def is_still(self, state: State) -> bool:
@@ -89,6 +91,12 @@ class Tensorwise(Planned):
         return state._replace(last_step=torch.stack(made, -1) / state.size)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        if self.memory_dtype is None:
+            return self._step(grads, state, params, loss)
+        made = self._step(grads, lengthened(state, loss), params, loss)
+        return made._replace(state=shortened(made.state))
+
+    def _step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
         shapes = shapes_of(params)
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
