@@ -1,6 +1,7 @@
 """What a step of the drop-in costs beside fused AdamW: the update alone, and a whole training step.
 
     python benchmarks/update_cost.py     # results/update-cost.json
+    python benchmarks/update_cost.py --without "general compiled"    # where the compiler takes too long
 
 The update alone: perceptrons of about 10^5, 10^6 and 10^7 parameters with gradients at hand. A whole training step: of
 the CNN and the transformer of ``unseen_tasks.py``. One thread; all optimizers take turns, four steps each in every
@@ -13,9 +14,10 @@ values equal too.
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,17 +34,20 @@ from probact.support.trees import leaves
 RESULT = Path(__file__).resolve().parent / "results" / "update-cost.json"
 WIDTHS = {"1e5": (784, 110, 100, 10), "1e6": (784, 600, 600, 300, 10), "1e7": (1000, 2000, 2000, 2000, 100)}
 ROUNDS = {"1e5": 20, "1e6": 10, "1e7": 3}
-LEARNED = ("general", "general bfloat16", "general compiled", "subspace-mlp")
+ALL = ("adamw fused", "adamw foreach", "muon", "general", "general bfloat16", "general compiled", "subspace-mlp")
+LEARNED = ALL[3:]
 FIRST, CYCLE = 20, 4
 """Steps that are not counted, and those of a round."""
 ROUNDS_OF_A_TASK = 15
 Step = Callable[[], object]
 
 
-def optimizers(make: Callable[[], nn.Module]) -> dict[str, tuple[nn.Module, torch.optim.Optimizer]]:
+def optimizers(
+    make: Callable[[], nn.Module], names: Sequence[str]
+) -> dict[str, tuple[nn.Module, torch.optim.Optimizer]]:
     """Each with a model of its own."""
     found: dict[str, tuple[nn.Module, torch.optim.Optimizer]] = {}
-    for name in ("adamw fused", "adamw foreach", "muon", *LEARNED):
+    for name in names:
         torch.manual_seed(0)
         model = make()
         if name in LEARNED:
@@ -108,8 +113,8 @@ def perceptron(widths: tuple[int, ...]) -> nn.Module:
     return nn.Sequential(*layers[:-1])
 
 
-def update_alone(size: str) -> dict[str, object]:
-    having = optimizers(lambda: perceptron(WIDTHS[size]))
+def update_alone(size: str, names: Sequence[str]) -> dict[str, object]:
+    having = optimizers(lambda: perceptron(WIDTHS[size]), names)
     generator = torch.Generator().manual_seed(1)
 
     def step_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Step:
@@ -125,9 +130,9 @@ def update_alone(size: str) -> dict[str, object]:
     return {"parameters": parameters, "update": found, "numbers a parameter": kept}
 
 
-def training_step(name: str) -> dict[str, object]:
+def training_step(name: str, names: Sequence[str]) -> dict[str, object]:
     (task,) = [task for task in VERDICT if task.name == name]
-    having = optimizers(lambda: task.begin(0))
+    having = optimizers(lambda: task.begin(0), names)
 
     def step_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Step:
         job = Job(task, model, FIRST + CYCLE * ROUNDS_OF_A_TASK, torch.Generator().manual_seed(0))
@@ -144,9 +149,13 @@ def training_step(name: str) -> dict[str, object]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--without", action="append", default=[], choices=ALL[1:])
+    without = parser.parse_args().without
+    names = [name for name in ALL if name not in without]
     torch.set_num_threads(1)
-    result = {"update alone": {size: update_alone(size) for size in WIDTHS}}
-    result["training step"] = {name: training_step(name) for name in ("fashion-cnn", "markov-transformer")}
+    result = {"update alone": {size: update_alone(size, names) for size in WIDTHS}}
+    result["training step"] = {name: training_step(name, names) for name in ("fashion-cnn", "markov-transformer")}
     write_atomically(RESULT, json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
