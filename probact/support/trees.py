@@ -52,9 +52,10 @@ def map_state(function: Any, state: State) -> State:
 
 def leaves(state: State) -> list[Tensor]:
     """Every tensor of ``state``, in order."""
-    found: list[Tensor] = []
-    map_state(found.append, state)
-    return found
+    if isinstance(state, Tensor):
+        return [state]
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
+    return [leaf for part in parts for leaf in ((part,) if isinstance(part, Tensor) else leaves(part))]
 
 
 def finite(tensors: Iterable[Tensor]) -> Tensor:
@@ -68,6 +69,16 @@ def finite(tensors: Iterable[Tensor]) -> Tensor:
         if bool(sums.all()):
             return sums.all(0)
     return torch.stack([part.isfinite().all(1) for part in flat]).all(0)
+
+
+def some(kept: Tensor) -> bool:
+    """Whether any is; yes where nobody knows, as a graph is compiled or ``torch.vmap`` is at work."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        return bool(kept.any())
+    except RuntimeError:  # of ``vmap``
+        return True
 
 
 def chosen(problems: Tensor, then: Params, otherwise: Params) -> Params:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.plan import Plan
+from probact.rules.tensorwise.held import Held
 
 FAST, SLOW, SQUARE = 0.9, 0.98, 0.99
 """Decays of the running means of the gradient, and of its square."""
@@ -25,6 +26,7 @@ class TensorwiseMemory(NamedTuple):
     :ivar means: fast and slow running mean of the loss, its jitter about them, and the first loss, ``(L, 4)``.
     :ivar num_seen: gradients seen, ``(L,)``.
     :ivar plan: what it has been told.
+    :ivar held: from the last look; () where each step has one.
     """
 
     fast: Tensors
@@ -38,6 +40,7 @@ class TensorwiseMemory(NamedTuple):
     means: Tensor
     num_seen: Tensor
     plan: Plan
+    held: Held | tuple[()] = ()
 
     @classmethod
     def init(cls, tensors: Sequence[Tensor]) -> TensorwiseMemory:
@@ -61,17 +64,23 @@ class TensorwiseMemory(NamedTuple):
             num_seen=self.num_seen + 1,
         )
 
+    @property
+    def at_look(self) -> Held:
+        """``held``, of one that holds anything."""
+        assert isinstance(self.held, Held)
+        return self.held
+
     def biases(self) -> Biases:
         fast, slow, square = (1 - decay**self.num_seen for decay in (FAST, SLOW, SQUARE))
         return Biases(fast, slow, square.sqrt())
 
 
-def overwrite(memory: TensorwiseMemory, grads: Sequence[Tensor]) -> None:
+def overwrite(memory: TensorwiseMemory, grads: list[Tensor]) -> None:
     """The running means of ``memory.with_gradients(grads)``, in place of those that it has."""
-    for fast, slow, square, grad in zip(memory.fast, memory.slow, memory.square, grads, strict=True):
-        fast.lerp_(grad, 1 - FAST)
-        slow.lerp_(grad, 1 - SLOW)
-        square.mul_(SQUARE).addcmul_(grad, grad, value=1 - SQUARE)
+    torch._foreach_lerp_(memory.fast, grads, 1 - FAST)
+    torch._foreach_lerp_(memory.slow, grads, 1 - SLOW)
+    torch._foreach_mul_(memory.square, SQUARE)
+    torch._foreach_addcmul_(memory.square, grads, grads, 1 - SQUARE)
 
 
 class Biases(NamedTuple):
