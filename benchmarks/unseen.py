@@ -21,7 +21,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def run_task(cache: Cache, task: Task, steps: int, name: str) -> None:
     loss(rate_of(min(found, key=found.__getitem__)), JUDGED_ON)
 
 
-def run(group: str, steps: Iterable[int], names: Iterable[str]) -> None:
+def run(group: str, steps: Iterable[int], names: Iterable[str], tasks: Sequence[Task]) -> None:
     torch.set_num_threads(1)
     cache = Cache(group)
     for num in steps:
@@ -146,10 +146,21 @@ def run(group: str, steps: Iterable[int], names: Iterable[str]) -> None:
                 print(f"{name}: passed over, as {lack}", flush=True)
                 continue
             begun = time.perf_counter()
-            for task in GROUPS[group]:
+            for task in tasks:
                 if task.full_batch or not recipe(name).full_batch_only:
                     run_task(cache, task, num, name)
             print(f"{group} {num} steps {name}: {time.perf_counter() - begun:.0f} s", flush=True)
+
+
+def chosen_tasks(group: str, names: Sequence[str]) -> list[Task]:
+    """Of these names, in their order; all, if there are none.
+
+    :raises ValueError: if a name is not one of the group's.
+    """
+    tasks = {task.name: task for task in GROUPS[group]}
+    if missing := [name for name in names if name not in tasks]:
+        raise ValueError(f"--task: expected some of {', '.join(tasks)}, got {missing[0]}")
+    return [tasks[name] for name in names or tasks]
 
 
 def main() -> None:
@@ -158,15 +169,20 @@ def main() -> None:
     parser.add_argument("--group", choices=list(GROUPS), default="development")
     parser.add_argument("--steps", type=int, action="append", help=f"may be repeated; else {STEPS}")
     parser.add_argument("--recipe", action="append", help="may be repeated; else all recipes, or all that was run")
+    parser.add_argument("--task", action="append", help="may be repeated, run in this order; else all of the group")
     given = parser.parse_args()
     steps = given.steps or STEPS
+    try:
+        tasks = chosen_tasks(given.group, given.task or [])
+    except ValueError as error:
+        parser.error(str(error))
     if given.what == "run":
-        run(given.group, steps, given.recipe or list(RECIPES))
+        run(given.group, steps, given.recipe or list(RECIPES), tasks)
         return
     import unseen_tables as tables
 
     shows = {"table": tables.summary, "tasks": tables.each_task, "cost": tables.cost, "saved": tables.saved}
-    print(shows[given.what](Cache(given.group), GROUPS[given.group], steps, given.recipe))
+    print(shows[given.what](Cache(given.group), tasks, steps, given.recipe))
 
 
 if __name__ == "__main__":
