@@ -9,6 +9,7 @@ from probact.rules.matrices import sides
 from probact.rules.plan import Plan
 from probact.rules.tensorwise.rule import LONGEST, STARTS, Tensorwise
 from probact.rules.tensorwise.signals import LEAST_SIZE, NUM_SIGNALS, SAMPLE, cosine_with_before, stride
+from probact.support.room import Room
 from probact.support.trees import Params, State, flatten
 
 SHAPES = {"weight": (6, 4), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
@@ -125,3 +126,62 @@ def test_a_sample_is_spread_over_all_rows_and_columns(shape: tuple[int, ...]) ->
 def test_a_wrong_size_is_refused() -> None:
     with pytest.raises(ValueError, match="hidden_size"):
         RULES.build("tensorwise", {"hidden_size": "0"})
+    with pytest.raises(ValueError, match="decay"):
+        RULES.build("tensorwise", {"decay": "-0.1"})
+
+
+class Shrinking:
+    """Two rules with the same weights, one of which shrinks what it moves, on the same path."""
+
+    DECAY = 0.3
+
+    def __init__(self) -> None:
+        self.plain = Tensorwise().requires_grad_(False)
+        self.shrinking = Tensorwise(decay=self.DECAY).requires_grad_(False)
+        self.shrinking.load_state_dict(self.plain.state_dict())
+        self.params = drawn(0)
+        self.state = self.plain.init(self.params)
+
+    def steps(self, seed: int, unseen: int = 0) -> tuple[Params, Params]:
+        """One from here of each; the first ``unseen`` rows of the matrix have no gradient."""
+        grads = drawn(seed)
+        grads["weight"][:, :unseen] = 0
+        loss = torch.ones(2)
+        plain = self.plain.step(grads, self.state, self.params, loss)
+        shrinking = self.shrinking.step(grads, self.state, self.params, loss)
+        self.state = plain.state
+        return plain.update, shrinking.update
+
+
+def test_matrices_shrink_by_a_share_of_their_step_and_vectors_do_not(double: None) -> None:
+    both = Shrinking()
+    for seed in (1, 2):  # of the first two none, as they tell exact gradients
+        plain, shrinking = both.steps(seed)
+        torch.testing.assert_close(plain, shrinking, rtol=0, atol=0)
+    plain, shrinking = both.steps(3)
+    for k, (name, theta) in enumerate(both.params.items()):
+        share = both.DECAY * both.state.last_step[:, k] * (name in ("weight", "kernel"))
+        expected = plain[name] - share.view(-1, *[1] * (theta.dim() - 1)) * theta
+        torch.testing.assert_close(shrinking[name], expected)
+
+
+def test_rows_without_a_gradient_stay(double: None) -> None:
+    both = Shrinking()
+    for seed in (1, 2, 3, 4):
+        _, shrinking = both.steps(seed, unseen=2)
+        assert bool((shrinking["weight"][:, :2] == 0).all())
+        assert bool((shrinking["weight"][:, 2:] != 0).all())
+
+
+def test_what_shrinks_in_place_is_what_shrinks(double: None) -> None:
+    """One problem without a graph works in a room of its own."""
+    both, found = Shrinking(), []
+    for room in (None, Room()):
+        both.shrinking.room = room
+        params, state = drawn(0, 1), both.shrinking.init(drawn(0, 1))
+        for seed in (1, 2, 3):
+            with torch.no_grad():
+                update, state, _ = both.shrinking.step(drawn(seed, 1), state, params, torch.ones(1))
+            params = {name: params[name] + update[name] for name in params}
+        found.append(params)
+    torch.testing.assert_close(found[0], found[1])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
+from probact.rules.tensorwise.decay import shrink_, shrunk
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, matrices_of
@@ -39,7 +40,8 @@ class Tensorwise(Planned):
     singular values, about equally large.  The network says log w, and how far all of it drifts from this step on for
     good: a linear function of the signals and of a hidden layer.  Signals are cosines and log ratios of lengths, the
     fall of the loss in units of its jitter, the tensor's shape and size, and how many steps there are, if that is told;
-    the factor then falls on a line to 0 (``Plan``).  Nothing depends on the scale of the loss, nor on a constant in it.
+    the factor then falls on a line to 0 (``Plan``).  With ``decay`` matrices shrink as they are moved, too
+    (``decay.shrunk``).  Nothing depends on the scale of the loss, nor on a constant in it.
     All tensors share its weights (the Tensor RNN of Wichrowska et al. 2017, with the drift as its memory).  It is for
     noisy gradients.
 
@@ -51,9 +53,11 @@ class Tensorwise(Planned):
     is_in_graphs = True
     is_for_rooms = True
 
-    def __init__(self, hidden_size: int = 16) -> None:
+    def __init__(self, hidden_size: int = 16, decay: float = 0.0) -> None:
         super().__init__()
         check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size)
+        check_range(self.label, at_least=0, below=1, decay=decay)
+        self.decay = decay
         self.hidden = nn.Linear(NUM_SIGNALS, hidden_size)
         self.output = nn.Linear(NUM_SIGNALS + hidden_size, len(STARTS) + 1)
         with torch.no_grad():
@@ -90,8 +94,13 @@ class Tensorwise(Planned):
                 graph(self, along_into, made, directions, said.rates)
             else:
                 directions.along_in(made, room, said.rates)
+        memory = memory._replace(**said.of_tensors)
+        if self.decay and room is None:
+            made = graph(self, shrunk, made, thetas, shapes, memory, self.decay)
+        elif self.decay and room is not None:
+            shrink_(made, thetas, shapes, memory, self.decay, room)
         update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
-        return Step(update, memory._replace(**said.of_tensors), said.features)
+        return Step(update, memory, said.features)
 
     def _with_gradients(
         self, state: TensorwiseMemory, gradients: Sequence[Tensor], room: Room | None
