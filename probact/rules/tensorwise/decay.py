@@ -7,12 +7,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from probact.rules.base import SMALL
 from probact.rules.matrices import is_matrix
 from probact.rules.tensorwise.memory import TensorwiseMemory
 from probact.support.room import Room
 
 BEFORE = 2
 """Steps without: what tells exact gradients from noisy ones goes by the first two, whichever rule goes on."""
+STEPS, POWER = 1000.0, 0.75
+"""It is whole from so many steps in all on; of fewer ones this power of their share, as they hardly learn by heart."""
+NOISE = 0.045
+"""It is half where the loss jitters by so much of its fall: less is exact, or learned, and more is noise."""
+
+
+def share_of(memory: TensorwiseMemory, decay: float) -> Tensor:
+    """Which part of its length a step takes off, ``(L,)``; ``memory`` has the last loss in it."""
+    fast, _, jitter, first = memory.means.unbind(-1)
+    noise = jitter / ((first - fast).abs() + jitter + SMALL)
+    steps = (memory.plan.expected(memory.num_seen) / STEPS).clamp_max(1.0)
+    share = decay * steps**POWER * noise**2 / (noise**2 + NOISE**2)
+    return torch.where(memory.num_seen > BEFORE, share, 0.0)
 
 
 def shrunk(
@@ -22,8 +36,8 @@ def shrunk(
     memory: TensorwiseMemory,
     decay: float,
 ) -> list[Tensor]:
-    """Steps ``made``, M times ``(L, d_m)``, and of matrices ``decay`` times the step's length, in lengths of the
-    tensor, off their weights ``thetas``: so much of it as steps of that length alone would add.
+    """Steps ``made``, M times ``(L, d_m)``; of matrices ``share_of`` their length, in lengths of the tensor, is taken
+    off the weights ``thetas`` as well.
 
     What never had a gradient, as a word that was not seen, stays.  As steps fall to 0, so does this: it is the
     decoupled weight decay of Loshchilov and Hutter (2019, arXiv 1711.05101, algorithm 2) with the step's own length in
@@ -31,7 +45,7 @@ def shrunk(
 
     :param memory: after the step, whose length it has.
     """
-    shares = torch.where(memory.num_seen > BEFORE, decay, 0.0).unsqueeze(-1) * memory.last_step
+    shares = share_of(memory, decay).unsqueeze(-1) * memory.last_step
     return [
         torch.addcmul(part, shares[:, k, None] * memory.square[k].sign(), theta, value=-1) if is_matrix(shape) else part
         for k, (part, theta, shape) in enumerate(zip(made, thetas, shapes, strict=True))
@@ -47,11 +61,9 @@ def shrink_(
     room: Room,
 ) -> None:
     """``shrunk`` of one problem, in place of ``made``, with ``room`` to work in."""
-    if float(memory.num_seen) <= BEFORE:
-        return
     longest = max(memory.square, key=Tensor.numel)
-    shares = (decay * memory.last_step[0]).tolist()
+    shares = (share_of(memory, decay)[0] * memory.last_step[0]).tolist()
     for part, theta, shape, square, share in zip(made, thetas, shapes, memory.square, shares, strict=True):
-        if is_matrix(shape):
+        if share and is_matrix(shape):
             work = room.like(("work",), longest)[:, : part.shape[-1]]
             part.addcmul_(theta, torch.sign(square, out=work), value=-share)
