@@ -38,6 +38,11 @@ def has_orthogonal(shape: torch.Size) -> bool:
     return 1 < min(sides(shape)) <= WIDEST
 
 
+def orthogonal_places(shapes: Sequence[torch.Size]) -> list[int]:
+    """Of those that ``orthogonal`` takes."""
+    return [k for k, shape in enumerate(shapes) if has_orthogonal(shape)]
+
+
 def normalised(x: Tensor) -> Tensor:
     """``(L, ..., d)`` with a root mean square of 1 in the last dimension; 0 stays 0."""
     return x / x.square().mean(-1, keepdim=True).sqrt().clamp_min(SMALL**0.5)
@@ -101,6 +106,34 @@ def orthogonal(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> dict[in
         k: normalised(part)
         for k, part in _by_size(parts, shapes, has_orthogonal, partial(orthogonalised, polynomials=THREE)).items()
     }
+
+
+def equalisers(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> dict[int, Tensor]:
+    """Place of each matrix that ``orthogonal`` takes -> a matrix for its shorter side, ``(L, side, side)``, which
+    brings it, and in ``equalised`` others near it, to about equal singular values.
+    """
+    found = _by_size(parts, shapes, has_orthogonal, _equaliser)
+    return {k: flat.unflatten(-1, (min(sides(shapes[k])),) * 2) for k, flat in sorted(found.items())}
+
+
+def _equaliser(x: Tensor) -> Tensor:
+    """Of ``x (..., rows, columns)``: the product of the polynomials of its smaller square."""
+    x = x if x.shape[-2] <= x.shape[-1] else x.mT
+    x = x / x.square().sum((-1, -2), keepdim=True).sqrt().clamp_min(SMALL**0.5)
+    square = x @ x.mT
+    one = torch.eye(square.shape[-1], dtype=x.dtype, device=x.device)
+    whole = one
+    for a, b, c in THREE:
+        factor = a * one + b * square + c * square @ square
+        whole, square = factor @ whole, factor @ square @ factor
+    return whole
+
+
+def equalised(part: Tensor, shape: torch.Size, equaliser: Tensor) -> Tensor:
+    """``part (L, d_m)``, a matrix of ``shape``, times its ``equaliser (L, side, side)``; its root mean square is 1."""
+    rows, columns = sides(shape)
+    x = part.unflatten(-1, (rows, columns))
+    return normalised((equaliser @ x if rows <= columns else x @ equaliser).flatten(1))
 
 
 def _by_size(

@@ -70,6 +70,16 @@ def finite(tensors: Iterable[Tensor]) -> Tensor:
     return torch.stack([part.isfinite().all(1) for part in flat]).all(0)
 
 
+def some(kept: Tensor) -> bool:
+    """Whether any is; yes where nobody knows, as a graph is compiled or ``torch.vmap`` is at work."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        return bool(kept.any())
+    except RuntimeError:  # of ``vmap``
+        return True
+
+
 def chosen(problems: Tensor, then: Params, otherwise: Params) -> Params:
     """Parameters of ``then`` for ``problems (L,)`` bool, ``otherwise`` for the others."""
     if not torch.compiler.is_compiling():

@@ -27,11 +27,11 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     fusing._compiled.cache_clear()
 
 
-def walked(steps: int = 8, **options: bool) -> tuple[list[Tensor], LearnedOptimizer]:
+def walked(steps: int = 19, **options: bool) -> tuple[list[Tensor], LearnedOptimizer]:
     """On minibatches of a small network."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1))
-    optimizer = LearnedOptimizer.from_pretrained(model.parameters(), "general", total_steps=20, **options)
+    optimizer = LearnedOptimizer.from_pretrained(model.parameters(), "general", total_steps=30, **options)
     for _ in range(steps):
         x = torch.randn(8, 4)
         optimizer.zero_grad()

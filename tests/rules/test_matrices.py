@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from probact.rules.matrices import LEAST_ROW, WIDEST, balanced, normalised, orthogonal, sides
+from probact.rules.matrices import LEAST_ROW, WIDEST, balanced, equalised, equalisers, normalised, orthogonal, sides
 
 
 def drawn(*shape: int, num: int = 3) -> Tensor:
@@ -88,3 +88,11 @@ def test_the_scale_does_not_matter_and_0_stays_0(change: object, scale: float) -
 
 def test_normalised_has_a_root_mean_square_of_1() -> None:
     torch.testing.assert_close(normalised(drawn(9)).square().sum(-1).sqrt(), torch.full((3,), math.sqrt(9)))
+
+
+@pytest.mark.parametrize("shape", [(5, 9), (40, 6), (8, 2, 3)])
+def test_an_equaliser_does_to_its_matrix_what_the_polynomials_do(shape: tuple[int, ...], double: None) -> None:
+    parts = [drawn(math.prod(shape))]
+    shapes = [torch.Size(shape)]
+    found = equalised(parts[0], shapes[0], equalisers(parts, shapes)[0])
+    torch.testing.assert_close(found, orthogonal(parts, shapes)[0], rtol=1e-6, atol=1e-9)

@@ -85,7 +85,7 @@ def test_it_is_told_of_a_step_that_is_made_otherwise(double: None) -> None:
 
 
 def test_it_keeps_three_numbers_a_coordinate() -> None:
-    params = {"weight": torch.zeros(1, 100, 100)}
+    params = {"weight": torch.zeros(1, 100, 100)}  # wider than those whose singular values are made equal
     kept = []
 
     def count(state: State) -> None:
@@ -93,7 +93,7 @@ def test_it_keeps_three_numbers_a_coordinate() -> None:
             kept.append(part.numel()) if isinstance(part, Tensor) else count(part)
 
     count(Tensorwise().init(params))
-    assert 3 * 10_000 <= sum(kept) < 3 * 10_000 + 20
+    assert 3 * 10_000 <= sum(kept) < 3 * 10_000 + 300
 
 
 def test_before_training_the_rates_are_those_that_it_starts_with(double: None) -> None:

@@ -172,7 +172,7 @@ def test_in_the_safeguard_it_is_lost_and_found() -> None:
 
 
 def test_it_remembers_little_once_gradients_are_known_to_be_noisy() -> None:
-    """Three running means, and with the safeguard the best iterate: numbers a parameter, most of them."""
+    """Three running means, what makes singular values equal, and with the safeguard the best iterate."""
     torch.manual_seed(0)
     model = nn.Linear(100, 40)
     optimizer = LearnedOptimizer(model.parameters(), RULES.build("versatile"), stop=None)
@@ -184,7 +184,7 @@ def test_it_remembers_little_once_gradients_are_known_to_be_noisy() -> None:
         optimizer.step(loss=loss)
     assert state_of(optimizer).grad == ()
     kept = [leaf for leaf in leaves(optimizer._standing.cohorts[0].carry) if leaf.is_floating_point()]
-    assert sum(leaf.numel() for leaf in kept) < 4 * 4040 + 200
+    assert sum(leaf.numel() for leaf in kept) < 4 * 4040 + 2100
 
 
 def test_settled_or_not_the_path_is_the_same() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probact.rules.plan import Plan
+from probact.rules.tensorwise.held import Held
 
 FAST, SLOW, SQUARE = 0.9, 0.98, 0.99
 """Decays of the running means of the gradient, and of its square."""
@@ -25,6 +26,7 @@ class TensorwiseMemory(NamedTuple):
     :ivar means: fast and slow running mean of the loss, its jitter about them, and the first loss, ``(L, 4)``.
     :ivar num_seen: gradients seen, ``(L,)``.
     :ivar plan: what it has been told.
+    :ivar held: from the last look; () where each step has one.
     """
 
     fast: Tensors
@@ -38,6 +40,7 @@ class TensorwiseMemory(NamedTuple):
     means: Tensor
     num_seen: Tensor
     plan: Plan
+    held: Held | tuple[()] = ()
 
     @classmethod
     def init(cls, tensors: Sequence[Tensor]) -> TensorwiseMemory:
@@ -60,6 +63,12 @@ class TensorwiseMemory(NamedTuple):
             square=tuple(mean.lerp(grad.square(), 1 - SQUARE) for mean, grad in zip(self.square, grads, strict=True)),
             num_seen=self.num_seen + 1,
         )
+
+    @property
+    def at_look(self) -> Held:
+        """``held``, of one that holds anything."""
+        assert isinstance(self.held, Held)
+        return self.held
 
     def biases(self) -> Biases:
         fast, slow, square = (1 - decay**self.num_seen for decay in (FAST, SLOW, SQUARE))

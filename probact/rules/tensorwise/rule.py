@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
 from probact.rules.tensorwise.decay import shrink_, shrunk
+from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
-from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, mean_products, taken_in
-from probact.rules.tensorwise.steps import Directions, along_into, matrices_of
+from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
+from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
 from probact.support.refusals import check_range
 from probact.support.room import Room
-from probact.support.trees import Params, State
+from probact.support.trees import Params, State, per_problem, some
 
 STARTS = {"adam": 0.02, "slow adam": 0.005, "normalised gradient": 0.002, "balanced": 0.005, "orthogonal": 0.015}
 """The directions, and how far it goes along each before training, in root mean squares of the tensor."""
@@ -25,6 +26,11 @@ LONGEST = 0.3
 """The longest step of a tensor, in its lengths."""
 LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
 """How far, in nats, a rate gets from ``STARTS``; and how far those of a tensor drift in a step, and in all steps."""
+
+
+def shapes_of(params: Params) -> tuple[torch.Size, ...]:
+    """Of each tensor of a problem."""
+    return tuple(tensor.shape[1:] for tensor in params.values())
 
 
 @RULES.register("tensorwise")
@@ -53,11 +59,11 @@ class Tensorwise(Planned):
     is_in_graphs = True
     is_for_rooms = True
 
-    def __init__(self, hidden_size: int = 16, decay: float = 0.0) -> None:
+    def __init__(self, hidden_size: int = 16, hold: int = 4, decay: float = 0.0) -> None:
         super().__init__()
-        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size)
+        check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, hold=hold)
         check_range(self.label, at_least=0, below=1, decay=decay)
-        self.decay = decay
+        self.hold, self.decay = hold, decay
         self.hidden = nn.Linear(NUM_SIGNALS, hidden_size)
         self.output = nn.Linear(NUM_SIGNALS + hidden_size, len(STARTS) + 1)
         with torch.no_grad():
@@ -68,7 +74,9 @@ class Tensorwise(Planned):
             self.output.bias[-1] = 0
 
     def init(self, params: Params) -> State:
-        return TensorwiseMemory.init([tensor.flatten(1) for tensor in params.values()])
+        tensors, shapes = [tensor.flatten(1) for tensor in params.values()], shapes_of(params)
+        memory = TensorwiseMemory.init(tensors)
+        return memory if self.hold == 1 else memory._replace(held=Held.init(tensors, shapes, len(STARTS), NUM_SIGNALS))
 
     def is_still(self, state: State) -> bool:
         return True
@@ -79,28 +87,49 @@ class Tensorwise(Planned):
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
-        shapes = tuple(tensor.shape[1:] for tensor in params.values())
+        shapes = shapes_of(params)
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
+        work = None if is_compiling(self) else room
         with torch.no_grad():
             memory = self._with_gradients(state, gradients, room)
-            work = None if is_compiling(self) else room
-            directions = Directions(gradients, memory, memory.biases(), *graph(self, matrices_of, memory, shapes, work))
-        said = graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
-        if room is None:
-            made = graph(self, Directions.along, directions, said.rates)
-        else:  # by name, as steps of other parameters may be worked out before this one is made
-            made = [room.like(name, part) for name, part in zip(params, gradients, strict=True)]
-            if is_compiling(self):
-                graph(self, along_into, made, directions, said.rates)
+            looks = None if self.hold == 1 else looks_at(memory.num_seen, self.hold)
+            if looks is None:
+                matrices = graph(self, matrices_of, memory, shapes, work)
+                directions = Directions(gradients, memory, memory.biases(), *matrices)
             else:
-                directions.along_in(made, room, said.rates)
-        memory = memory._replace(**said.of_tensors)
+                if some(looks):
+                    now = graph(self, held_matrices, memory, shapes, work)
+                    memory = memory._replace(held=chosen(looks, now, memory.at_look))
+                directions = graph(self, held_directions, gradients, memory, shapes)
+        if looks is None or some(looks):
+            said = graph(self, Tensorwise._said, self, directions, thetas, shapes, loss)
+            said = said if looks is None else _chosen(looks, said, directions.memory)
+            memory, rates, features = directions.memory._replace(**said.of_tensors), said.rates, said.features
+        else:
+            memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+            rates, features = memory.plan.factor[:, None, None] * memory.at_look.rates, memory.at_look.features
+        made = self._made(directions, rates, None if room is None else [*params])
+        if looks is not None:
+            made, memory = bounded(made, memory, rates, looks, LONGEST)
         if self.decay and room is None:
             made = graph(self, shrunk, made, thetas, shapes, memory, self.decay)
         elif self.decay and room is not None:
             shrink_(made, thetas, shapes, memory, self.decay, room)
         update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
-        return Step(update, memory, said.features)
+        return Step(update, memory, features)
+
+    def _made(self, directions: Directions, rates: Tensor, names: Sequence[str] | None) -> list[Tensor]:
+        """The steps; of parameters with ``names`` in the room, by name, as steps of others may be worked out before
+        these are made.
+        """
+        if names is None or self.room is None:
+            return graph(self, Directions.along, directions, rates)
+        made = [self.room.like(name, part) for name, part in zip(names, directions.grads, strict=True)]
+        if is_compiling(self):
+            graph(self, along_into, made, directions, rates)
+        else:
+            directions.along_in(made, self.room, rates)
+        return made
 
     def _with_gradients(
         self, state: TensorwiseMemory, gradients: Sequence[Tensor], room: Room | None
@@ -115,12 +144,14 @@ class Tensorwise(Planned):
     ) -> _Said:
         """What the network says."""
         memory, plan = directions.memory, directions.memory.plan
+        since = None if self.hold == 1 else steps_since(memory.num_seen, self.hold)
         with torch.no_grad():
             layout = layout_of(shapes, loss.dtype, loss.device)
             means = mean_products(directions, thetas, layout)
-            after, signals = taken_in(memory, means, loss, directions.biases, layout)
+            after, signals = taken_in(memory, means, loss, directions.biases, layout, since)
         said = self.output(torch.cat([signals, torch.tanh(self.hidden(signals))], -1))
-        furthest = (DRIFT[1] / plan.expected(memory.num_seen)).clamp_max(DRIFT[0]).unsqueeze(-1)
+        furthest = (DRIFT[1] / plan.expected(memory.num_seen)).clamp_max(DRIFT[0])
+        furthest = (furthest if since is None else since * furthest).unsqueeze(-1)
         drift = (memory.drift + furthest * torch.tanh(said[..., -1])).clamp(-LOG_RANGE, LOG_RANGE)
         said = LOG_RANGE * torch.tanh((said[..., :-1] + drift.unsqueeze(-1)) / LOG_RANGE)
         rates = plan.factor[:, None, None] * said.exp() * said.new_tensor([*STARTS.values()])
@@ -144,3 +175,17 @@ class _Said(NamedTuple):
     rates: Tensor
     of_tensors: dict[str, Any]
     features: Tensor
+
+
+def _chosen(looks: Tensor, said: _Said, memory: TensorwiseMemory) -> _Said:
+    """Of problems that have ``looks (L,)`` what was said, of the others what is held."""
+    factor, held = memory.plan.factor[:, None, None], memory.at_look
+    kept = chosen(looks, held._replace(rates=said.rates / factor, features=said.features), held)
+    of_tensors: dict[str, Any] = {**said.of_tensors, "held": kept}
+    if not some(~looks):
+        return said._replace(of_tensors=of_tensors)
+    for name in said.of_tensors.keys() - {"means"}:
+        of_tensors[name] = torch.where(per_problem(looks, part := of_tensors[name]), part, getattr(memory, name))
+    return _Said(
+        torch.where(per_problem(looks, said.rates), said.rates, factor * kept.rates), of_tensors, kept.features
+    )

@@ -125,20 +125,29 @@ def _even_sample(part: Tensor, evener: Evener, places: tuple[Tensor, Tensor] | N
 
 
 def taken_in(
-    memory: TensorwiseMemory, means: Tensor, loss: Tensor, biases: Biases, layout: Layout
+    memory: TensorwiseMemory,
+    means: Tensor,
+    loss: Tensor,
+    biases: Biases,
+    layout: Layout,
+    since: Tensor | None = None,
 ) -> tuple[TensorwiseMemory, Tensor]:
-    """The memory with mean products and loss taken in, and the signals ``(L, M, S)``."""
+    """The memory with mean products and loss taken in, and the signals ``(L, M, S)``.
+
+    :param since: how many steps this look stands for, ``(L,)``; None: for one.
+    """
     count = memory.num_seen
     first = count.unsqueeze(-1) == 1
     sizes = means[..., 3, 3]
     whole = ((sizes * layout.numel).sum(-1, keepdim=True) / layout.numel.sum()).sqrt()
     size = torch.maximum(sizes.sqrt(), LEAST_SIZE * torch.where(whole > 0, whole, 1.0))
     log_grad = 0.5 * torch.log(means[..., 0, 0] + SMALL)
+    weight = 0.1 if since is None else (1 - 0.9**since).unsqueeze(-1)
     memory = memory._replace(
         first_size=torch.where(first, size, memory.first_size),
         size=size,
-        grad_size=torch.where(first, log_grad, memory.grad_size.lerp(log_grad, 0.1)),
-        means=_means(memory.means, loss, count),
+        grad_size=torch.where(first, log_grad, memory.grad_size.lerp(log_grad, weight)),
+        means=loss_means(memory.means, loss, count),
     )
     of_tensors = _of_tensors(means, log_grad, memory, biases, layout)
     of_problems = torch.cat([_of_loss(memory.means, count), memory.plan.signals(count)], -1)
@@ -181,7 +190,7 @@ def cosine_with_before(gg: Tensor, mean: Tensor, g_mean: Tensor, decay: float | 
     return (with_before / (gg * before).sqrt().clamp_min(SMALL)).clamp(-1, 1)
 
 
-def _means(before: Tensor, loss: Tensor, count: Tensor) -> Tensor:
+def loss_means(before: Tensor, loss: Tensor, count: Tensor) -> Tensor:
     """Fast and slow mean of the loss, its jitter, the first loss: ``(L, 4)`` with ``loss (L,)`` taken in."""
     fast, slow, jitter, first = before.unbind(-1)
     begins = count == 1

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import SMALL
-from probact.rules.matrices import Evener, orthogonal
+from probact.rules.matrices import Evener, equalisers, orthogonal
+from probact.rules.tensorwise.held import LONGER, Held, still
 from probact.rules.tensorwise.memory import Biases, TensorwiseMemory
 from probact.support.room import Room
+from probact.support.trees import some
 
 
 class Directions(NamedTuple):
@@ -76,19 +78,61 @@ def matrices_of(
 
     :param room: to work in.
     """
+    eveners = _eveners(memory, shapes, room)
+    return eveners, still(orthogonal(memory.fast, shapes), memory.square)
+
+
+def held_matrices(memory: TensorwiseMemory, shapes: Sequence[torch.Size], room: Room | None = None) -> Held:
+    """What ``memory`` holds, with what makes its matrices even now.
+
+    :param room: to work in.
+    """
+    eveners = _eveners(memory, shapes, room)
+    return memory.at_look._replace(
+        rows=tuple(evener.rows for evener in eveners),
+        columns=tuple(evener.columns for evener in eveners),
+        equalisers=tuple(equalisers(memory.fast, shapes).values()),
+    )
+
+
+def _eveners(memory: TensorwiseMemory, shapes: Sequence[torch.Size], room: Room | None) -> list[Evener]:
     fast = memory.fast
-    eveners = [
+    return [
         Evener.of(part, shape, None if room is None else _part(room, fast, part))
         for part, shape in zip(fast, shapes, strict=True)
     ]
-    made = orthogonal(fast, shapes)  # of which no coordinate moves that never had a gradient, as of all directions
-    return eveners, {k: torch.where(memory.square[k] > 0, part, 0.0) for k, part in made.items()}
 
 
 def along_into(places: Sequence[Tensor], directions: Directions, rates: Tensor) -> None:
     """``Directions.along`` into ``places``, M times ``(L, d_m)``: to be compiled."""
     for place, made in zip(places, directions.along(rates), strict=True):
         place.copy_(made)
+
+
+def held_directions(grads: Sequence[Tensor], memory: TensorwiseMemory, shapes: Sequence[torch.Size]) -> Directions:
+    """With what ``memory`` holds from the last look."""
+    held = memory.at_look
+    equal = held.orthogonal(memory.fast, memory.square, shapes)
+    return Directions(grads, memory, memory.biases(), held.eveners, equal)
+
+
+def bounded(
+    made: list[Tensor], memory: TensorwiseMemory, rates: Tensor, looks: Tensor, longest: float
+) -> tuple[list[Tensor], TensorwiseMemory]:
+    """Steps ``made``, M times ``(L, d_m)``, of problems without ``looks (L,)`` no longer than ``rates (L, M, 5)`` and
+    the size of a tensor allow, and ``memory`` told of their lengths.
+
+    :param longest: in lengths of the tensor.
+    """
+    with torch.no_grad():
+        looks = looks.unsqueeze(-1)
+        length = torch.stack([part.detach().square().mean(-1) for part in made], -1).sqrt()
+        limit = torch.minimum(LONGER * rates.detach().abs().sum(-1), longest * memory.size)
+        shorter = torch.where(looks, 1.0, (limit / length.clamp_min(SMALL)).clamp_max(1.0))
+        last = torch.where(looks, memory.last_step, shorter * length / memory.size)
+    if some(shorter < 1):
+        made = [part * shorter[:, k, None] for k, part in enumerate(made)]
+    return made, memory._replace(last_step=last)
 
 
 def _part(room: Room, all_parts: Sequence[Tensor], part: Tensor) -> Tensor:
