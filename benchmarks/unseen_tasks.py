@@ -205,6 +205,13 @@ DEVELOPMENT = [
         oscillator,
         to_zero=True,
     ),
+    Task(
+        "clusters-by-4",
+        lambda: classification(4000, 16, 8, 4, seed=7),
+        lambda: mlp(16, 32, 32, 4),
+        classes,
+        4,
+    ),
     # of few rows and wrong labels, which a network learns by heart; rare words; small tables
     Task(
         "few-fashion-mlp",

@@ -16,8 +16,11 @@ BEFORE = 2
 """Steps without: what tells exact gradients from noisy ones goes by the first two, whichever rule goes on."""
 STEPS, POWER = 1000.0, 0.75
 """It is whole from so many steps in all on; of fewer ones this power of their share, as they hardly learn by heart."""
-NOISE = 0.045
-"""It is half where the loss jitters by so much of its fall: less is exact, or learned, and more is noise."""
+NOISE, WILD, FALL = 0.045, 0.15, 3
+"""It is half where the loss jitters by the first share of its fall: less is exact, or learned.  Above the second it
+falls by that power: batches so small see too few rows to learn them by heart, and their gradients hardly hold against
+a decay.
+"""
 
 
 def share_of(memory: TensorwiseMemory, decay: float) -> Tensor:
@@ -25,7 +28,7 @@ def share_of(memory: TensorwiseMemory, decay: float) -> Tensor:
     fast, _, jitter, first = memory.means.unbind(-1)
     noise = jitter / ((first - fast).abs() + jitter + SMALL)
     steps = (memory.plan.expected(memory.num_seen) / STEPS).clamp_max(1.0)
-    share = decay * steps**POWER * noise**2 / (noise**2 + NOISE**2)
+    share = decay * steps**POWER * noise**2 / (noise**2 + NOISE**2) * (WILD / noise.clamp_min(WILD)) ** FALL
     return torch.where(memory.num_seen > BEFORE, share, 0.0)
 
 
