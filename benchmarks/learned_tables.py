@@ -1,6 +1,6 @@
 """Tables of the README and of two pages: the first run's, from ``results/main-*.json``, and the shipped optimizers'.
 
-python benchmarks/learned_tables.py    # writes what is between the `main`, `unseen` and `learned` marks
+python benchmarks/learned_tables.py    # writes what is between the `main`, `unseen`, `harm` and `learned` marks
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from pages import RESULTS, fill, number, read, table
-from unseen_tables import readme as unseen
+from unseen_page import against_recipes, harm
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {"README.md": ("main",), "docs/benchmarks.md": ("main",), "docs/shipped.md": ("unseen", "learned")}
+PAGES = {"README.md": ("main",), "docs/benchmarks.md": ("main",), "docs/shipped.md": ("unseen", "harm", "learned")}
 """Page: the marks between which its tables are written."""
 
 STEPS = ("10", "20", "50", "100", "200", "500")
@@ -180,7 +180,7 @@ def first_run() -> str:
 
 
 def main() -> None:
-    made = {"main": first_run(), "unseen": unseen(), "learned": readme()}
+    made = {"main": first_run(), "unseen": against_recipes(), "harm": harm(), "learned": readme()}
     for name, marks in PAGES.items():
         fill(ROOT / name, {mark: made[mark] for mark in marks})
 

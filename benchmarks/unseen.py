@@ -4,6 +4,7 @@
     python benchmarks/unseen.py table --group development        # of what has been run
     python benchmarks/unseen.py tasks --group development --steps 200    # loss of each task
     python benchmarks/unseen.py cost --group development         # the grids, and what tuning cost
+    python benchmarks/unseen.py rename --recipe general --to general-2    # of weights that are replaced
     python benchmarks/unseen.py saved --group development        # steps of the best tuned recipe that each saves
     python benchmarks/tables.py                                  # writes all of it to benchmarks/README.md
 
@@ -21,13 +22,15 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 from unseen_recipes import RECIPES, Job, Recipe, rate_of, recipe
 from unseen_tasks import GROUPS, Task
+
+from probact.support.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results"
 STEPS = (50, 200, 1000)
@@ -137,7 +140,7 @@ def run_task(cache: Cache, task: Task, steps: int, name: str) -> None:
     loss(rate_of(min(found, key=found.__getitem__)), JUDGED_ON)
 
 
-def run(group: str, steps: Iterable[int], names: Iterable[str]) -> None:
+def run(group: str, steps: Iterable[int], names: Iterable[str], tasks: Sequence[Task]) -> None:
     torch.set_num_threads(1)
     cache = Cache(group)
     for num in steps:
@@ -146,27 +149,58 @@ def run(group: str, steps: Iterable[int], names: Iterable[str]) -> None:
                 print(f"{name}: passed over, as {lack}", flush=True)
                 continue
             begun = time.perf_counter()
-            for task in GROUPS[group]:
+            for task in tasks:
                 if task.full_batch or not recipe(name).full_batch_only:
                     run_task(cache, task, num, name)
             print(f"{group} {num} steps {name}: {time.perf_counter() - begun:.0f} s", flush=True)
 
 
+def rename(group: str, name: str, to: str) -> None:
+    """Give what was run of ``name``, and of ``NAME@...``, another name: of weights that were replaced."""
+    path, renamed = Cache(group).path, []
+    for line in path.read_text().splitlines():
+        recipe, _, told = (row := json.loads(line))["recipe"].partition("@")
+        renamed.append(json.dumps({**row, "recipe": f"{to}@{told}" if told else to}) if recipe == name else line)
+    write_atomically(path, "\n".join(renamed) + "\n")
+
+
+def chosen_tasks(group: str, names: Sequence[str]) -> list[Task]:
+    """Of these names, in their order; all, if there are none.
+
+    :raises ValueError: if a name is not one of the group's.
+    """
+    tasks = {task.name: task for task in GROUPS[group]}
+    if missing := [name for name in names if name not in tasks]:
+        raise ValueError(f"--task: expected some of {', '.join(tasks)}, got {missing[0]}")
+    return [tasks[name] for name in names or tasks]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table", "tasks", "cost", "saved"])
+    parser.add_argument("what", choices=["run", "table", "tasks", "cost", "saved", "rename"])
     parser.add_argument("--group", choices=list(GROUPS), default="development")
     parser.add_argument("--steps", type=int, action="append", help=f"may be repeated; else {STEPS}")
     parser.add_argument("--recipe", action="append", help="may be repeated; else all recipes, or all that was run")
+    parser.add_argument("--task", action="append", help="may be repeated, run in this order; else all of the group")
+    parser.add_argument("--to", help="with rename: the name that what was run of the one recipe gets")
     given = parser.parse_args()
     steps = given.steps or STEPS
+    try:
+        tasks = chosen_tasks(given.group, given.task or [])
+    except ValueError as error:
+        parser.error(str(error))
+    if given.what == "rename":
+        if not given.to or len(given.recipe or []) != 1:
+            parser.error("rename: expected one --recipe and --to")
+        rename(given.group, given.recipe[0], given.to)
+        return
     if given.what == "run":
-        run(given.group, steps, given.recipe or list(RECIPES))
+        run(given.group, steps, given.recipe or list(RECIPES), tasks)
         return
     import unseen_tables as tables
 
     shows = {"table": tables.summary, "tasks": tables.each_task, "cost": tables.cost, "saved": tables.saved}
-    print(shows[given.what](Cache(given.group), GROUPS[given.group], steps, given.recipe))
+    print(shows[given.what](Cache(given.group), tasks, steps, given.recipe))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from sklearn import datasets
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -157,3 +158,44 @@ def between(low: float, high: float, num: int) -> Split:
     """Points of an interval: a grid to train on, the middles of its cells held out."""
     grid = torch.linspace(low, high, num).unsqueeze(-1)
     return (grid,), ((grid[1:] + grid[:-1]) / 2,)
+
+
+# Few rows, wrong labels ----------------------------------------------------------------------------------------------
+
+
+def classification(num: int, features: int, informative: int, classes: int, seed: int) -> Split:
+    """scikit-learn's clusters at corners of a cube, some labels of which are wrong already."""
+    pair = datasets.make_classification(
+        num, features, n_informative=informative, n_classes=classes, flip_y=0.05, random_state=seed
+    )
+    return table(pair, classes=True)
+
+
+def first(pair: Split, num: int) -> Split:
+    """The first ``num`` training rows."""
+    rows, held_out = pair
+    return tuple(column[:num] for column in rows), held_out
+
+
+def wrong(pair: Split, share: float, classes: int, seed: int) -> Split:
+    """So many of the training labels drawn again; those held out stay right."""
+    (x, y), held_out = pair
+    generator = seeded(seed)
+    drawn_again = torch.rand(len(y), generator=generator) < share
+    return (x, torch.where(drawn_again, torch.randint(classes, y.shape, generator=generator), y)), held_out
+
+
+def zipf_bags(words: int, length: int, topics: int, num: int, seed: int) -> Split:
+    """Documents of words whose frequencies fall as 1 / rank, and the topic, to which a third of the words belongs;
+    with 0 topics a number ``(n, 1)`` that is the mean of hidden ones of its words, with noise.
+    """
+    generator = seeded(seed)
+    often = 1 / torch.arange(1, words + 1, dtype=torch.float32)
+    if not topics:
+        text = torch.multinomial(often.expand(num, -1), length, True, generator=generator)
+        score = torch.randn(words, generator=generator)[text].mean(-1, keepdim=True) * length**0.5
+        return split(text, score + 0.3 * torch.randn(num, 1, generator=generator))
+    of_topic = often * torch.rand(topics, words, generator=generator).exp().square()
+    topic = torch.randint(topics, (num,), generator=generator)
+    odds = torch.where(torch.rand(words, generator=generator) < 1 / 3, of_topic[topic], often)
+    return split(torch.multinomial(odds, length, True, generator=generator), topic)

@@ -39,13 +39,15 @@ def loss_of(cache: Cache, task: Task, steps: int, name: str) -> float | None:
     return None if chosen is None else cache.judged(task.name, steps, chosen)
 
 
-def ratios(cache: Cache, tasks: Sequence[Task], steps: int, name: str, reference: str) -> Ratios:
-    """Of the tasks that both have done."""
+def ratios(
+    cache: Cache, tasks: Sequence[Task], steps: int, name: str, reference: str, floor_share: float = FLOOR
+) -> Ratios:
+    """Of the tasks that both have done; ``floor_share`` 0: plain."""
     found = {}
     for task in tasks:
         ours, theirs = (loss_of(cache, task, steps, one) for one in (name, reference))
         if ours is not None and theirs is not None:
-            floor = FLOOR * cache.start(task.name)
+            floor = floor_share * cache.start(task.name)
             found[task.name] = (ours + floor) / (theirs + floor)
     return found
 
@@ -263,26 +265,6 @@ def section(group: str) -> str:
         cost(cache, tasks, steps, None),
     ]
     return "\n\n".join(parts)
-
-
-def readme(name: str = "general", group: str = "verdict") -> str:
-    """``name`` against three references, for the project's page."""
-    cache, tasks = Cache(group), GROUPS[group]
-    by_minibatch = [task for task in tasks if not task.full_batch]
-    rows = []
-    for reference, what in (
-        ("muon", "Muon + cosine, tuned"),
-        ("adamw", "AdamW + cosine, tuned"),
-        (UNTUNED, "AdamW 1e-3"),
-    ):
-        for num in STEPS:
-            if found := ratios(cache, tasks, num, name, reference):
-                of_minibatches = ratios(cache, by_minibatch, num, name, reference)
-                wins = f"{sum(ratio < 1 for ratio in found.values())} of {len(found)}"
-                means = geometric_mean(found), geometric_mean(of_minibatches)
-                rows.append([what, str(num), *means, number(median(found.values()), 3), wins, worst(found)])
-    head = ["against", "steps", "all tasks", "minibatch tasks", "median", "better on", "worst task"]
-    return table(head, rows)
 
 
 def sections() -> str:

@@ -19,6 +19,8 @@ from unseen_data import (
     adding,
     bags_of_words,
     between,
+    classification,
+    first,
     hidden_text,
     images,
     linear,
@@ -28,6 +30,8 @@ from unseen_data import (
     table,
     waves,
     words_text,
+    wrong,
+    zipf_bags,
 )
 from unseen_models import (
     VAE,
@@ -200,6 +204,64 @@ DEVELOPMENT = [
         lambda: mlp(1, 20, 20, 2, activation=nn.Tanh),
         oscillator,
         to_zero=True,
+    ),
+    Task(
+        "clusters-by-4",
+        lambda: classification(4000, 16, 8, 4, seed=7),
+        lambda: mlp(16, 32, 32, 4),
+        classes,
+        4,
+    ),
+    # of few rows and wrong labels, which a network learns by heart; rare words; small tables
+    Task(
+        "few-fashion-mlp",
+        lambda: first(wrong(images("fashion-mnist", 2), 0.15, 10, seed=26), 600),
+        lambda: mlp(196, 64, 64, 10),
+        classes,
+        32,
+    ),
+    Task(
+        "few-fashion-cnn",
+        lambda: first(images("fashion-mnist", 2), 800),
+        lambda: cnn((1, 16, 32), 14, norm=False),
+        classes,
+        64,
+    ),
+    Task(
+        "noisy-classes-residual",
+        lambda: wrong(classification(2500, 40, 10, 5, seed=4), 0.2, 5, seed=27),
+        lambda: ResidualMLP(40, 48, 2, 5),
+        classes,
+        32,
+    ),
+    Task("zipf-bags", lambda: zipf_bags(2000, 15, 4, 4000, seed=28), lambda: bag(2000, 24, 4), classes, 32),
+    Task(
+        "zipf-ratings",
+        lambda: zipf_bags(500, 10, 0, 5000, seed=29),
+        lambda: nn.Sequential(nn.EmbeddingBag(500, 16), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1)),
+        squares,
+        64,
+    ),
+    Task(
+        "iris-mlp",
+        lambda: table(datasets.load_iris(return_X_y=True), True),
+        lambda: mlp(4, 12, 3, activation=nn.Tanh),
+        classes,
+        penalty=1e-3,
+    ),
+    Task(
+        "few-classes-mlp",
+        lambda: classification(220, 15, 6, 3, seed=5),
+        lambda: mlp(15, 16, 3),
+        classes,
+        penalty=1e-3,
+    ),
+    Task(
+        "few-rows-logistic",
+        lambda: classification(400, 30, 8, 2, seed=6),
+        lambda: nn.Linear(30, 2),
+        classes,
+        penalty=1e-3,
     ),
 ]
 

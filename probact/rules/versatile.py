@@ -70,9 +70,10 @@ class Versatile(UpdateRule):
     Features for halting: those of ``Tensorwise``, 0 where gradients are exact, and whether they are.
     """
 
-    def __init__(self, hold: int = 4) -> None:
+    def __init__(self, hold: int = 4, decay: float = 0.0) -> None:
+        """:param hold, decay: of ``Tensorwise``; exact gradients go without."""
         super().__init__()
-        self.noisy = Tensorwise(hold=hold)
+        self.noisy = Tensorwise(hold=hold, decay=decay)
         self.exact = Subspace(first_share=10, backtrack=0.9)
         self.num_features = self.noisy.num_features + 1
         self.exact.requires_grad_(False)

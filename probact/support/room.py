@@ -7,6 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+BLOCK = 2**16
+"""Numbers of a tensor that are worked on at once on a CPU, so that all that is made of them stays in its cache."""
+
+
+def in_blocks(tensor: Tensor) -> bool:
+    """Whether it is so large that it is better worked on block by block."""
+    return tensor.numel() > BLOCK and tensor.device.type == "cpu"
+
 
 class Room:
     """Tensors that are made once and overwritten again and again, as fresh memory costs more than the numbers in it.

@@ -7,8 +7,10 @@ from torch import Tensor
 from probact.rules.base import RULES
 from probact.rules.matrices import sides
 from probact.rules.plan import Plan
+from probact.rules.tensorwise.decay import NOISE, POWER, WILD, share_of
 from probact.rules.tensorwise.rule import LONGEST, STARTS, Tensorwise
 from probact.rules.tensorwise.signals import LEAST_SIZE, NUM_SIGNALS, SAMPLE, cosine_with_before, stride
+from probact.support.room import Room
 from probact.support.trees import Params, State, flatten
 
 SHAPES = {"weight": (6, 4), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
@@ -125,3 +127,92 @@ def test_a_sample_is_spread_over_all_rows_and_columns(shape: tuple[int, ...]) ->
 def test_a_wrong_size_is_refused() -> None:
     with pytest.raises(ValueError, match="hidden_size"):
         RULES.build("tensorwise", {"hidden_size": "0"})
+    with pytest.raises(ValueError, match="decay"):
+        RULES.build("tensorwise", {"decay": "-0.1"})
+
+
+class Shrinking:
+    """Two rules with the same weights, one of which shrinks what it moves, on the same path of noisy losses."""
+
+    DECAY = 0.3
+
+    def __init__(self, total: float = 1000.0, jitter: float = 1.0) -> None:
+        self.plain = Tensorwise().requires_grad_(False)
+        self.shrinking = Tensorwise(decay=self.DECAY).requires_grad_(False)
+        self.shrinking.load_state_dict(self.plain.state_dict())
+        self.params, self.jitter, self.made = drawn(0), jitter, 0
+        self.plan = Plan.of(torch.full((2,), total))
+        self.state = self.plain.told(self.plain.init(self.params), self.plan)
+
+    def steps(self, unseen: int = 0) -> tuple[Params, Params]:
+        """One from here of each; the first ``unseen`` rows of the matrix have no gradient."""
+        self.made += 1
+        grads = drawn(self.made)
+        grads["weight"][:, :unseen] = 0
+        loss = torch.full((2,), 10.0 - self.made + self.jitter * (-1) ** self.made)
+        plain = self.plain.step(grads, self.state, self.params, loss)
+        shrinking = self.shrinking.step(grads, self.state, self.params, loss)
+        self.state = plain.state
+        return plain.update, shrinking.update
+
+    def shares(self) -> Tensor:
+        """Of the third step: what it takes off the matrix, in lengths of the step."""
+        for _ in range(3):
+            plain, shrinking = self.steps()
+        off = (plain["weight"] - shrinking["weight"]) / self.params["weight"]
+        return (off / self.state.last_step[:, 0, None, None]).mean((-2, -1))
+
+
+def test_matrices_shrink_by_a_share_of_their_step_and_vectors_do_not(double: None) -> None:
+    both = Shrinking()
+    for _ in range(2):  # of the first two none, as they tell exact gradients
+        plain, shrinking = both.steps()
+        torch.testing.assert_close(plain, shrinking, rtol=0, atol=0)
+    plain, shrinking = both.steps()
+    share = share_of(both.state, both.DECAY)
+    assert bool((share > 0).all())
+    for k, (name, theta) in enumerate(both.params.items()):
+        off = share * both.state.last_step[:, k] * (name in ("weight", "kernel"))
+        torch.testing.assert_close(shrinking[name], plain[name] - off.view(-1, *[1] * (theta.dim() - 1)) * theta)
+
+
+def test_it_shrinks_most_where_there_are_many_steps(double: None) -> None:
+    whole = Shrinking().shares()
+    assert bool((whole > 0).all())
+    torch.testing.assert_close(Shrinking(total=3000.0).shares(), whole)
+    torch.testing.assert_close(Shrinking(total=100.0).shares(), 10**-POWER * whole)
+
+
+@pytest.mark.parametrize(
+    ("jitter", "expected"), [(1e-4, 0.0), (NOISE / (1 - NOISE), 0.5), (WILD / (1 - WILD), 0.917), (1e3, WILD**3)]
+)
+def test_it_shrinks_less_where_the_loss_hardly_jitters_or_does_nothing_else(
+    jitter: float, expected: float, double: None
+) -> None:
+    """The loss has fallen from 2 to 1."""
+    state = Shrinking().state._replace(
+        means=torch.tensor([[1.0, 1.0, jitter, 2.0]]).expand(2, 4), num_seen=torch.ones(2) * 9
+    )
+    torch.testing.assert_close(share_of(state, 1.0), torch.full((2,), expected), rtol=0.01, atol=1e-3)
+
+
+def test_rows_without_a_gradient_stay(double: None) -> None:
+    both = Shrinking()
+    for _ in range(4):
+        _, shrinking = both.steps(unseen=2)
+        assert bool((shrinking["weight"][:, :2] == 0).all())
+        assert bool((shrinking["weight"][:, 2:] != 0).all())
+
+
+def test_what_shrinks_in_place_is_what_shrinks(double: None) -> None:
+    """One problem without a graph works in a room of its own."""
+    rule, found = Tensorwise(decay=0.3).requires_grad_(False), []
+    for room in (None, Room()):
+        rule.room = room
+        params, state = drawn(0, 1), rule.init(drawn(0, 1))
+        for seed in (1, 2, 3):
+            with torch.no_grad():
+                update, state, _ = rule.step(drawn(seed, 1), state, params, torch.full((1,), 4.0 - seed))
+            params = {name: params[name] + update[name] for name in params}
+        found.append(params)
+    torch.testing.assert_close(found[0], found[1])

@@ -12,10 +12,8 @@ from probact.rules.matrices import equalised, orthogonal_places, sides
 from probact.rules.tensorwise.held import LONGER
 from probact.rules.tensorwise.memory import FAST, SLOW, SQUARE, TensorwiseMemory, overwrite
 from probact.rules.tensorwise.steps import allowed, along_into, held_directions
-from probact.support.room import Room
+from probact.support.room import BLOCK, Room, in_blocks
 
-BLOCK = 2**16
-"""Numbers of a tensor that are worked on at once on a CPU, so that all that is made of them stays in its cache."""
 Weights = Sequence[Sequence[float]]
 
 
@@ -39,7 +37,7 @@ def step_between(
     scale = (factor * root / (1 - FAST**count), factor * root / (1 - SLOW**count), factor * root, factor, factor)
     rates = held.rates.detach()[0].tolist()
     weights = [[rate * unbiased for rate, unbiased in zip(row, scale, strict=True)] for row in rates]
-    is_large = [grad.numel() > BLOCK and grad.device.type == "cpu" for grad in grads]
+    is_large = [*map(in_blocks, grads)]
     made: list[Tensor] = [*grads]
     few = [k for k, large in enumerate(is_large) if not large]
     for k, step in zip(few, _of_small(memory, grads, shapes, weights, few, SMALL**0.5 * root), strict=True):

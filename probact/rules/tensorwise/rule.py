@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
 from probact.rules.tensorwise.between import fused_between, step_between
+from probact.rules.tensorwise.decay import shrink_, shrunk
 from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.short import lengthened, shortened
@@ -52,7 +53,8 @@ class Tensorwise(Planned):
     singular values, about equally large.  The network says log w, and how far all of it drifts from this step on for
     good: a linear function of the signals and of a hidden layer.  Signals are cosines and log ratios of lengths, the
     fall of the loss in units of its jitter, the tensor's shape and size, and how many steps there are, if that is told;
-    the factor then falls on a line to 0 (``Plan``).  Nothing depends on the scale of the loss, nor on a constant in it.
+    the factor then falls on a line to 0 (``Plan``).  With ``decay`` matrices shrink as they are moved, too
+    (``decay.shrunk``).  Nothing depends on the scale of the loss, nor on a constant in it.
     All tensors share its weights (the Tensor RNN of Wichrowska et al. 2017, with the drift as its memory).  It is for
     noisy gradients.
 
@@ -64,10 +66,11 @@ class Tensorwise(Planned):
     is_in_graphs = True
     is_for_rooms = True
 
-    def __init__(self, hidden_size: int = 16, hold: int = 4) -> None:
+    def __init__(self, hidden_size: int = 16, hold: int = 4, decay: float = 0.0) -> None:
         super().__init__()
         check_range(self.label, at_least=1, below=10_000, hidden_size=hidden_size, hold=hold)
-        self.hold = hold
+        check_range(self.label, at_least=0, below=1, decay=decay)
+        self.hold, self.decay = hold, decay
         self.hidden = nn.Linear(NUM_SIGNALS, hidden_size)
         self.output = nn.Linear(NUM_SIGNALS + hidden_size, len(STARTS) + 1)
         with torch.no_grad():
@@ -91,22 +94,24 @@ class Tensorwise(Planned):
         return state._replace(last_step=torch.stack(made, -1) / state.size)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        if self.memory_dtype is None:
-            return self._step(grads, state, params, loss)
-        made = self._step(grads, lengthened(state, loss), params, loss)
-        return made._replace(state=shortened(made.state))
-
-    def _step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        state = state if self.memory_dtype is None else lengthened(state, loss)
         gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
-        shapes = shapes_of(params)
-        room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
+        made, memory, features = self._made_of(gradients, state, thetas, params, loss)
+        made = self._shrunk(made, thetas, params, memory)
+        return Step(_named(made, params), memory if self.memory_dtype is None else shortened(memory), features)
+
+    def _made_of(
+        self, gradients: list[Tensor], state: TensorwiseMemory, thetas: list[Tensor], params: Params, loss: Tensor
+    ) -> tuple[list[Tensor], TensorwiseMemory, Tensor]:
+        """The steps, M times ``(L, d_m)``, the memory after them, features."""
+        shapes, room = shapes_of(params), self._place(loss)
         work = None if is_compiling(self) else room
         with torch.no_grad():
             looks = None if self.hold == 1 else looks_at(state.num_seen + 1, self.hold)
             if looks is not None and room is not None and not some(looks):
                 made, memory = self._between(state, gradients, shapes, [*params])
                 memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
-                return Step(_named(made, params), memory, memory.at_look.features)
+                return made, memory, memory.at_look.features
             memory = self._with_gradients(state, gradients, room)
             if looks is None:
                 matrices = graph(self, matrices_of, memory, shapes, work)
@@ -126,7 +131,23 @@ class Tensorwise(Planned):
         made = self._made(directions, rates, None if room is None else [*params])
         if looks is not None:
             made, memory = bounded(made, memory, rates, looks, LONGEST)
-        return Step(_named(made, params), memory, features)
+        return made, memory, features
+
+    def _shrunk(
+        self, made: list[Tensor], thetas: list[Tensor], params: Params, memory: TensorwiseMemory
+    ) -> list[Tensor]:
+        """With the weights' decay, if there is any."""
+        if not self.decay:
+            return made
+        shapes, room = shapes_of(params), self._place(memory.num_seen)
+        if room is None:
+            return graph(self, shrunk, made, thetas, shapes, memory, self.decay)
+        shrink_(made, thetas, shapes, memory, self.decay, room)
+        return made
+
+    def _place(self, of_problems: Tensor) -> Room | None:
+        """The room, where it may be worked in: for one problem, without a graph."""
+        return self.room if len(of_problems) == 1 and not torch.is_grad_enabled() else None
 
     def _between(
         self, state: TensorwiseMemory, grads: list[Tensor], shapes: tuple[torch.Size, ...], names: Sequence[str]

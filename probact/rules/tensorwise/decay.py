@@ -1,0 +1,80 @@
+"""Weights that shrink as they are moved: against learning a few rows by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from probact.rules.base import SMALL
+from probact.rules.matrices import is_matrix
+from probact.rules.tensorwise.memory import TensorwiseMemory
+from probact.support.room import BLOCK, Room, in_blocks
+
+BEFORE = 2
+"""Steps without: what tells exact gradients from noisy ones goes by the first two, whichever rule goes on."""
+STEPS, POWER = 1000.0, 0.75
+"""It is whole from so many steps in all on; of fewer ones this power of their share, as they hardly learn by heart."""
+NOISE, WILD, FALL = 0.045, 0.15, 3
+"""It is half where the loss jitters by the first share of its fall: less is exact, or learned.  Above the second it
+falls by that power: batches so small see too few rows to learn them by heart, and their gradients hardly hold against
+a decay.
+"""
+
+
+def share_of(memory: TensorwiseMemory, decay: float) -> Tensor:
+    """Which part of its length a step takes off, ``(L,)``; ``memory`` has the last loss in it."""
+    fast, _, jitter, first = memory.means.unbind(-1)
+    noise = jitter / ((first - fast).abs() + jitter + SMALL)
+    steps = (memory.plan.expected(memory.num_seen) / STEPS).clamp_max(1.0)
+    share = decay * steps**POWER * noise**2 / (noise**2 + NOISE**2) * (WILD / noise.clamp_min(WILD)) ** FALL
+    return torch.where(memory.num_seen > BEFORE, share, 0.0)
+
+
+def shrunk(
+    made: Sequence[Tensor],
+    thetas: Sequence[Tensor],
+    shapes: Sequence[torch.Size],
+    memory: TensorwiseMemory,
+    decay: float,
+) -> list[Tensor]:
+    """Steps ``made``, M times ``(L, d_m)``; of matrices ``share_of`` their length, in lengths of the tensor, is taken
+    off the weights ``thetas`` as well.
+
+    What never had a gradient, as a word that was not seen, stays.  As steps fall to 0, so does this: it is the
+    decoupled weight decay of Loshchilov and Hutter (2019, arXiv 1711.05101, algorithm 2) with the step's own length in
+    the place of the learning rate.
+
+    :param memory: after the step, whose length it has.
+    """
+    shares = share_of(memory, decay).unsqueeze(-1) * memory.last_step
+    return [
+        torch.addcmul(part, shares[:, k, None] * memory.square[k].sign(), theta, value=-1) if is_matrix(shape) else part
+        for k, (part, theta, shape) in enumerate(zip(made, thetas, shapes, strict=True))
+    ]
+
+
+def shrink_(
+    made: Sequence[Tensor],
+    thetas: Sequence[Tensor],
+    shapes: Sequence[torch.Size],
+    memory: TensorwiseMemory,
+    decay: float,
+    room: Room,
+) -> None:
+    """``shrunk`` of one problem, in place of ``made``; large tensors block by block, with ``room`` to work in."""
+    shares = (share_of(memory, decay)[0] * memory.last_step[0]).tolist()
+    parts = zip(made, thetas, shapes, memory.square, shares, strict=True)
+    chosen = [(*part, square, share) for *part, shape, square, share in parts if share and is_matrix(shape)]
+    small = [row for row in chosen if not in_blocks(row[0])]
+    if small:
+        steps, weights, squares, taken = (list(column) for column in zip(*small, strict=True))
+        kept = torch._foreach_sign(squares)
+        torch._foreach_mul_(kept, [-share for share in taken])
+        torch._foreach_addcmul_(steps, weights, kept)
+    for step, theta, square, share in chosen:
+        if in_blocks(step):
+            for part, weight, seen in zip(*(one.flatten().split(BLOCK) for one in (step, theta, square)), strict=True):
+                work = torch.sign(seen, out=room.like(("block",), part))
+                part.addcmul_(weight, work, value=-share)
