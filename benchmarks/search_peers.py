@@ -18,7 +18,7 @@ import sys
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from pages import FOLDER, RESULTS, number, table, with_error
 from probact import BlackBoxOptimizer
 from probact.judging.problem_sets import held_out_problems
 from probact.problems.black_box import Regret
+from probact.rules.base import RULES, UpdateRule
 from probact.runs.experiment import Experiment
 from probact.support.files import write_atomically
 
@@ -46,9 +47,11 @@ HORIZONS = {
     "gradient-boosting": 40,
     "hartmann-6": 60,
 }
-FUNCTIONS = {"gp-1d": 30}
-OTHERS = 10
-"""Functions of each of the other families."""
+FUNCTIONS = {"gp-1d": 30, "gp-2d": 10}
+OTHERS = 100
+"""Functions of each of the other families: random shifts and flips, or parts of a table."""
+SLOW = {"optuna-gp": 10, "skopt-gp": 10}
+"""Searches that are asked about so many functions at most."""
 Point = list[float]
 Function = Callable[[Point], float]
 
@@ -88,14 +91,15 @@ def skopt_by(start: int) -> Callable[[Function, int, int, int], Asked]:
     return run
 
 
-def ours_by(source: str, is_rule: bool) -> Callable[[Function, int, int, int], Asked]:
+def ours_by(source: str | Callable[[int], UpdateRule], is_rule: bool) -> Callable[[Function, int, int, int], Asked]:
     def run(function: Function, dim: int, horizon: int, seed: int) -> Asked:
         stops, seconds, values = {}, 0.0, []
         bounds, has_stop = [(0.0, 1.0)] * dim, source != "random-search"
         for price in PRICES if has_stop else PRICES[:1]:
             settings: dict[str, Any] = {"price": price} if has_stop else {"stop": None}
-            made = BlackBoxOptimizer(source, bounds, **settings) if is_rule else None
-            optimizer = made or BlackBoxOptimizer.from_pretrained(source, bounds, **settings)
+            rule = source if isinstance(source, str) else source(dim)
+            made = BlackBoxOptimizer(rule, bounds, **settings) if is_rule else None
+            optimizer = made or BlackBoxOptimizer.from_pretrained(str(source), bounds, **settings)
             values, begun, stop = [], time.process_time(), horizon
             for step in range(1, horizon + 1):
                 values.append(function(optimizer.ask()))
@@ -113,11 +117,16 @@ STARTS = (1, 3, 5, 10)
 METHODS: dict[str, Callable[[Function, int, int, int], Asked]] = {
     "random-search": ours_by("random-search", True),
     "gp-ei": ours_by("gp-ei", True),
+    "lstm-search untrained": ours_by(lambda dim: RULES.build("lstm-search", {"dim": dim}), True),
     **{f"optuna-tpe {start}": optuna_by("tpe", start) for start in STARTS},
     **{f"optuna-gp {start}": optuna_by("gp", start) for start in STARTS},
     "skopt-gp 5": skopt_by(5),
 }
 """Of other libraries with so many random trials at the start; a table takes the best of these in each column."""
+
+
+UNTRAINED = ("hartmann-3", "gradient-boosting")
+"""Families of so many variables that no trained search ships: there it is asked before training."""
 
 
 def functions(family: str) -> tuple[Regret, int]:
@@ -145,7 +154,9 @@ def run(asked: list[str]) -> None:
         for method, ask in methods.items():
             if named and not any(word in method for word in named):
                 continue
-            for index in range(num):
+            if method.endswith("untrained") and family not in UNTRAINED:
+                continue
+            for index in range(min(num, SLOW.get(method.partition(" ")[0], num))):
                 if (family, method, index) not in done:
                     one = problems.select(torch.tensor([index]))
                     found = ask(_function(one), dim, HORIZONS[family], index)
@@ -158,12 +169,12 @@ def _function(one: Regret) -> Function:
 
 
 def _add(family: str, method: str, index: int, found: Asked, lowest: float) -> None:
-    best = np.minimum.accumulate(found.values) - lowest
+    best = [float(f"{value:.4g}") for value in np.minimum.accumulate(found.values) - lowest]
     line = {
         "family": family,
         "method": method,
         "function": index,
-        "regret": [float(f"{value:.4g}") for value in best],
+        "falls": [[step, best[step]] for step in range(len(best)) if step == 0 or best[step] != best[step - 1]],
         "milliseconds": round(1000 * found.seconds / len(best), 3),
     }
     with OUT.open("a") as file:
@@ -171,7 +182,7 @@ def _add(family: str, method: str, index: int, found: Asked, lowest: float) -> N
 
 
 class Group(NamedTuple):
-    """What is known of a method on a family."""
+    """What is known of a method on a family, of its functions 0, 1, ..."""
 
     regret: np.ndarray  # (functions, H), after 1..H queries
     stops: dict[str, np.ndarray]
@@ -179,27 +190,36 @@ class Group(NamedTuple):
 
 
 def groups() -> dict[str, dict[str, Group]]:
-    """Family -> method -> what is known, of the functions that all its methods have been asked about."""
+    """Family -> method -> what is known, of the methods that have been asked about all their functions."""
     found: dict[str, dict[str, dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
     for line in lines():
         found[line["family"]][line["method"]][line["function"]] = line
     return {
-        family: {name: _group(rows) for name, rows in _whole(found[family])} for family in HORIZONS if family in found
+        family: {
+            name: _group(family, [rows[index] for index in sorted(rows)])
+            for name, rows in found[family].items()
+            if len(rows) >= min(FUNCTIONS.get(family, OTHERS), SLOW.get(name.partition(" ")[0], OTHERS))
+        }
+        for family in HORIZONS
+        if family in found
     }
 
 
-def _whole(methods: dict[str, dict[int, Any]]) -> Iterator[tuple[str, list[Any]]]:
-    whole = {name: rows for name, rows in methods.items() if len(rows) >= OTHERS}
-    shared = sorted(set.intersection(*(set(rows) for rows in whole.values())))
-    for name, rows in whole.items():
-        yield name, [rows[index] for index in shared]
+def _regret(family: str, falls: list[list[float]]) -> np.ndarray:
+    """After 1..H queries, from [steps before it, regret] of each that was better than all before."""
+    found = np.empty(HORIZONS[family])
+    for start, value in falls:
+        found[int(start) :] = value
+    return found
 
 
-def _group(rows: list[Any]) -> Group:
+def _group(family: str, rows: list[Any]) -> Group:
     prices = rows[0].get("stops", {})
     stops = {price: np.array([row["stops"][price] for row in rows]) for price in prices}
     return Group(
-        np.array([row["regret"] for row in rows]), stops, float(np.median([row["milliseconds"] for row in rows]))
+        np.array([_regret(family, row["falls"]) for row in rows]),
+        stops,
+        float(np.median([row["milliseconds"] for row in rows])),
     )
 
 
@@ -241,11 +261,18 @@ def tables() -> str:
             first = next(iter(some.values()))
             owns = [mean(own(first, price)) if str(price) in first.stops else "-" for price in PRICES]
             times = number(min(group.milliseconds for group in some.values()), 2)
-            rows.append([kind, *regret, *(cell for pair in zip(budgets, owns, strict=True) for cell in pair), times])
-        num = len(next(iter(methods.values())).regret)
+            rows.append(
+                [
+                    kind,
+                    str(len(first.regret)),
+                    *regret,
+                    *(cell for pair in zip(budgets, owns, strict=True) for cell in pair),
+                    times,
+                ]
+            )
         columns = [f"{way}, λ = {price:g}" for price in PRICES for way in ("budget", "own stop")]
-        head = ["search", *(f"@{step}" for step in steps), *columns, "ms a query"]
-        parts.append(f"**{family}**, {num} functions, {horizon} queries.\n\n{table(head, rows)}")
+        head = ["search", "functions", *(f"@{step}" for step in steps), *columns, "ms a query"]
+        parts.append(f"**{family}**, {horizon} queries.\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 
 
