@@ -85,7 +85,8 @@ def train(family: str, seed: int, unit: str, runs: Path) -> None:
             source = folder_of(runs, family, seed)
             if not (source / "summary.json").exists():
                 sys.exit(f"Error: expected a trained run {source} to begin with, got none: train it first")
-            arguments += ["--begin-with", str(source), "--freeze-rule", *HALTING[family]]
+            shown = source.relative_to(ROOT) if source.is_relative_to(ROOT) else source
+            arguments += ["--begin-with", str(shown), "--freeze-rule", *HALTING[family]]
         else:
             arguments += [] if dim == "1" else ["--rule-option", f"dim={dim}", *RECIPES[family]]
             arguments += ["--rule-option", "unit=known", "--meta-steps", "120"] if unit == "known" else []
