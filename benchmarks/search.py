@@ -249,7 +249,7 @@ def tables(family: str) -> str:
         return [row for row in rows if row["method"] == method and row["price"] == price]
 
     seeds = sum(key.startswith("online") for key in result["training"])
-    minutes = np.mean([one["minutes"] for one in result["training"].values()])
+    minutes = np.mean([one["minutes"] for key, one in result["training"].items() if key.startswith("online")])
     head = (
         f"**{family}**: {result['functions']:,} functions, {result['tuning']:,} more for tuning, {seeds} training "
         f"seed{'s' * (seeds > 1)} of {minutes:.0f} minutes. Mean regret after so many queries, ± standard error "
