@@ -1,6 +1,6 @@
 """Functions of the set of Xie et al. 2025 (arXiv 2507.12453) in one variable, on which no network was trained.
 
-    python benchmarks/search_matern.py                     # writes benchmarks/results/search-matern.json
+    python benchmarks/search_matern.py --functions 600     # writes benchmarks/results/search-matern.json
     python benchmarks/search_matern.py --page              # writes what was found into docs/black-box.md
 
 Their kernel is Matern's of 5/2 with length-scale .1, their prices .1, .01 and .001 of a query; costs are uniform here.
