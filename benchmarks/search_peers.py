@@ -17,38 +17,21 @@ import json
 import sys
 import time
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pages import FOLDER, RESULTS, number, table, with_error
+from search_peers_tables import FUNCTIONS, HORIZONS, OTHERS, OUT, PRICES, SLOW, lines, page, tables
 
 from probact import BlackBoxOptimizer
 from probact.judging.problem_sets import held_out_problems
 from probact.problems.black_box import Regret
+from probact.rules.base import RULES, UpdateRule
 from probact.runs.experiment import Experiment
-from probact.support.files import write_atomically
 
-OUT = RESULTS / "search-peers.jsonl"
-PAGE = FOLDER.parent / "docs" / "black-box.md"
-PRICES = (0.003, 0.01, 0.03)
 DRAWN = 1000
 """Functions of a set; a part of it is asked."""
-HORIZONS = {
-    "gp-1d": 20,
-    "gp-2d": 30,
-    "branin": 30,
-    "goldstein-price": 30,
-    "hartmann-3": 40,
-    "svm": 30,
-    "gradient-boosting": 40,
-    "hartmann-6": 60,
-}
-FUNCTIONS = {"gp-1d": 30}
-OTHERS = 10
-"""Functions of each of the other families."""
 Point = list[float]
 Function = Callable[[Point], float]
 
@@ -88,14 +71,15 @@ def skopt_by(start: int) -> Callable[[Function, int, int, int], Asked]:
     return run
 
 
-def ours_by(source: str, is_rule: bool) -> Callable[[Function, int, int, int], Asked]:
+def ours_by(source: str | Callable[[int], UpdateRule], is_rule: bool) -> Callable[[Function, int, int, int], Asked]:
     def run(function: Function, dim: int, horizon: int, seed: int) -> Asked:
         stops, seconds, values = {}, 0.0, []
         bounds, has_stop = [(0.0, 1.0)] * dim, source != "random-search"
         for price in PRICES if has_stop else PRICES[:1]:
             settings: dict[str, Any] = {"price": price} if has_stop else {"stop": None}
-            made = BlackBoxOptimizer(source, bounds, **settings) if is_rule else None
-            optimizer = made or BlackBoxOptimizer.from_pretrained(source, bounds, **settings)
+            rule = source if isinstance(source, str) else source(dim)
+            made = BlackBoxOptimizer(rule, bounds, **settings) if is_rule else None
+            optimizer = made or BlackBoxOptimizer.from_pretrained(str(source), bounds, **settings)
             values, begun, stop = [], time.process_time(), horizon
             for step in range(1, horizon + 1):
                 values.append(function(optimizer.ask()))
@@ -113,11 +97,16 @@ STARTS = (1, 3, 5, 10)
 METHODS: dict[str, Callable[[Function, int, int, int], Asked]] = {
     "random-search": ours_by("random-search", True),
     "gp-ei": ours_by("gp-ei", True),
+    "lstm-search untrained": ours_by(lambda dim: RULES.build("lstm-search", {"dim": dim}), True),
     **{f"optuna-tpe {start}": optuna_by("tpe", start) for start in STARTS},
     **{f"optuna-gp {start}": optuna_by("gp", start) for start in STARTS},
     "skopt-gp 5": skopt_by(5),
 }
 """Of other libraries with so many random trials at the start; a table takes the best of these in each column."""
+
+
+UNTRAINED = ("hartmann-3", "gradient-boosting")
+"""Families of so many variables that no trained search ships: there it is asked before training."""
 
 
 def functions(family: str) -> tuple[Regret, int]:
@@ -126,10 +115,6 @@ def functions(family: str) -> tuple[Regret, int]:
     problems = held_out_problems(experiment, DRAWN)
     assert isinstance(problems, Regret)
     return problems.to(torch.float64), FUNCTIONS.get(family, OTHERS)
-
-
-def lines() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
 
 
 def run(asked: list[str]) -> None:
@@ -145,7 +130,9 @@ def run(asked: list[str]) -> None:
         for method, ask in methods.items():
             if named and not any(word in method for word in named):
                 continue
-            for index in range(num):
+            if method.endswith("untrained") and family not in UNTRAINED:
+                continue
+            for index in range(min(num, SLOW.get(method.partition(" ")[0], num))):
                 if (family, method, index) not in done:
                     one = problems.select(torch.tensor([index]))
                     found = ask(_function(one), dim, HORIZONS[family], index)
@@ -158,104 +145,16 @@ def _function(one: Regret) -> Function:
 
 
 def _add(family: str, method: str, index: int, found: Asked, lowest: float) -> None:
-    best = np.minimum.accumulate(found.values) - lowest
+    best = [float(f"{value:.4g}") for value in np.minimum.accumulate(found.values) - lowest]
     line = {
         "family": family,
         "method": method,
         "function": index,
-        "regret": [float(f"{value:.4g}") for value in best],
+        "falls": [[step, best[step]] for step in range(len(best)) if step == 0 or best[step] != best[step - 1]],
         "milliseconds": round(1000 * found.seconds / len(best), 3),
     }
     with OUT.open("a") as file:
         file.write(json.dumps(line | ({"stops": found.stops} if found.stops else {}), separators=(",", ":")) + "\n")
-
-
-class Group(NamedTuple):
-    """What is known of a method on a family."""
-
-    regret: np.ndarray  # (functions, H), after 1..H queries
-    stops: dict[str, np.ndarray]
-    milliseconds: float
-
-
-def groups() -> dict[str, dict[str, Group]]:
-    """Family -> method -> what is known, of the functions that all its methods have been asked about."""
-    found: dict[str, dict[str, dict[int, Any]]] = defaultdict(lambda: defaultdict(dict))
-    for line in lines():
-        found[line["family"]][line["method"]][line["function"]] = line
-    return {
-        family: {name: _group(rows) for name, rows in _whole(found[family])} for family in HORIZONS if family in found
-    }
-
-
-def _whole(methods: dict[str, dict[int, Any]]) -> Iterator[tuple[str, list[Any]]]:
-    whole = {name: rows for name, rows in methods.items() if len(rows) >= OTHERS}
-    shared = sorted(set.intersection(*(set(rows) for rows in whole.values())))
-    for name, rows in whole.items():
-        yield name, [rows[index] for index in shared]
-
-
-def _group(rows: list[Any]) -> Group:
-    prices = rows[0].get("stops", {})
-    stops = {price: np.array([row["stops"][price] for row in rows]) for price in prices}
-    return Group(
-        np.array([row["regret"] for row in rows]), stops, float(np.median([row["milliseconds"] for row in rows]))
-    )
-
-
-def tuned(some: dict[str, Group], cost: Callable[[Group], np.ndarray]) -> np.ndarray:
-    """Cost of each function, at the setting and the column whose mean over these very functions is smallest."""
-    columns = [column for group in some.values() for column in cost(group).T]
-    return min(columns, key=lambda column: float(column.mean()))
-
-
-def budget(group: Group, price: float) -> np.ndarray:
-    """J of stopping after 1..H queries, ``(functions, H)``."""
-    return group.regret + price * np.arange(1, group.regret.shape[1] + 1)
-
-
-def own(group: Group, price: float) -> np.ndarray:
-    """J at the method's own stop, ``(functions,)``."""
-    stops = group.stops[str(price)]
-    return group.regret[np.arange(len(stops)), stops - 1] + price * stops
-
-
-def mean(values: np.ndarray) -> str:
-    return with_error(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5))
-
-
-def tables() -> str:
-    parts = []
-    for family, methods in groups().items():
-        horizon = HORIZONS[family]
-        steps = [step for step in (5, 10, horizon // 2, horizon) if step <= horizon]
-        steps = sorted(set(steps))
-        kinds: dict[str, dict[str, Group]] = defaultdict(dict)
-        for name, group in methods.items():
-            head, _, setting = name.rpartition(" ")
-            kinds[head if setting.isdigit() else name][name] = group
-        rows = []
-        for kind, some in kinds.items():
-            regret = [mean(tuned(some, lambda group, step=step: group.regret[:, step - 1 : step])) for step in steps]
-            budgets = [mean(tuned(some, lambda group, price=price: budget(group, price))) for price in PRICES]
-            first = next(iter(some.values()))
-            owns = [mean(own(first, price)) if str(price) in first.stops else "-" for price in PRICES]
-            times = number(min(group.milliseconds for group in some.values()), 2)
-            rows.append([kind, *regret, *(cell for pair in zip(budgets, owns, strict=True) for cell in pair), times])
-        num = len(next(iter(methods.values())).regret)
-        columns = [f"{way}, λ = {price:g}" for price in PRICES for way in ("budget", "own stop")]
-        head = ["search", *(f"@{step}" for step in steps), *columns, "ms a query"]
-        parts.append(f"**{family}**, {num} functions, {horizon} queries.\n\n{table(head, rows)}")
-    return "\n\n".join(parts)
-
-
-def page() -> None:
-    text = PAGE.read_text()
-    before, mark, rest = text.partition("<!-- peers -->\n")
-    if not mark:
-        sys.exit(f"Error: {PAGE}: expected the marks <!-- peers --> and <!-- /peers -->, got none")
-    _, end, after = rest.partition("<!-- /peers -->")
-    write_atomically(PAGE, f"{before}{mark}{tables()}\n{end}{after}")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from probact.rules.alone import ModelOfOne
 from probact.rules.base import RULES, Step, UpdateRule
 from probact.rules.surrogate import Beliefs, Proposal, Surrogate
 from probact.support.arrays import Array, operations
@@ -33,6 +34,13 @@ class SearchRule(UpdateRule):
     """A rule that asks for values in [0, 1]^d, which all its parameters together are a point of."""
 
     sees = Sight.VALUE
+
+    def of_one(self, dim: int, price: float) -> ModelOfOne | None:
+        """The same search of one function of ``dim`` variables, without tensors; None if there is no such form.
+
+        :param price: of a query, in the unit of f.
+        """
+        return None
 
 
 class ModelMemory(NamedTuple):
@@ -58,6 +66,9 @@ class ModelBased(SearchRule):
         lengths = flat.new_full((num, 1), math.nan).double() if self.knows_length else _grid(num, dim, str(flat.device))
         beliefs = self.surrogate.init(num, dim, lengths)
         return ModelMemory(like.long(), beliefs, torch.full_like(like, math.inf), torch.full_like(like, math.nan))
+
+    def of_one(self, dim: int, price: float) -> ModelOfOne | None:
+        return None if self.knows_length else ModelOfOne(self.surrogate, dim, _grid(1, dim, "cpu"), self.num_features)
 
     def shown(self, state: State, given: Params) -> State:
         memory: ModelMemory = _own(state)

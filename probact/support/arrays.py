@@ -1,18 +1,20 @@
-"""Arrays that a formula is worked out on: torch's for many problems at once, numpy's for one.
+"""Arrays that a formula is worked out on: torch's for many problems at once, numpy's or plain numbers for one.
 
-An operation on a few numbers costs its call, and a call of numpy's costs a fifth of one of torch's.  So what is asked
-again and again about one problem is written with ``operations``, and given either.
+An operation on a few numbers costs its call, and a call of numpy's costs a fifth of one of torch's, one of plain
+numbers a tenth of numpy's.  So what is asked again and again about one problem is written with ``operations``, and
+given any of them.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 Array = Any
-"""A ``torch.Tensor`` or a ``numpy.ndarray``: what both do alike with ``+``, ``@`` and ``[...]`` needs no operation."""
+"""A ``torch.Tensor``, a ``numpy.ndarray`` or a number: ``+`` and the like need no operation."""
 
 
 class Operations(NamedTuple):
@@ -87,6 +89,23 @@ NUMPY = Operations(
     zeros=lambda shape, like: np.zeros(shape, like.dtype),
     arange=lambda num, like: np.arange(num),
 )
+
+
+class Elementwise(NamedTuple):
+    """Of ``Operations`` those on single entries, which numbers have too.
+
+    As those of arrays they raise nothing: the logarithm of 0 is -inf, of what is below it NaN.
+    """
+
+    log: Any = lambda x: math.log(x) if x > 0 else (-math.inf if x == 0 else math.nan)
+    log1p: Any = lambda x: math.log1p(x) if x > -1 else (-math.inf if x == -1 else math.nan)
+    sign: Any = lambda x: 1.0 if x > 0 else (-1.0 if x < 0 else 0.0)
+    where: Any = lambda which, x, other: x if which else other
+    at_least: Any = lambda x, low: low if x < low else x
+    at_most: Any = lambda x, high: high if x > high else x
+
+
+NUMBERS = Elementwise()
 
 
 def operations(array: Array) -> Operations:
