@@ -10,7 +10,7 @@ from probact.rules.plan import Plan
 from probact.rules.tensorwise.decay import NOISE, POWER, WILD, share_of
 from probact.rules.tensorwise.rule import LONGEST, STARTS, Tensorwise
 from probact.rules.tensorwise.signals import LEAST_SIZE, NUM_SIGNALS, SAMPLE, cosine_with_before, stride
-from probact.support.room import Room
+from probact.support.room import BLOCK, Room
 from probact.support.trees import Params, State, flatten
 
 SHAPES = {"weight": (6, 4), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
@@ -205,14 +205,25 @@ def test_rows_without_a_gradient_stay(double: None) -> None:
 
 
 def test_what_shrinks_in_place_is_what_shrinks(double: None) -> None:
-    """One problem without a graph works in a room of its own."""
+    """One problem without a graph works in a room of its own, large matrices block by block, between looks too."""
     rule, found = Tensorwise(decay=0.3).requires_grad_(False), []
     for room in (None, Room()):
         rule.room = room
-        params, state = drawn(0, 1), rule.init(drawn(0, 1))
-        for seed in (1, 2, 3):
+        params = drawn(0, 1) | {"large": numbers(0)}
+        state = rule.init(params)
+        for seed in range(1, 20):
+            grads = drawn(seed, 1) | {"large": numbers(seed)}
             with torch.no_grad():
-                update, state, _ = rule.step(drawn(seed, 1), state, params, torch.full((1,), 4.0 - seed))
+                loss = torch.full((1,), 40.0 - seed + (-1) ** seed)
+                update, state, _ = rule.step(grads, state, params, loss)
             params = {name: params[name] + update[name] for name in params}
         found.append(params)
     torch.testing.assert_close(found[0], found[1])
+
+
+def numbers(seed: int) -> Tensor:
+    """Of a matrix of more than one block, whose first rows are 0."""
+    assert BLOCK < 300 * 300
+    made = torch.randn(1, 300, 300, generator=torch.Generator().manual_seed(seed))
+    made[:, :20] = 0
+    return made
