@@ -23,6 +23,8 @@ def wide(units: int, lr: float, meta_steps: int = CAP, **others: Any) -> dict[st
 
 RECIPES = {
     "24": wide(24, 0.005),
+    "24-small": wide(24, 0.005, head_units=8),
+    "24-small-b": wide(24, 0.005, 400, head_units=8),
     "128-a": wide(128, 0.002),
     "128-b": wide(128, 0.005, curriculum=400),
     "128-c": wide(128, 0.005, 600, curriculum=400),
@@ -33,7 +35,7 @@ JUDGED = ("24", "128-b", "128-c")
 
 def main() -> None:
     given = command(("tune", "judge"), [*RECIPES]).parse_args()
-    names, seeds = (given.names or RECIPES, (given.seed,)) if given.what == "tune" else (JUDGED, (0, 1, 2))
+    names, seeds = (given.names or RECIPES, given.seed) if given.what == "tune" else (JUDGED, (0, 1, 2))
     for name in names:
         for seed in seeds:
             plan = Plan(RECIPES[name], (seed,), until_learned=RECIPES[name]["meta_steps"] == CAP)

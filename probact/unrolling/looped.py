@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from probact.rules.plan import Plan
 from probact.support.trees import Params, State, map_params
-from probact.unrolling.step import Carry, Proposed, check_step
+from probact.unrolling import progress as progress_features
+from probact.unrolling.step import Carry, Proposed, Seen, check_step
 from probact.unrolling.walk import Walk
 
 
@@ -22,6 +24,14 @@ class Thought(NamedTuple):
 
     of_rule: State
     features: Tensor
+
+
+@functools.cache
+def _told_by_no_loss(step: int) -> Tensor:
+    """The features of progress at theta_step where every loss is 0, ``(1, 15)``: they count the steps."""
+    signals = torch.zeros(progress_features.NUM_SIGNALS, 1)
+    features, memory = progress_features.take_in(progress_features.init(signals[0]), signals)
+    return progress_features.take_in(memory._replace(num_steps=signals[0] + step), signals)[0] if step else features
 
 
 class Looped(Walk):
@@ -46,6 +56,14 @@ class Looped(Walk):
         self._next = self._cut(self.carry)
         return loss, grads, Proposed(self._next.state.features, loss.new_zeros(4, len(loss)))
 
+    def look(self) -> Seen:
+        """What the rule told of the step that led here.  Progress, of no loss, is the same for all: one row of it."""
+        loss, grads, proposed = self._propose()
+        if not self.is_followed:
+            return Seen(loss, grads, proposed.features)
+        features = _told_by_no_loss(self.step).to(loss)
+        return Seen(loss, grads, torch.cat([proposed.features, features.expand(len(loss), -1)], -1))
+
     def move(self) -> None:
         """Make the next step; what a ``look`` here took in goes along."""
         if self._next is None:
@@ -63,3 +81,9 @@ class Looped(Walk):
         answer = map_params(torch.add, carry.params, step.update)
         ahead = Carry(answer, Thought(step.state, step.features), carry.progress, carry.alive)
         return ahead, Proposed(step.features, loss.new_zeros(4, len(loss)))
+
+    def keep(self, index: Tensor) -> None:
+        """As every walk, but for what is the same before and after a look, which is chosen once."""
+        looked, self._next = self._next is not None, None
+        super().keep(index)
+        self._next = self._cut(self.carry) if looked else None
