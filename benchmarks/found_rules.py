@@ -156,7 +156,7 @@ def judge(best_of: int) -> None:
     for one in found:
         best = [row["rule"] for row in one["ranked"] if not row["is_reference"]][:best_of]
         for place, rule in enumerate(best, 1):
-            rules.setdefault((rule, rule), []).append(f"{one['controller']}-{one['seed']}-{place}")
+            rules.setdefault((rule, rule), []).append(f"{one['controller']}-{one['seed']}-{one['rules']}-{place}")
     path, rows = RESULTS / "found-rules-judged.json", []
     there = json.loads(path.read_text())["rows"] if path.exists() else []
     done = {(row["problem"], row["rule"]): row for row in there}

@@ -38,8 +38,8 @@ class Unseen(NamedTuple):
 PROBLEMS = {
     "breast-cancer": Unseen("breast-cancer", 20),
     "digits-autoencoder": Unseen("digits-autoencoder"),
-    "mnist": Unseen("mnist", 4),
-    "fashion-mnist": Unseen("fashion-mnist", 4),
+    "mnist": Unseen("mnist", 2),
+    "fashion-mnist": Unseen("fashion-mnist", 2),
     "cifar10": Unseen("cifar10", 2),
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 from pages import RESULTS, lines, share, table
 
 NU_RESULT, WIDE_RESULT = RESULTS / "loops-nu.jsonl", RESULTS / "loops-wide.jsonl"
+LARGE_RESULT = RESULTS / "loops-large.jsonl"
 
 
 def spread(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float], write: Callable[[float], str]) -> str:
