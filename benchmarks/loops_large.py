@@ -1,7 +1,7 @@
 """``parity`` of 64 entries, from the networks of 16 that ``loops_wide.py`` trains: ``results/loops-large.jsonl``.
 
     python benchmarks/loops_large.py tune [NAME ...]    # RECIPES from --seed 10; what is there is left alone
-    python benchmarks/loops_large.py judge [NAME ...]   # JUDGED from seeds 0, 1, 2
+    python benchmarks/loops_large.py judge --seed 0 1 2 # JUDGED from these
 
 A recipe is how training goes on from there, on vectors of which 1 to 64 entries are not 0, within 80 steps.  Stops are
 tuned on such problems too.
@@ -35,9 +35,8 @@ def plan_of(name: str, seed: int, runs: Path) -> Plan:
 
 def main() -> None:
     given = command(("tune", "judge"), [*RECIPES]).parse_args()
-    default, seeds = ([*RECIPES], given.seed) if given.what == "tune" else ([*JUDGED], [0, 1, 2])
-    for name in given.names or default:
-        for seed in seeds:
+    for name in given.names or (RECIPES if given.what == "tune" else JUDGED):
+        for seed in given.seed:
             measure(LARGE_RESULT, f"large-{name}", plan_of(name, seed, given.runs), given.runs)
 
 

@@ -21,6 +21,8 @@ def spread(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float]
 def recipe(row: dict[str, Any]) -> str:
     """Of a row of ``NU_RESULT``, what was changed beside nu and the KL scale."""
     given = row["settings"]
+    if "nu_warmup" in given:
+        return f"nu falls from .95 over {given['nu_warmup']} meta-steps"
     if "kl_warmup" in given:
         return f"KL scale rises over {given['kl_warmup']} meta-steps"
     return f"mean log loss added, {given['log_loss_weight']:g}" if "log_loss_weight" in given else "none"

@@ -41,20 +41,24 @@ class Looped(Walk):
     tells of a step is seen at the theta that the step led to: to halt at t, t steps are worked out and no more.
     """
 
+    _nothing: tuple[Tensor, Params] | None = None
+
     def _init(self) -> Carry:
         carry = super()._init()
         like = next(iter(carry.params.values()))
         return carry._replace(state=Thought(carry.state, like.new_zeros(len(like), self.rule.num_features)))
 
     def _shown(self) -> tuple[Tensor, Params]:
-        answer = self.carry.params
-        like = next(iter(answer.values()))
-        return like.new_zeros(len(like)), map_params(torch.zeros_like, answer)
+        if self._nothing is None:
+            answer = self.carry.params
+            like = next(iter(answer.values()))
+            self._nothing = like.new_zeros(len(like)), map_params(torch.zeros_like, answer)
+        return self._nothing
 
     def _propose(self) -> tuple[Tensor, Params, Proposed]:
         loss, grads = self._shown()
         self._next = self._cut(self.carry)
-        return loss, grads, Proposed(self._next.state.features, loss.new_zeros(4, len(loss)))
+        return loss, grads, Proposed(self._next.state.features, loss.expand(4, -1))
 
     def look(self) -> Seen:
         """What the rule told of the step that led here.  Progress, of no loss, is the same for all: one row of it."""
@@ -80,10 +84,10 @@ class Looped(Walk):
         check_step(self.rule, step, carry.params)
         answer = map_params(torch.add, carry.params, step.update)
         ahead = Carry(answer, Thought(step.state, step.features), carry.progress, carry.alive)
-        return ahead, Proposed(step.features, loss.new_zeros(4, len(loss)))
+        return ahead, Proposed(step.features, loss.expand(4, -1))
 
     def keep(self, index: Tensor) -> None:
         """As every walk, but for what is the same before and after a look, which is chosen once."""
-        looked, self._next = self._next is not None, None
+        looked, self._next, self._nothing = self._next is not None, None, None
         super().keep(index)
         self._next = self._cut(self.carry) if looked else None
