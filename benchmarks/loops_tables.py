@@ -39,7 +39,7 @@ def judged(label: str, row: dict[str, Any], one: dict[str, Any]) -> list[str]:
         "none" if fixed is None else str(fixed),
         share(max(one["accuracy_by_step"])),
         number(one["calibration_error"], 2),
-        f"{one['rank_correlation']:.2f}",
+        "-" if np.isnan(one["rank_correlation"]) else f"{one['rank_correlation']:.2f}",
         f"{row['seconds'] / 60:.1f}",
     ]
 
@@ -49,7 +49,11 @@ def accuracy() -> str:
     shown = [
         ("gru-reader, n = 16", "own", seeds("parity")),
         ("gru-reader, n = 64, not trained on", LARGE, seeds("parity")),
-        ("gru-reader, n = 64, trained on from n = 16", "own", lines(LARGE_RESULT)),
+        (
+            "gru-reader, n = 64, trained on from n = 16",
+            "own",
+            sorted(lines(LARGE_RESULT), key=lambda row: int(row["seed"])),
+        ),
         ("gru-loop, n = 16", "own", seeds("gru-loop")),
         ("gru-reader, addition", "own", seeds("addition")),
     ]
