@@ -1,6 +1,7 @@
 """Neural Optimizer Search beside random search and evolution; what the rules that were found are worth.
 
     python benchmarks/found_rules.py search     # 3 controllers x 3 seeds        -> results/found-rules-search.json
+    python benchmarks/found_rules.py search --rules 5000 --of lstm-0 evolution-0     # longer ones, in this order
     python benchmarks/found_rules.py judge      # the best beside known rules    -> results/found-rules-judged.json
     python benchmarks/found_rules.py head       # trains the head of --halting learned on recorded curves
     python benchmarks/found_rules.py rates      # rules a minute with halting    -> results/found-rules-rates.json
@@ -62,29 +63,35 @@ def searched(controller: str, seed: int, rules: int) -> Search:
     return search
 
 
-def search(rules: int, seeds: Iterable[int]) -> None:
-    found: list[dict[str, Any]] = []
-    for seed in seeds:
-        for controller in CONTROLLERS:
-            done = searched(controller, seed, rules)
-            ranked = rank(done.settings, done.records)
-            adam = done.child.try_out([ranked_tree("adam")])[0]
-            fifth = done.records[-max(rules // 5, 1) :]
-            found.append(
-                {
-                    "controller": controller,
-                    "seed": seed,
-                    "rules": len(done.records),
-                    "seconds": sum(record.seconds for record in done.records),
-                    "adam": adam.reward,
-                    "rewards": [round(record.reward, 5) for record in done.records],
-                    "mean_reward_of_the_last_fifth": float(np.mean([record.reward for record in fifth])),
-                    "distinct_in_the_last_fifth": len({record.rule for record in fifth}) / len(fifth),
-                    "above_adam_in_the_last_fifth": float(np.mean([record.reward > adam.reward for record in fifth])),
-                    "ranked": [one._asdict() for one in ranked],
-                }
-            )
-            write("search", {"searches": found})
+def search(rules: int, which: Iterable[tuple[str, int]]) -> None:
+    """Each to the end, one after another; what it found is added to the results, in place of what is there of it."""
+    path = RESULTS / "found-rules-search.json"
+    for controller, seed in which:
+        row = found_by(controller, seed, rules)
+        there = json.loads(path.read_text())["searches"] if path.exists() else []
+        rows = [one for one in there if (one["controller"], one["seed"], one["rules"]) != (controller, seed, rules)]
+        lines = ",\n".join(json.dumps(finite_numbers(one)) for one in [*rows, row])
+        write_atomically(path, f'{{"searches": [\n{lines}\n]}}\n')
+
+
+def found_by(controller: str, seed: int, rules: int) -> dict[str, Any]:
+    """What a search of so many rules found."""
+    done = searched(controller, seed, rules)
+    ranked = rank(done.settings, done.records)
+    adam = done.child.try_out([ranked_tree("adam")])[0]
+    fifth = done.records[-max(rules // 5, 1) :]
+    return {
+        "controller": controller,
+        "seed": seed,
+        "rules": len(done.records),
+        "seconds": sum(record.seconds for record in done.records),
+        "adam": adam.reward,
+        "rewards": [round(record.reward, 5) for record in done.records],
+        "mean_reward_of_the_last_fifth": float(np.mean([record.reward for record in fifth])),
+        "distinct_in_the_last_fifth": len({record.rule for record in fifth}) / len(fifth),
+        "above_adam_in_the_last_fifth": float(np.mean([record.reward > adam.reward for record in fifth])),
+        "ranked": [one._asdict() for one in ranked],
+    }
 
 
 def ranked_tree(rule: str) -> Any:
@@ -149,7 +156,7 @@ def judge(best_of: int) -> None:
     for one in found:
         best = [row["rule"] for row in one["ranked"] if not row["is_reference"]][:best_of]
         for place, rule in enumerate(best, 1):
-            rules.setdefault((rule, rule), []).append(f"{one['controller']}-{one['seed']}-{place}")
+            rules.setdefault((rule, rule), []).append(f"{one['controller']}-{one['seed']}-{one['rules']}-{place}")
     path, rows = RESULTS / "found-rules-judged.json", []
     there = json.loads(path.read_text())["rows"] if path.exists() else []
     done = {(row["problem"], row["rule"]): row for row in there}
@@ -174,10 +181,13 @@ def main() -> None:
     parser.add_argument("--rules", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--best-of", type=int, default=2)
+    all_of_them = [f"{controller}-{seed}" for seed in range(9) for controller in CONTROLLERS]
+    parser.add_argument("--of", nargs="*", choices=all_of_them, help="searches; without it all of --seeds")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "search":
-        search(given.rules, range(given.seeds))
+        which = given.of or all_of_them[: given.seeds * len(CONTROLLERS)]
+        search(given.rules, [(name.rsplit("-", 1)[0], int(name.rsplit("-", 1)[1])) for name in which])
     elif given.what == "judge":
         judge(given.best_of)
     elif given.what == "head":

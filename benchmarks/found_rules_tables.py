@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from pages import RESULTS, number, read, table, with_error
+from numpy.typing import NDArray
+from pages import RESULTS, lines as lines_of, number, read, table, with_error
 
 from probact.rules.expressions.parser import cache_key, parse
 
@@ -37,10 +38,35 @@ def _best(one: dict[str, Any]) -> dict[str, Any]:
     return next(row for row in one["ranked"] if not row["is_reference"])
 
 
+class Source(NamedTuple):
+    """Where a rule was found: which of the best of which search."""
+
+    controller: str
+    seed: str
+    rules: str
+    place: str
+
+    @classmethod
+    def of(cls, text: str) -> Source:
+        controller, seed, *rules, place = text.split("-")
+        return cls(controller, seed, rules[0] if rules else "400", place)
+
+
+def _of_length(rules: int | str) -> dict[str, list[dict[str, Any]]]:
+    """Searches of so many rules, by controller."""
+    some = [one for one in read("found-rules-search")["searches"] if one["rules"] == int(rules)]
+    by_controller = _by(some, "controller")
+    return {name: by_controller[name] for name in CONTROLLERS if name in by_controller}
+
+
+def lengths() -> list[int]:
+    """Of the searches that were made."""
+    return sorted({one["rules"] for one in read("found-rules-search")["searches"]})
+
+
 def searches() -> str:
-    found = _by(read("found-rules-search")["searches"], "controller")
     rows = []
-    for name, some in ((name, found[name]) for name in CONTROLLERS if name in found):
+    for name, some in ((name, some) for rules in lengths() for name, some in _of_length(rules).items()):
         adam = [next(row for row in one["ranked"] if row["rule"] == "adam")["reward"] for one in some]
         rows.append(
             [
@@ -66,12 +92,13 @@ def found() -> str:
             [
                 one["controller"],
                 str(one["seed"]),
+                str(one["rules"]),
                 f"`{cache_key(parse(best['rule']))}`",
                 number(best["reward"]),
                 number(best["loss"]),
             ]
         )
-    return table(["controller", "seed", "best rule on fresh networks", "accuracy", "loss"], rows)
+    return table(["controller", "seed", "rules", "best rule on fresh networks", "accuracy", "loss"], rows)
 
 
 def in_one_form(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -92,7 +119,8 @@ def judged() -> str:
     lines = []
     for name in sorted(by_rule, key=first.__getitem__):
         cells = {row["problem"]: row for row in by_rule[name]}
-        sources = ", ".join(sorted({source.rsplit("-", 1)[0] for source in by_rule[name][0]["found_by"]}))
+        found_by = [Source.of(source) for source in by_rule[name][0]["found_by"]]
+        sources = ", ".join(sorted({f"{one.controller}-{one.seed} of {one.rules}" for one in found_by}))
         known = [cells.get(problem) for problem in problems]
         shown = ["-" if one is None else with_error(one["loss"], one["sem"]) for one in known]
         accuracy = cells[problems[0]]["accuracy"]
@@ -105,14 +133,15 @@ def by_controller() -> str:
     rows = read("found-rules-judged")["rows"]
     problems = [*_by(rows, "problem")]
     lines = []
-    for controller in CONTROLLERS:
-        cells = [controller]
+    sources = {(one.controller, one.rules) for row in rows for one in map(Source.of, row["found_by"])}
+    for controller, rules in sorted(sources, key=lambda one: (int(one[1]), CONTROLLERS.index(one[0]))):
+        cells = [f"{controller}, {rules} rules"]
         for problem in problems:
             losses = [
                 row["loss"]
                 for row in rows
-                for source in row["found_by"]
-                if row["problem"] == problem and source.startswith(f"{controller}-") and source.endswith("-1")
+                for one in map(Source.of, row["found_by"])
+                if (row["problem"], one.controller, one.rules, one.place) == (problem, controller, rules, "1")
             ]
             cells.append(_over(losses) if losses else "-")
         lines.append(cells)
@@ -149,6 +178,44 @@ def stop() -> str:
     return table(["price of a rule", "the search stops by", "J", "rules", "share of budget to hindsight"], rows)
 
 
+def unseen() -> str:
+    """Mean test losses a family; of found rules also what the best known rule there has less, paired."""
+    rows = lines_of(RESULTS / "found-rules-unseen.jsonl")
+    by_problem = {
+        problem: {row["rule"]: np.array(row["loss"]) for row in some} for problem, some in _by(rows, "problem").items()
+    }
+    made = []
+    for name, some in _by(rows, "rule").items():
+        is_found = some[0]["is_found"]
+        cells = [f"`{name}`" if is_found else name]
+        for losses in by_problem.values():
+            if name not in losses:
+                cells.append("-")
+                continue
+            shown = f"{losses[name].mean():.4g}"
+            if is_found:
+                more, error = _more_than_best_known(losses, name, rows)
+                shown += f" ({more:+.2g} ± {error:.1g})"
+            cells.append(shown)
+        if is_found:
+            compared = [_more_than_best_known(losses, name, rows) for losses in by_problem.values() if name in losses]
+            cells.append(f"{sum(more <= 2 * error for more, error in compared)} of {len(compared)}")
+        else:
+            cells.append("")
+        made.append(cells)
+    return table(["rule", *by_problem, "not worse by 2 s.e."], made)
+
+
+def _more_than_best_known(
+    losses: dict[str, NDArray[np.float64]], name: str, rows: list[dict[str, Any]]
+) -> tuple[float, float]:
+    """Loss of ``name`` less that of the best known rule, mean over networks, and its standard error."""
+    known = {row["rule"] for row in rows if not row["is_found"]} & set(losses)
+    best = min(known, key=lambda rule: losses[rule].mean())
+    more = losses[name] - losses[best]
+    return float(more.mean()), float(more.std(ddof=1) / len(more) ** 0.5)
+
+
 SECTIONS = {
     "searches": (searches, "search"),
     "found": (found, "search"),
@@ -156,6 +223,7 @@ SECTIONS = {
     "controllers": (by_controller, "judged"),
     "rates": (rates, "rates"),
     "stop": (stop, "stop"),
+    "unseen": (unseen, "unseen"),
 }
 """Table and the results that it is made from."""
 
@@ -164,7 +232,7 @@ def fill() -> None:
     """Every table whose results are there, between its marks."""
     text = PAGE.read_text()
     for name, (made, results) in SECTIONS.items():
-        if (RESULTS / f"found-rules-{results}.json").exists():
+        if [*RESULTS.glob(f"found-rules-{results}.json*")]:
             before, _, rest = text.partition(f"<!-- {name} -->")
             _, _, after = rest.partition(f"<!-- /{name} -->")
             text = f"{before}<!-- {name} -->\n{made()}\n<!-- /{name} -->{after}"
@@ -175,7 +243,8 @@ def figure() -> None:
     """Mean reward over the search, and the best so far, of every controller."""
     from probact.reports.style import headed, ink, panels, save_figure, series, styled
 
-    by_name = _by(read("found-rules-search")["searches"], "controller")
+    longest = [rules for rules in lengths() if len(_of_length(rules)) == len(CONTROLLERS)][-1]
+    by_name = _of_length(longest)
     with styled():
         drawn, axes = panels(1, 2, 3.8, top=0.8)
         for index, name in enumerate(name for name in PLAIN if name in by_name):

@@ -86,7 +86,7 @@ def fit(name: str, runs: Path, plan: Plan) -> None:
         Run.create(folder, experiment, plan.seeds, source)
     for chain in Run.open(folder).chains:
         while (begun := len(chain.records())) < chain.experiment.meta_steps:
-            if plan.until_learned and begun and begun % CHECK == 0 and learned(chain.trained(), chain.experiment):
+            if plan.until_learned and has_learned(chain, begun):
                 break
             print(f"{name}, seed {chain.experiment.seed}: from meta-step {begun}", flush=True)
             go_on(chain, CHECK if plan.until_learned else chain.experiment.meta_steps)
@@ -96,6 +96,12 @@ def go_on(chain: Chain, every: int) -> None:
     """Train ``chain`` up to the next multiple of ``every`` meta-steps."""
     done: list[int] = []
     train(chain, lambda record: done.append(record.step), lambda: done[-1] % every == 0)
+
+
+def has_learned(chain: Chain, num: int) -> bool:
+    """Whether training has ended after ``num`` meta-steps, at the nu that was asked for, because it is ``learned``."""
+    is_due = num > 0 and num % CHECK == 0 and num >= chain.experiment.nu_warmup
+    return is_due and learned(chain.trained(), chain.experiment)
 
 
 def learned(one: TrainedOptimizer, settings: Experiment) -> bool:
@@ -174,8 +180,7 @@ def judge(name: str, runs: Path) -> None:
 def is_done(chain: Chain, plan: Plan) -> bool:
     """Whether ``fit`` has come to its end."""
     num = len(chain.records())
-    ended = plan.until_learned and num > 0 and num % CHECK == 0 and learned(chain.trained(), chain.experiment)
-    return ended or num >= chain.experiment.meta_steps
+    return (plan.until_learned and has_learned(chain, num)) or num >= chain.experiment.meta_steps
 
 
 def row_of(
@@ -241,7 +246,7 @@ def command(verbs: Sequence[str], names: Sequence[str]) -> argparse.ArgumentPars
     parser.add_argument("names", nargs="*", choices=[[], *names])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "loops")
     if "tune" in verbs:
-        parser.add_argument("--seed", type=int, default=10, help="of tune")
+        parser.add_argument("--seed", type=int, nargs="*", default=[10], help="of tune")
     return parser
 
 

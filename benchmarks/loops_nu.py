@@ -21,6 +21,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "warm": {"kl_warmup": 400},
     "loss": {"log_loss_weight": 0.1},
     "more": {"log_loss_weight": 1.0},
+    "annealed": {"nu_warmup": 400},
 }
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--nu", type=float, nargs="*", choices=NUS)
     given = parser.parse_args()
     tunes = given.what == "tune"
-    nus, seeds = ((NUS[0], NUS[-1]), (given.seed,)) if tunes else (NUS, (0, 1, 2))
+    nus, seeds = ((NUS[0], NUS[-1]), given.seed) if tunes else (NUS, (0, 1, 2))
     for name in given.names or RECIPES:
         for seed in seeds:
             for nu in given.nu or nus:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,8 @@ def measure(name: str, seed: int, runs: Path) -> None:
 def main() -> None:
     given = command(("tune", "show", "judge"), [*RECIPES]).parse_args()
     if given.what == "tune":
-        for name in given.names or RECIPES:
-            measure(name, given.seed, given.runs)
+        for name, seed in product(given.names or RECIPES, given.seed):
+            measure(name, seed, given.runs)
     elif given.what == "judge":
         for name in given.names or JUDGED:
             judge(name, given.runs)

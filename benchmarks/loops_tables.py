@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from loops_variants import by_nu, nu_tuning, speed, wide
+from loops_variants import LARGE_RESULT, by_nu, nu_tuning, speed, wide
 from pages import FOLDER, RESULTS, lines, number, read, share, table
 
 from probact.reports.style import headed, ink, panels, save_figure, series, styled
@@ -28,28 +28,36 @@ def mean(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float]) 
     return float(np.mean([of(row) for row in rows]))
 
 
+def judged(label: str, row: dict[str, Any], one: dict[str, Any]) -> list[str]:
+    """Cells of ``accuracy``: of a training how it did on some problems."""
+    fixed = one["fixed_steps"]
+    return [
+        label,
+        str(row["seed"]),
+        share(one["accuracy"]),
+        f"{one['steps']:.2f} ± {one['steps_sd']:.1f}",
+        "none" if fixed is None else str(fixed),
+        share(max(one["accuracy_by_step"])),
+        number(one["calibration_error"], 2),
+        "-" if np.isnan(one["rank_correlation"]) else f"{one['rank_correlation']:.2f}",
+        f"{row['seconds'] / 60:.1f}",
+    ]
+
+
 def accuracy() -> str:
     """A row a seed: accuracy, steps, and the budget as good."""
-    rows = []
-    for name, which in (("parity", "own"), ("parity", LARGE), ("gru-loop", "own"), ("addition", "own")):
-        for row in seeds(name):
-            if which not in row:
-                continue
-            one, fixed = row[which], row[which]["fixed_steps"]
-            size = {"own": {"addition": "addition"}.get(name, "n = 16"), LARGE: "n = 64, not trained on"}[which]
-            rows.append(
-                [
-                    f"{'gru-reader' if name != 'gru-loop' else name}, {size}",
-                    str(row["seed"]),
-                    share(one["accuracy"]),
-                    f"{one['steps']:.2f} ± {one['steps_sd']:.1f}",
-                    "none" if fixed is None else str(fixed),
-                    share(max(one["accuracy_by_step"])),
-                    number(one["calibration_error"], 2),
-                    f"{one['rank_correlation']:.2f}",
-                    f"{row['seconds'] / 60:.1f}",
-                ]
-            )
+    shown = [
+        ("gru-reader, n = 16", "own", seeds("parity")),
+        ("gru-reader, n = 64, not trained on", LARGE, seeds("parity")),
+        (
+            "gru-reader, n = 64, trained on from n = 16",
+            "own",
+            sorted(lines(LARGE_RESULT), key=lambda row: int(row["seed"])),
+        ),
+        ("gru-loop, n = 16", "own", seeds("gru-loop")),
+        ("gru-reader, addition", "own", seeds("addition")),
+    ]
+    rows = [judged(label, row, row[which]) for label, which, some in shown for row in some]
     head = ["rule, problems", "seed", "accuracy at the stop", "steps (± sd over problems)", "K for all, as accurate",
             "best accuracy of any K", "calibration error", "rank correlation of steps with non-zeros",
             "minutes of training"]  # fmt: skip

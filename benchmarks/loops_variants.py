@@ -9,6 +9,7 @@ import numpy as np
 from pages import RESULTS, lines, share, table
 
 NU_RESULT, WIDE_RESULT = RESULTS / "loops-nu.jsonl", RESULTS / "loops-wide.jsonl"
+LARGE_RESULT = RESULTS / "loops-large.jsonl"
 
 
 def spread(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float], write: Callable[[float], str]) -> str:
@@ -20,6 +21,8 @@ def spread(rows: Sequence[dict[str, Any]], of: Callable[[dict[str, Any]], float]
 def recipe(row: dict[str, Any]) -> str:
     """Of a row of ``NU_RESULT``, what was changed beside nu and the KL scale."""
     given = row["settings"]
+    if "nu_warmup" in given:
+        return f"nu falls from .95 over {given['nu_warmup']} meta-steps"
     if "kl_warmup" in given:
         return f"KL scale rises over {given['kl_warmup']} meta-steps"
     return f"mean log loss added, {given['log_loss_weight']:g}" if "log_loss_weight" in given else "none"
@@ -74,12 +77,19 @@ def width(row: dict[str, Any]) -> int:
     return int(row["settings"]["rule_options"]["hidden_size"])
 
 
+def head_of(row: dict[str, Any]) -> str:
+    """Units of its halting posterior, and whether it was trained beside a network that was kept."""
+    given = row["settings"]
+    return f"{given.get('head_units', 32)}{', network kept' if given.get('freeze_rule') else ''}"
+
+
 def wide() -> str:
     """What was tried for wider readers."""
     tried = [row for row in lines(WIDE_RESULT) if row["seed"] >= 10]
     rows = [
         [
             str(width(row)),
+            head_of(row),
             f"{row['settings']['lr']:g}",
             str(row["settings"].get("curriculum", 200)),
             str(row["seed"]),
@@ -90,8 +100,8 @@ def wide() -> str:
         ]
         for row in sorted(tried, key=lambda row: (width(row), row["settings"]["lr"], row["meta_steps"]))
     ]
-    head = ["units", "learning rate", "unrolls grow over", "seed", "meta-steps", "minutes of training",
-            "accuracy at the stop", "steps"]  # fmt: skip
+    head = ["units", "units of halting", "learning rate", "unrolls grow over", "seed", "meta-steps",
+            "minutes of training", "accuracy at the stop", "steps"]  # fmt: skip
     return table(head, rows)
 
 
@@ -99,16 +109,17 @@ def speed() -> str:
     """Of the width that is recommended, and of the wider reader that was judged."""
     judged = [row for row in lines(WIDE_RESULT) if row["seed"] < 10]
     rows = []
-    for row in sorted(judged, key=lambda row: (width(row), row["settings"]["meta_steps"] < 800, row["seed"])):
+    for row in sorted(judged, key=lambda row: (width(row), head_of(row), -row["settings"]["meta_steps"], row["seed"])):
         time = row["time"]
         seconds = {way: float(np.median(values)) for way, values in time["seconds"].items()}
         steps = time["steps_computed"]
-        cells = [str(width(row)), str(row["seed"]), str(row["meta_steps"]), share(row["own"]["accuracy"])]
+        cells = [str(width(row)), head_of(row), str(row["seed"]), str(row["meta_steps"]), share(row["own"]["accuracy"])]
         cells.append(f"{seconds['stopped']:.2f}")
         for way, label in (("fixed", f"K = {time['fixed']}"), ("all", "H = 20")):
             saved = [f"{1 - of['stopped'] / of[way]:.0%}" for of in (seconds, steps)]
             cells += [f"{label}: {seconds[way]:.2f}", " of ".join(saved)]
         rows.append(cells)
-    head = ["units of the reader", "seed", "meta-steps", "accuracy", "seconds, each stopped", "as accurate, for all",
-            "time saved of steps saved", "the cap, for all", "time saved of steps saved"]  # fmt: skip
+    head = ["units of the reader", "units of halting", "seed", "meta-steps", "accuracy", "seconds, each stopped",
+            "as accurate, for all", "time saved of steps saved", "the cap, for all",
+            "time saved of steps saved"]  # fmt: skip
     return table(head, rows)

@@ -10,9 +10,10 @@ the reader, the less of a step is the head's.  A recipe is a width and its learn
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from loops import CAP, Plan, command, measure
+from loops import CAP, Plan, command, fit, measure
 from loops_variants import WIDE_RESULT
 
 
@@ -23,21 +24,34 @@ def wide(units: int, lr: float, meta_steps: int = CAP, **others: Any) -> dict[st
 
 RECIPES = {
     "24": wide(24, 0.005),
+    "24-small": wide(24, 0.005, head_units=8),
+    "24-small-b": wide(24, 0.005, 400, head_units=8),
     "128-a": wide(128, 0.002),
     "128-b": wide(128, 0.005, curriculum=400),
     "128-c": wide(128, 0.005, 600, curriculum=400),
     "64-a": wide(64, 0.005),
+    "24-head-8": wide(24, 0.005, 200, begin_with="24", freeze_rule=True, head_units=8, curriculum=0),
 }
-JUDGED = ("24", "128-b", "128-c")
+"""``begin_with``: the recipe whose network is kept, from the same seed."""
+JUDGED = ("24", "128-b", "128-c", "24-head-8")
+
+
+def begun(name: str, seed: int, runs: Path) -> Plan:
+    """How ``name`` is trained, and first what it begins with, where that is not there."""
+    settings = RECIPES[name]
+    if first := settings.get("begin_with"):
+        folder = f"wide-{first}-{seed}"
+        fit(folder, runs, begun(first, seed, runs))
+        settings = {**settings, "begin_with": f"runs/loops/{folder}"}
+    return Plan(settings, (seed,), until_learned=settings["meta_steps"] == CAP)
 
 
 def main() -> None:
     given = command(("tune", "judge"), [*RECIPES]).parse_args()
-    names, seeds = (given.names or RECIPES, (given.seed,)) if given.what == "tune" else (JUDGED, (0, 1, 2))
+    names, seeds = (given.names or RECIPES, given.seed) if given.what == "tune" else (given.names or JUDGED, (0, 1, 2))
     for name in names:
         for seed in seeds:
-            plan = Plan(RECIPES[name], (seed,), until_learned=RECIPES[name]["meta_steps"] == CAP)
-            measure(WIDE_RESULT, f"wide-{name}", plan, given.runs, times=True)
+            measure(WIDE_RESULT, f"wide-{name}", begun(name, seed, given.runs), given.runs, times=True)
 
 
 if __name__ == "__main__":

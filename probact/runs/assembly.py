@@ -57,7 +57,8 @@ def build_objective(experiment: Experiment) -> Objective:
             posterior, name = None, experiment.objective or "sum-of-losses"
         else:
             name = experiment.objective or POSTERIORS[experiment.halting].objective
-            posterior = HaltingPosterior.of(rule, experiment.halting, experiment.prior_nu, looks)
+            kind, nu, units = experiment.halting, experiment.prior_nu, experiment.head_units
+            posterior = HaltingPosterior.of(rule, kind, nu, looks, units)
         parts = {"rule": rule, "posterior": posterior, "horizon": prior, "unrolling": unrolling}
         settings = {key: value for key, value in vars(experiment).items() if key in OBJECTIVES.keywords(name)}
         objective = OBJECTIVES.build(name, experiment.objective_options, **{**settings, **parts})

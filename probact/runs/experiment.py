@@ -17,8 +17,8 @@ from probact.inference.priors import Prior
 from probact.problems.base import FAMILIES, OptimizeeFamily
 from probact.rules.base import RULES
 from probact.rules.hand_designed import HandDesigned
+from probact.runs.exclusions import check_together
 from probact.runs.settings import Setting, schema_of, setting
-from probact.unrolling.compilation import SEGMENT
 from probact.unrolling.looks import Looks
 from probact.unrolling.walk import DEFAULT_UNROLLING
 
@@ -103,11 +103,17 @@ class Experiment:
     estimator: str = setting("collapse", "How the ELBO sums over T and t.", parts=ESTIMATORS)
     kl_scale: float = setting(1.0, "Weight of the KL to the prior; 1 makes the bound a bound.", above=0)
     kl_warmup: int = setting(0, "Meta-steps over which that weight, or the ponder cost, rises from 0.", at_least=0)
+    nu_warmup: int = setting(
+        0,
+        "Meta-steps over which nu falls from .95 to a smaller --prior-nu: steps grow dear when they are of use.",
+        at_least=0,
+    )
     infer_horizon: bool = setting(
         False,
         "Put the optimal q(T|x) in the guide in place of p(T): a tighter bound.",
         options=("--infer-horizon", "--no-infer-horizon"),
     )
+    head_units: int = setting(32, "Units of the recurrent network that halting is read from.", at_least=1, below=10_000)
     halting_first: bool = setting(
         False,
         "Let the guide be q(t|x) p(T|t), not p(T) q(t|x,T): no horizon gap, online hazards.",
@@ -184,32 +190,7 @@ class Experiment:
         for name, declared in SETTINGS.items():
             value = getattr(self, name)
             object.__setattr__(self, name, value if declared.is_none(value) else checked(name, value))
-        chosen = [name for name in ("by_segment", "recompute", "compiled") if getattr(self, name)]
-        if len(chosen) > 1:
-            raise ValueError(f"expected by-segment, recompute or compiled, got {' and '.join(chosen)}")
-        if self.gradient == "pes" and (self.by_segment or self.imitate):
-            raise ValueError(f"expected gradient pes or {'by-segment' if self.by_segment else 'imitate'}, got both")
-        if self.compiled and self.truncate % SEGMENT:
-            raise ValueError(f"compiled: expected truncate to be a multiple of {SEGMENT}, got {self.truncate}")
-        if self.safeguard and self.compiled:
-            raise ValueError("expected safeguard or compiled, got both: what the safeguard does depends on the losses")
-        if self.recall and not self.looks:
-            raise ValueError("recall: expected looks beside it, of which the best is returned")
-        if self.looks and self.by_segment:
-            raise ValueError("expected looks or by-segment, got both: a segment does not know the looks before it")
-        if self.prior_nu_range and not self.looks:
-            raise ValueError("prior-nu-range: expected looks beside it, which show losses in prices of a step")
-        if self.prior_nu_range and not self.prior_nu_range[0] <= self.prior_nu <= self.prior_nu_range[1]:
-            ends = " to ".join(f"{nu:g}" for nu in self.prior_nu_range)
-            raise ValueError(f"prior-nu: expected one in prior-nu-range, {ends}, got {self.prior_nu:g}")
-        if self.looks and self.halting == NO_HALTING:
-            raise ValueError("looks: expected a halting posterior that sees them, got none")
-        if self.horizon_from > self.horizon:
-            raise ValueError(f"horizon-from: expected at most the horizon, {self.horizon}, got {self.horizon_from}")
-        if self.horizon_from and self.curriculum:
-            raise ValueError("expected horizon-from or curriculum, got both")
-        if self.freeze_rule and not self.begin_with:
-            raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
+        check_together(self)
 
     def build_family(self) -> OptimizeeFamily:
         """The family with its options, at the price asked for; it reads its data when it is first sampled."""

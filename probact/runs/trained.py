@@ -114,8 +114,9 @@ class TrainedOptimizer:
                 recall = content.get("recall")
                 price = price_of(nu, content.get("kl_scale", 1.0))
                 looks = None if recall is None else Looks(price, recall)
-                posterior = HaltingPosterior.of(rule, halting["name"], nu, looks)
-                posterior.load_state_dict(halting["weights"])
+                weights = halting["weights"]
+                posterior = HaltingPosterior.of(rule, halting["name"], nu, looks, weights["output.weight"].shape[1])
+                posterior.load_state_dict(weights)
             later: dict[str, Any] = {name: content[name] for name in ("kl_scale", "safeguard") if name in content}
             if content.get("stop") is not None:
                 later["stop"] = StopRule.from_json(content["stop"])

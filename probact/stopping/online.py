@@ -93,6 +93,7 @@ def run_until_stopped(
     with torch.no_grad():
         looks = None if posterior is None else posterior.looks
         walk, belief = begin(rule, optimizee, unrolling=Unrolling(looks=looks)), OnlineBelief(posterior)
+        walk.is_followed = posterior is not None
         num = optimizee.num
         device = next(iter(optimizee.theta0.values())).device
         step = torch.zeros(num, dtype=torch.long, device=device)
@@ -112,8 +113,9 @@ def run_until_stopped(
             if best is not None:
                 taken = running & (known.loss < best[problem])
                 best[problem[taken]] = known.loss[taken]
-            for name, tensor in walk.params.items():
-                params[name][problem[taken]] = tensor[taken]
+            chosen = taken.nonzero().squeeze(1)
+            for name, tensor in walk.params.items() if len(chosen) else ():
+                params[name][problem[chosen]] = tensor[chosen]
             if bool(stopping.any()):
                 step[problem[stopping]] = s
                 running = running & ~stopping

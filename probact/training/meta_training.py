@@ -28,7 +28,7 @@ from probact.support.randomness import random_stream
 from probact.support.ranks import Ranks
 from probact.training.evolution import evolve, perturbations
 from probact.training.imitation import imitate, teacher_of
-from probact.training.schedule import drawn_horizon, horizon_at, weight_at
+from probact.training.schedule import drawn_horizon, horizon_at, settings_at, weight_at
 from probact.training.soundness import as_if_unmoved, unsound
 from probact.training.tally import Nats, Tally, Validation, of_all_ranks, tally
 from probact.unrolling.border import check_parts
@@ -89,7 +89,7 @@ class MetaTraining:
         keeps = settings.by_segment or (validates and not self.ranks.alone)
         whole = copy.deepcopy(self.state_dict()) if keeps else None
         share = torch.rand((), generator=random_stream("price", settings.seed, k)).item()
-        objective = self._at_price(share, self.objective.train())
+        objective = self._priced(settings_at(k, share, settings), self.objective.train())
         objective = objective.capped(horizon_at(k, settings.horizon, settings.curriculum))
         of_horizon, of_telling = torch.rand(2, generator=random_stream("steps", settings.seed, k)).tolist()
         objective = self._of_steps(of_horizon, of_telling < 0.5, objective)
@@ -220,7 +220,8 @@ class MetaTraining:
         ranges = self.experiment.prior_nu_range or self.experiment.horizon_from
         shares = (0.0, 0.5, 1.0) if ranges else (0.0,)
         with torch.no_grad():
-            objectives = [self._of_steps(share, True, self._at_price(share, self.objective)) for share in shares]
+            priced = [self._priced(self.experiment.at_price(share), self.objective) for share in shares]
+            objectives = [self._of_steps(share, True, one) for share, one in zip(shares, priced, strict=True)]
             found = [self._validated(one, problems) for one in objectives for problems in self._validation_sets]
         loss = sum(one.loss for one in found) / len(found)
         halting = [one.mean_halting for one in found if one.mean_halting is not None]
@@ -231,11 +232,10 @@ class MetaTraining:
             Nats.mean([one.nats for one in found]),
         )
 
-    def _at_price(self, share: float, objective: Objective) -> Objective:
-        """See ``Experiment.at_price``."""
-        if not self.experiment.prior_nu_range:
+    def _priced(self, settings: Experiment, objective: Objective) -> Objective:
+        """At the nu of ``settings``."""
+        if settings.prior_nu == self.experiment.prior_nu:
             return objective
-        settings = self.experiment.at_price(share)
         return objective.at(settings.build_prior(), settings.build_looks())
 
     def _of_steps(self, share: float, told: bool, objective: Objective) -> Objective:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+from probact.inference.price import nu_of, price_of
 from probact.runs.experiment import Experiment
 
 FIRST_SHARE = 0.1
 """The first horizon, as a share of H."""
+FIRST_NU = 0.95
+"""nu of the first meta-step, where it is annealed."""
 
 
 def horizon_at(step: int, horizon: int, num_steps: int) -> int:
@@ -27,6 +33,27 @@ def drawn_horizon(share: float, horizon: int, horizon_from: int) -> int:
     ([10, 100, 1000], 1000)
     """
     return round(horizon_from * (horizon / horizon_from) ** share) if horizon_from else horizon
+
+
+def nu_at(step: int, nu: float, num_steps: int) -> float:
+    """nu at meta-step ``step`` (from 0): its price -log nu rises from that of .95 by equal factors, over ``num_steps``.
+
+    A nu above .95 is kept all along.
+
+    >>> [round(nu_at(step, 0.5, 4), 3) for step in (0, 2, 4, 5)], nu_at(0, 0.99, 4)
+    ([0.95, 0.828, 0.5, 0.5], 0.99)
+    """
+    if step >= num_steps or nu >= FIRST_NU:
+        return nu
+    first, last = math.log(price_of(FIRST_NU)), math.log(price_of(nu))
+    return nu_of(math.exp(first + step / num_steps * (last - first)))
+
+
+def settings_at(step: int, share: float, experiment: Experiment) -> Experiment:
+    """At the nu of meta-step ``step``: annealed, or ``share`` of the way through a range of prices."""
+    if experiment.nu_warmup:
+        return replace(experiment, prior_nu=nu_at(step, experiment.prior_nu, experiment.nu_warmup))
+    return experiment.at_price(share)
 
 
 def weight_at(step: int, experiment: Experiment) -> float:

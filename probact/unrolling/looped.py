@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from probact.rules.plan import Plan
 from probact.support.trees import Params, State, map_params
-from probact.unrolling.step import Carry, Proposed, check_step
+from probact.unrolling import progress as progress_features
+from probact.unrolling.step import Carry, Proposed, Seen, check_step
 from probact.unrolling.walk import Walk
 
 
@@ -24,6 +26,14 @@ class Thought(NamedTuple):
     features: Tensor
 
 
+@functools.cache
+def _told_by_no_loss(step: int) -> Tensor:
+    """The features of progress at theta_step where every loss is 0, ``(1, 15)``: they count the steps."""
+    signals = torch.zeros(progress_features.NUM_SIGNALS, 1)
+    features, memory = progress_features.take_in(progress_features.init(signals[0]), signals)
+    return progress_features.take_in(memory._replace(num_steps=signals[0] + step), signals)[0] if step else features
+
+
 class Looped(Walk):
     """The walk of a rule that sees the input alone: theta_t is its answer after t steps.
 
@@ -31,20 +41,32 @@ class Looped(Walk):
     tells of a step is seen at the theta that the step led to: to halt at t, t steps are worked out and no more.
     """
 
+    _nothing: tuple[Tensor, Params] | None = None
+
     def _init(self) -> Carry:
         carry = super()._init()
         like = next(iter(carry.params.values()))
         return carry._replace(state=Thought(carry.state, like.new_zeros(len(like), self.rule.num_features)))
 
     def _shown(self) -> tuple[Tensor, Params]:
-        answer = self.carry.params
-        like = next(iter(answer.values()))
-        return like.new_zeros(len(like)), map_params(torch.zeros_like, answer)
+        if self._nothing is None:
+            answer = self.carry.params
+            like = next(iter(answer.values()))
+            self._nothing = like.new_zeros(len(like)), map_params(torch.zeros_like, answer)
+        return self._nothing
 
     def _propose(self) -> tuple[Tensor, Params, Proposed]:
         loss, grads = self._shown()
         self._next = self._cut(self.carry)
-        return loss, grads, Proposed(self._next.state.features, loss.new_zeros(4, len(loss)))
+        return loss, grads, Proposed(self._next.state.features, loss.expand(4, -1))
+
+    def look(self) -> Seen:
+        """What the rule told of the step that led here.  Progress, of no loss, is the same for all: one row of it."""
+        loss, grads, proposed = self._propose()
+        if not self.is_followed:
+            return Seen(loss, grads, proposed.features)
+        features = _told_by_no_loss(self.step).to(loss)
+        return Seen(loss, grads, torch.cat([proposed.features, features.expand(len(loss), -1)], -1))
 
     def move(self) -> None:
         """Make the next step; what a ``look`` here took in goes along."""
@@ -62,4 +84,10 @@ class Looped(Walk):
         check_step(self.rule, step, carry.params)
         answer = map_params(torch.add, carry.params, step.update)
         ahead = Carry(answer, Thought(step.state, step.features), carry.progress, carry.alive)
-        return ahead, Proposed(step.features, loss.new_zeros(4, len(loss)))
+        return ahead, Proposed(step.features, loss.expand(4, -1))
+
+    def keep(self, index: Tensor) -> None:
+        """As every walk, but for what is the same before and after a look, which is chosen once."""
+        looked, self._next, self._nothing = self._next is not None, None, None
+        super().keep(index)
+        self._next = self._cut(self.carry) if looked else None

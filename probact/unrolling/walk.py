@@ -187,9 +187,13 @@ class Walk:
     def keep(self, index: Tensor) -> None:
         """Go on with the problems at ``index`` (int64) alone; they go on as if the others were there."""
         self.optimizee = self.optimizee.select(index)
-        self.carry = map_state(lambda tensor: tensor[index], self.carry)
-        self._next = None if self._next is None else map_state(lambda tensor: tensor[index], self._next)
-        self._looked = None if self._looked is None else map_state(lambda tensor: tensor[index], self._looked)
+
+        def chosen(tensor: Tensor) -> Tensor:
+            return tensor.index_select(0, index)
+
+        self.carry = map_state(chosen, self.carry)
+        self._next = None if self._next is None else map_state(chosen, self._next)
+        self._looked = None if self._looked is None else map_state(chosen, self._looked)
         self.known = self._nll = None
 
 

@@ -390,6 +390,33 @@ def test_halting_at_t_costs_t_steps_and_sees_the_answer_at_hand() -> None:
     assert Encoding.steps == K + 3
 
 
+def test_halting_sees_online_what_the_unroll_tells() -> None:
+    torch.manual_seed(0)
+    rule, problems = Loop(), sums()
+    features = unroll(rule, problems, K).features
+    walk = begin(rule, problems)
+    with torch.no_grad():
+        for t in range(K):
+            walk.move()
+            torch.testing.assert_close(walk.look().features, features[t])
+
+
+def test_what_leaves_a_computation_changes_nothing_for_the_others() -> None:
+    torch.manual_seed(0)
+    rule, problems = Loop(), sums()
+    features, left = unroll(rule, problems, K).features, torch.tensor([0, 3, 4])
+    for looks_before in (True, False):
+        walk = begin(rule, problems)
+        with torch.no_grad():
+            walk.move()
+            if looks_before:
+                walk.look()
+            walk.keep(left)
+            for t in range(1, K):
+                walk.move()
+                torch.testing.assert_close(walk.look().features, features[t, left])
+
+
 def test_a_computation_is_told_how_many_steps_there_are() -> None:
     Encoding.left = []
     unroll(Encoding(), sums(), K, Unrolling(total_steps=K))

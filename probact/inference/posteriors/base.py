@@ -119,10 +119,12 @@ class HaltingPosterior(nn.Module):
             self.output.bias.fill_(self.distribution.initial_bias(nu))
 
     @classmethod
-    def of(cls, rule: UpdateRule, name: str, nu: float, looks: looks_at_x.Looks | None = None) -> Self:
+    def of(
+        cls, rule: UpdateRule, name: str, nu: float, looks: looks_at_x.Looks | None = None, hidden_size: int = 32
+    ) -> Self:
         """A head for ``rule``: it sees the rule's features, those of the unroll's progress, and those of ``looks``."""
         of_x = 0 if looks is None else looks_at_x.NUM_FEATURES
-        return cls(name, rule.num_features + NUM_FEATURES + of_x, nu, looks=looks)
+        return cls(name, rule.num_features + NUM_FEATURES + of_x, nu, hidden_size, looks)
 
     def fits(self, other: HaltingPosterior) -> bool:
         """Whether the weights of ``other`` mean the same here: of one kind, one shape."""
