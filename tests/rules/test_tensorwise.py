@@ -216,3 +216,13 @@ def test_what_shrinks_in_place_is_what_shrinks(double: None) -> None:
             params = {name: params[name] + update[name] for name in params}
         found.append(params)
     torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize(("share", "moves"), [(1e-7, False), (1e-3, True)])
+def test_a_tensor_whose_gradient_is_rounding_alone_stays(share: float, moves: bool, double: None) -> None:
+    """A bias before batch norm has such a one."""
+    rule, params, grads = Tensorwise().requires_grad_(False), drawn(0), drawn(1)
+    grads["bias"] *= share
+    update = rule.step(grads, rule.init(params), params, torch.ones(2)).update
+    assert bool((update["bias"] != 0).all()) == moves
+    assert bool((update["weight"] != 0).all())
