@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from holding import table as holding_table
 from learned_tables import section as shipped
 from looks_tables import section as looks
 from network_tables import sections
@@ -320,9 +321,15 @@ cosine, geometric mean over tasks with its standard error.
 {directions()}
 
 **What a step of the drop-in costs.** `python benchmarks/update_cost.py`: milliseconds, and times fused AdamW's, one
-thread, least of many rounds in which all take turns.
+thread, its time on the processor, least of many rounds in which all take turns, looks and steps between them as they
+come. Numbers are of four bytes, with the room that a step works in.
 
 {update_cost()}
+
+**What holding costs.** `python benchmarks/holding.py`: `general` with a look at each second, fourth or eighth step
+alone, on the minibatch tasks of *development*, 200 steps, three seeds: held-out loss over that with a look at each.
+
+{holding_table("general", 200)}
 
 ## The prior code's faults, one at a time
 

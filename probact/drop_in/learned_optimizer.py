@@ -23,7 +23,7 @@ from probact.inference.posteriors.base import HaltingPosterior
 from probact.monitoring.monitor import HaltingMonitor
 from probact.rules.base import UpdateRule
 from probact.rules.fused import fused
-from probact.rules.overwriting import overwriting
+from probact.rules.overwriting import kept_in, overwriting
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.runs.trained import TrainedOptimizer
 from probact.stopping.online import OnlineBelief
@@ -61,8 +61,8 @@ class LearnedOptimizer(TakesLoss, Resumable):
     is its own; schedulers set it.  ``weight_decay`` takes ``lr * weight_decay`` of the parameters off at each step.
     With ``maximize`` the loss goes up; the rule sees -loss then.  All groups have to agree on it, as they share a loss.
 
-    With several processes (``torch.distributed``) all ranks have to step together, as replicas do: the loss is the
-    mean over the ranks, and ``DistributedDataParallel`` synchronises the gradients.
+    With several processes (``torch.distributed``) all ranks have to step together, as replicas do: the loss is their
+    mean, and ``DistributedDataParallel`` synchronises the gradients.
 
     :param params: as for any ``torch.optim.Optimizer``.
     :param rule: any ``UpdateRule``; it sees the parameters under the names "0", "1", ... of their places.
@@ -77,12 +77,13 @@ class LearnedOptimizer(TakesLoss, Resumable):
     :param monitor: a ``HaltingMonitor`` in place of ``price``, fed by ``validation`` or, without it, by you.
     :param look_every: steps from one call of ``validation`` to the next; 10 unless given.
     :param safeguard: let the rule wear ``Safeguarded``.
-    :param freeze_when_stopped: after the stop ``step`` evaluates the loss and changes nothing.
+    :param freeze_when_stopped: after the stop ``step`` evaluates the loss alone.
     :param patience_for_nan: after so many not finite looks in a row ``step`` raises; None: never.
     :param compile: fuse the rule's steps by ``torch.compile``, if they are one graph (of ``general`` those for
-        minibatches): the first one takes a minute or two, the others a small part of their time.
-    :param options: ``lr`` (1 unless given), ``weight_decay`` (0) and ``maximize`` (False) of groups that do not say.
-        ``foreach`` and ``fused`` may be None or False, as steps are worked out in one way.
+        minibatches): the first ones take a minute or two each, the others a part of their time.
+    :param memory_dtype: ``torch.bfloat16`` keeps running means in half the memory (``general``, for minibatches).
+    :param options: ``lr`` (1 unless given), ``weight_decay`` (0) and ``maximize`` (False) of groups that do not say;
+        ``foreach`` and ``fused`` may be None or False.
     :raises ValueError: if ``rule``, ``stop`` or ``monitor`` is none, or what is given does not fit together.
     """
 
@@ -102,12 +103,11 @@ class LearnedOptimizer(TakesLoss, Resumable):
         freeze_when_stopped: bool = False,
         patience_for_nan: int | None = 100,
         compile: bool = False,
+        memory_dtype: torch.dtype | None = None,
         **options: Unpack[groups.Options],
     ) -> None:
         if not isinstance(rule, UpdateRule):
-            raise ValueError(
-                f"expected a rule such as RULES.build('adam'), a probact.UpdateRule, got {type(rule).__name__}"
-            )
+            raise ValueError(f"expected a rule such as RULES.build('adam'), an UpdateRule, got {type(rule).__name__}")
         if rule.sees is not Sight.GRADIENT:
             raise ValueError(f"expected a rule that sees {Sight.GRADIENT.value}, got {rule.label}: no torch optimizer")
         if posterior is not None and posterior.looks is not None:
@@ -115,7 +115,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
         self._watch = Watch(monitor_of(validation, price, monitor), validation, look_every)
         self.stop = stops.asked_for(None if self.monitor and stop == stops.OWN else stop, posterior)
         rule = overwriting(rule) if posterior is None else rule  # a posterior follows steps that may not be made
-        rule = fused(rule) if compile else rule
+        rule = fused(kept_in(rule, memory_dtype)) if compile else kept_in(rule, memory_dtype)
         self.rule = Safeguarded(bare(rule)) if safeguard else rule
         self.freeze_when_stopped = freeze_when_stopped
         self.patience_for_nan = checked_patience(patience_for_nan)

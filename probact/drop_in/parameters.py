@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from probact.support.trees import Params, State, map_state
+from probact.support.trees import Params, State, leaves, map_state
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -46,6 +46,8 @@ def owned(state: State, lent: Iterable[Tensor]) -> State:
         place = bisect_right(begins, part.data_ptr()) - 1
         return place >= 0 and part.data_ptr() < places[place][1]
 
+    if not any(map(is_lent, leaves(state))):
+        return state
     return map_state(lambda part: part.clone() if is_lent(part) else part, state)
 
 

@@ -34,6 +34,7 @@ class Options(groups.Options, total=False):
     freeze_when_stopped: bool
     patience_for_nan: int | None
     compile: bool
+    memory_dtype: torch.dtype | None
 
 
 def monitor_of(validation: Any, price: float | None, monitor: Any) -> HaltingMonitor | None:

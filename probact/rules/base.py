@@ -54,6 +54,8 @@ class UpdateRule(nn.Module, ABC):
     """Whether ``step`` works in ``room``, if there is one."""
     room: Room | None = None
     """Where a step without a graph may work: it then overwrites the memory that it is given, and the update before."""
+    memory_dtype: torch.dtype | None = None
+    """The type that a rule ``is_for_rooms`` keeps its running means in; None: that of the parameters."""
     is_in_graphs: ClassVar[bool] = False
     """Whether ``step`` compiles what it consists of, each as a graph of its own, if ``is_compiled``."""
     is_compiled: bool = False

@@ -113,7 +113,7 @@ def equalisers(parts: Sequence[Tensor], shapes: Sequence[torch.Size]) -> dict[in
     brings it, and in ``equalised`` others near it, to about equal singular values.
     """
     found = _by_size(parts, shapes, has_orthogonal, _equaliser)
-    return {k: flat.unflatten(-1, (min(sides(shapes[k])),) * 2) for k, flat in sorted(found.items())}
+    return {k: found[k].unflatten(-1, (min(sides(shapes[k])),) * 2) for k in sorted(found)}
 
 
 def _equaliser(x: Tensor) -> Tensor:

@@ -52,9 +52,10 @@ def map_state(function: Any, state: State) -> State:
 
 def leaves(state: State) -> list[Tensor]:
     """Every tensor of ``state``, in order."""
-    found: list[Tensor] = []
-    map_state(found.append, state)
-    return found
+    if isinstance(state, Tensor):
+        return [state]
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, tuple) else ()
+    return [leaf for part in parts for leaf in ((part,) if isinstance(part, Tensor) else leaves(part))]
 
 
 def finite(tensors: Iterable[Tensor]) -> Tensor:

@@ -186,7 +186,7 @@ def test_a_senseless_patience_for_nan(patience: Any) -> None:
 def test_what_is_no_rule() -> None:
     weight = nn.Parameter(torch.zeros(4))
     for wrong in (torch.optim.Adam([weight]), RULES["adam"], "adam"):
-        with pytest.raises(ValueError, match=r"expected a rule such as RULES.build\('adam'\), a probact.UpdateRule"):
+        with pytest.raises(ValueError, match=r"expected a rule such as RULES.build\('adam'\), an UpdateRule"):
             LearnedOptimizer([weight], wrong)  # type: ignore[arg-type]
 
 

@@ -75,12 +75,12 @@ class TensorwiseMemory(NamedTuple):
         return Biases(fast, slow, square.sqrt())
 
 
-def overwrite(memory: TensorwiseMemory, grads: Sequence[Tensor]) -> None:
+def overwrite(memory: TensorwiseMemory, grads: list[Tensor]) -> None:
     """The running means of ``memory.with_gradients(grads)``, in place of those that it has."""
-    for fast, slow, square, grad in zip(memory.fast, memory.slow, memory.square, grads, strict=True):
-        fast.lerp_(grad, 1 - FAST)
-        slow.lerp_(grad, 1 - SLOW)
-        square.mul_(SQUARE).addcmul_(grad, grad, value=1 - SQUARE)
+    torch._foreach_lerp_(memory.fast, grads, 1 - FAST)
+    torch._foreach_lerp_(memory.slow, grads, 1 - SLOW)
+    torch._foreach_mul_(memory.square, SQUARE)
+    torch._foreach_addcmul_(memory.square, grads, grads, 1 - SQUARE)
 
 
 class Biases(NamedTuple):

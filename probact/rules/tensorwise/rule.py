@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
+from probact.rules.tensorwise.between import fused_between, step_between
 from probact.rules.tensorwise.decay import shrink_, shrunk
 from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
+from probact.rules.tensorwise.short import lengthened, shortened
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
 from probact.support.refusals import check_range
@@ -35,6 +37,11 @@ LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
 def shapes_of(params: Params) -> tuple[torch.Size, ...]:
     """Of each tensor of a problem."""
     return tuple(tensor.shape[1:] for tensor in params.values())
+
+
+def _named(made: Sequence[Tensor], params: Params) -> Params:
+    """Steps by the names and of the shapes of ``params``."""
+    return {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
 
 
 @RULES.register("tensorwise")
@@ -80,6 +87,7 @@ class Tensorwise(Planned):
     def init(self, params: Params) -> State:
         tensors, shapes = [tensor.flatten(1) for tensor in params.values()], shapes_of(params)
         memory = TensorwiseMemory.init(tensors)
+        memory = memory if self.memory_dtype is None else shortened(memory)
         return memory if self.hold == 1 else memory._replace(held=Held.init(tensors, shapes, len(STARTS), NUM_SIGNALS))
 
     def is_still(self, state: State) -> bool:
@@ -90,13 +98,25 @@ class Tensorwise(Planned):
         return state._replace(last_step=torch.stack(made, -1) / state.size)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
+        if self.memory_dtype is None:
+            return self._step(grads, state, params, loss)
+        made = self._step(grads, lengthened(state, loss), params, loss)
+        return made._replace(state=shortened(made.state))
+
+    def _step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
         shapes = shapes_of(params)
         room = self.room if len(loss) == 1 and not torch.is_grad_enabled() else None
         work = None if is_compiling(self) else room
         with torch.no_grad():
+            looks = None if self.hold == 1 else looks_at(state.num_seen + 1, self.hold)
+            if looks is not None and room is not None and not some(looks):
+                made, memory = self._between(state, gradients, shapes, [*params])
+                memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+                if self.decay:
+                    shrink_(made, thetas, shapes, memory, self.decay, room)
+                return Step(_named(made, params), memory, memory.at_look.features)
             memory = self._with_gradients(state, gradients, room)
-            looks = None if self.hold == 1 else looks_at(memory.num_seen, self.hold)
             if looks is None:
                 matrices = graph(self, matrices_of, memory, shapes, work)
                 directions = Directions(gradients, memory, memory.biases(), *matrices)
@@ -119,8 +139,20 @@ class Tensorwise(Planned):
             made = graph(self, shrunk, made, thetas, shapes, memory, self.decay)
         elif self.decay and room is not None:
             shrink_(made, thetas, shapes, memory, self.decay, room)
-        update = {name: part.view_as(tensor) for (name, tensor), part in zip(params.items(), made, strict=True)}
-        return Step(update, memory, features)
+        return Step(_named(made, params), memory, features)
+
+    def _between(
+        self, state: TensorwiseMemory, grads: list[Tensor], shapes: tuple[torch.Size, ...], names: Sequence[str]
+    ) -> tuple[list[Tensor], TensorwiseMemory]:
+        """A step without a look, in the room."""
+        assert self.room is not None
+        if not is_compiling(self):
+            return step_between(state, grads, shapes, names, self.room, LONGEST)
+        places = [self.room.like(name, grad) for name, grad in zip(names, grads, strict=True)]
+        memory, shorter = graph(self, fused_between, state, grads, shapes, places, LONGEST)
+        if some(shorter < 1):
+            torch._foreach_mul_(places, shorter[0].tolist())
+        return places, memory
 
     def _made(self, directions: Directions, rates: Tensor, names: Sequence[str] | None) -> list[Tensor]:
         """The steps; of parameters with ``names`` in the room, by name, as steps of others may be worked out before

@@ -125,14 +125,20 @@ def bounded(
     :param longest: in lengths of the tensor.
     """
     with torch.no_grad():
+        shorter, last = allowed(made, memory, rates, longest)
         looks = looks.unsqueeze(-1)
-        length = torch.stack([part.detach().square().mean(-1) for part in made], -1).sqrt()
-        limit = torch.minimum(LONGER * rates.detach().abs().sum(-1), longest * memory.size)
-        shorter = torch.where(looks, 1.0, (limit / length.clamp_min(SMALL)).clamp_max(1.0))
-        last = torch.where(looks, memory.last_step, shorter * length / memory.size)
+        shorter, last = torch.where(looks, 1.0, shorter), torch.where(looks, memory.last_step, last)
     if some(shorter < 1):
         made = [part * shorter[:, k, None] for k, part in enumerate(made)]
     return made, memory._replace(last_step=last)
+
+
+def allowed(made: Sequence[Tensor], memory: TensorwiseMemory, rates: Tensor, longest: float) -> tuple[Tensor, Tensor]:
+    """What steps between looks are to be multiplied by, as in ``bounded``, and their lengths then, ``(L, M)`` both."""
+    length = torch.stack([part.detach().square().mean(-1) for part in made], -1).sqrt()
+    limit = torch.minimum(LONGER * rates.detach().abs().sum(-1), longest * memory.size)
+    shorter = (limit / length.clamp_min(SMALL)).clamp_max(1.0)
+    return shorter, shorter * length / memory.size
 
 
 def _part(room: Room, all_parts: Sequence[Tensor], part: Tensor) -> Tensor:
