@@ -155,12 +155,14 @@ def run(group: str, steps: Iterable[int], names: Iterable[str], tasks: Sequence[
             print(f"{group} {num} steps {name}: {time.perf_counter() - begun:.0f} s", flush=True)
 
 
-def rename(group: str, name: str, to: str) -> None:
+def rename(group: str, name: str, to: str, tasks: Sequence[Task]) -> None:
     """Give what was run of ``name``, and of ``NAME@...``, another name: of weights that were replaced."""
+    of_tasks = {task.name for task in tasks}
     path, renamed = Cache(group).path, []
     for line in path.read_text().splitlines():
         recipe, _, told = (row := json.loads(line))["recipe"].partition("@")
-        renamed.append(json.dumps({**row, "recipe": f"{to}@{told}" if told else to}) if recipe == name else line)
+        ours = recipe == name and row["task"] in of_tasks
+        renamed.append(json.dumps({**row, "recipe": f"{to}@{told}" if told else to}) if ours else line)
     write_atomically(path, "\n".join(renamed) + "\n")
 
 
@@ -192,7 +194,7 @@ def main() -> None:
     if given.what == "rename":
         if not given.to or len(given.recipe or []) != 1:
             parser.error("rename: expected one --recipe and --to")
-        rename(given.group, given.recipe[0], given.to)
+        rename(given.group, given.recipe[0], given.to, tasks)
         return
     if given.what == "run":
         run(given.group, steps, given.recipe or list(RECIPES), tasks)

@@ -227,3 +227,13 @@ def numbers(seed: int) -> Tensor:
     made = torch.randn(1, 300, 300, generator=torch.Generator().manual_seed(seed))
     made[:, :20] = 0
     return made
+
+
+@pytest.mark.parametrize(("share", "moves"), [(1e-7, False), (1e-3, True)])
+def test_a_tensor_whose_gradient_is_rounding_alone_stays(share: float, moves: bool, double: None) -> None:
+    """A bias before batch norm has such a one."""
+    rule, params, grads = Tensorwise().requires_grad_(False), drawn(0), drawn(1)
+    grads["bias"] *= share
+    update = rule.step(grads, rule.init(params), params, torch.ones(2)).update
+    assert bool((update["bias"] != 0).all()) == moves
+    assert bool((update["weight"] != 0).all())

@@ -26,6 +26,10 @@ STARTS = {"adam": 0.02, "slow adam": 0.005, "normalised gradient": 0.002, "balan
 """The directions, and how far it goes along each before training, in root mean squares of the tensor."""
 LONGEST = 0.3
 """The longest step of a tensor, in its lengths."""
+ROUNDING = 1e-10
+"""A tensor whose mean square gradient is less than this share of that of all is not moved: it is rounding alone, as for
+a bias before batch norm, which would walk off with it.
+"""
 LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
 """How far, in nats, a rate gets from ``STARTS``; and how far those of a tensor drift in a step, and in all steps."""
 
@@ -203,6 +207,9 @@ class Tensorwise(Planned):
             products = means[..., -len(STARTS) :, -len(STARTS) :]
             length = (rates.unsqueeze(-2) @ products @ rates.unsqueeze(-1)).flatten(2).squeeze(-1).clamp_min(0).sqrt()
             shorter = (LONGEST / length.clamp_min(SMALL)).clamp_max(1.0)
+            grads = means[..., 0, 0]
+            whole = (grads * layout.numel).sum(-1, keepdim=True) / layout.numel.sum()
+            shorter = torch.where(grads < ROUNDING * whole, 0.0, shorter)
         rates = rates * (-shorter * after.size).unsqueeze(-1)
         changed = ("first_size", "size", "grad_size", "means")
         of_tensors = {name: getattr(after, name) for name in changed}
