@@ -27,8 +27,8 @@ STARTS = {"adam": 0.02, "slow adam": 0.005, "normalised gradient": 0.002, "balan
 LONGEST = 0.3
 """The longest step of a tensor, in its lengths."""
 ROUNDING = 1e-10
-"""A tensor whose mean square gradient is less than this share of that of all is not moved: it is rounding alone, as for
-a bias before batch norm, which would walk off with it.
+"""A tensor whose mean square gradient is less than this share of that of all has steps no longer than its first length
+allows.  It may be rounding alone, as of a bias before batch norm, which would walk off, ever faster as it grows.
 """
 LOG_RANGE, DRIFT = 5.0, (0.2, 20.0)
 """How far, in nats, a rate gets from ``STARTS``; and how far those of a tensor drift in a step, and in all steps."""
@@ -209,7 +209,8 @@ class Tensorwise(Planned):
             shorter = (LONGEST / length.clamp_min(SMALL)).clamp_max(1.0)
             grads = means[..., 0, 0]
             whole = (grads * layout.numel).sum(-1, keepdim=True) / layout.numel.sum()
-            shorter = torch.where(grads < ROUNDING * whole, 0.0, shorter)
+            grown = (after.size / after.first_size).clamp_min(1.0)
+            shorter = torch.where(grads < ROUNDING * whole, shorter / grown, shorter)
         rates = rates * (-shorter * after.size).unsqueeze(-1)
         changed = ("first_size", "size", "grad_size", "means")
         of_tensors = {name: getattr(after, name) for name in changed}
