@@ -88,6 +88,8 @@ def worth(cache: Cache, task: Task, steps: int, name: str, reference: str = "ada
     Between the start, one step, and the numbers of steps that the reference was tuned for, the logarithm of the steps
     is linear in the loss.  Capped where its loss is still above at the largest of them.
     """
+    if not cache.starts[task.name]:
+        return None
     judged = {num: loss_of(cache, task, num, reference) for num in numbers_of_steps(cache, task)}
     points = [(1, cache.start(task.name)), *((num, loss) for num, loss in judged.items() if loss is not None)]
     ours = loss_of(cache, task, steps, name)
