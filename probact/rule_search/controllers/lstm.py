@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -55,12 +56,13 @@ class LSTM(Controller):
     """An LSTM of 64 units that writes the words, taught by proximal policy optimization (Bello et al. 2017).
 
     Advantage: utility less its moving average, over its moving spread; three passes over each batch, ratios clipped at
-    1 +- .2 (Schulman et al. 2017).  The entropy's weight is .02 a word and grows while more than two in ten of a
-    batch are rules that were tried before: with the paper's .0015 it collapses on the first family that works.
+    1 +- .2 (Schulman et al. 2017).  The entropy's weight is .02 a word or more: it grows while more than ``repeats`` of
+    the rules, by a running mean, were tried before, and falls while fewer were.  With the paper's .0015 it collapses on
+    the first family that works.
     """
 
     units, lr, passes, clip, decay = 64, 3e-3, 3, 0.2, 0.9
-    least_entropy, most_repeats = 0.02, 0.2
+    entropies, repeats, pace = (0.02, 0.3), 0.35, 0.15
 
     def __init__(self, depth: int, seed: int, rules: int = 1000) -> None:
         super().__init__(depth, seed, rules)
@@ -70,7 +72,7 @@ class LSTM(Controller):
             self._writer = _Writer(depth * GROUP, self.units)
         self._optimizer = torch.optim.Adam(self._writer.parameters(), lr=self.lr)
         self._mean, self._square, self._batches = 0.0, 0.0, 0
-        self.entropy_weight = self.least_entropy
+        self.entropy_weight, self.repeated = self.entropies[0], self.repeats
 
     def propose(self, num: int) -> list[Program]:
         before, state = self._writer.begin(num)
@@ -90,9 +92,10 @@ class LSTM(Controller):
         words = torch.tensor([one.program for one in scored])
         utility = torch.tensor([one.utility for one in scored])
         advantage = self._advantage(utility)
-        repeats = sum(not one.is_new for one in scored) / len(scored)
-        changed = self.entropy_weight * (1.25 if repeats > self.most_repeats else 0.98)
-        self.entropy_weight = min(max(changed, self.least_entropy), 1.0)
+        repeated = sum(not one.is_new for one in scored) / len(scored)
+        self.repeated = self.decay * self.repeated + (1 - self.decay) * repeated
+        changed = self.entropy_weight * math.exp(self.pace * (self.repeated - self.repeats))
+        self.entropy_weight = min(max(changed, self.entropies[0]), self.entropies[1])
         old = None
         for _ in range(self.passes):
             log_p, entropy = self._writer.scored(words)
@@ -121,7 +124,7 @@ class LSTM(Controller):
             "generator": self._generator.get_state(),
             "weights": deepcopy(self._writer.state_dict()),
             "adam": deepcopy(self._optimizer.state_dict()),
-            "averages": [self._mean, self._square, self.entropy_weight],
+            "averages": [self._mean, self._square, self.entropy_weight, self.repeated],
             "batches": self._batches,
         }
 
@@ -129,5 +132,5 @@ class LSTM(Controller):
         self._generator.set_state(state["generator"])
         self._writer.load_state_dict(state["weights"])
         self._optimizer.load_state_dict(state["adam"])
-        self._mean, self._square, self.entropy_weight = state["averages"]
+        self._mean, self._square, self.entropy_weight, self.repeated = state["averages"]
         self._batches = state["batches"]
