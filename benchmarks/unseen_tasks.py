@@ -212,6 +212,13 @@ DEVELOPMENT = [
         classes,
         4,
     ),
+    Task(
+        "tanh-by-4",
+        lambda: table(datasets.make_classification(4000, 24, n_informative=10, n_classes=4, random_state=7), True),
+        lambda: mlp(24, 40, 4, activation=nn.Tanh),
+        classes,
+        4,
+    ),
     # of few rows and wrong labels, which a network learns by heart; rare words; small tables
     Task(
         "few-fashion-mlp",

@@ -7,7 +7,8 @@ from torch import Tensor
 from probact.rules.base import RULES
 from probact.rules.matrices import sides
 from probact.rules.plan import Plan
-from probact.rules.tensorwise.decay import NOISE, POWER, WILD, share_of
+from probact.rules.tensorwise.decay import NOISE, POWER, share_of
+from probact.rules.tensorwise.held import WILD
 from probact.rules.tensorwise.rule import LONGEST, STARTS, Tensorwise
 from probact.rules.tensorwise.signals import LEAST_SIZE, NUM_SIGNALS, SAMPLE, cosine_with_before, stride
 from probact.support.room import BLOCK, Room
@@ -184,7 +185,7 @@ def test_it_shrinks_most_where_there_are_many_steps(double: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("jitter", "expected"), [(1e-4, 0.0), (NOISE / (1 - NOISE), 0.5), (WILD / (1 - WILD), 0.917), (1e3, WILD**3)]
+    ("jitter", "expected"), [(1e-4, 0.0), (NOISE / (1 - NOISE), 0.5), (WILD / (1 - WILD), 0.917), (1e3, WILD**6)]
 )
 def test_it_shrinks_less_where_the_loss_hardly_jitters_or_does_nothing_else(
     jitter: float, expected: float, double: None

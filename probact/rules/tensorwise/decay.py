@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from probact.rules.base import SMALL
 from probact.rules.matrices import is_matrix
+from probact.rules.tensorwise.held import WILD
 from probact.rules.tensorwise.memory import TensorwiseMemory
 from probact.support.room import BLOCK, Room, in_blocks
 
@@ -16,17 +16,15 @@ BEFORE = 2
 """Steps without: what tells exact gradients from noisy ones goes by the first two, whichever rule goes on."""
 STEPS, POWER = 1000.0, 0.75
 """It is whole from so many steps in all on; of fewer ones this power of their share, as they hardly learn by heart."""
-NOISE, WILD, FALL = 0.045, 0.15, 3
-"""It is half where the loss jitters by the first share of its fall: less is exact, or learned.  Above the second it
-falls by that power: batches so small see too few rows to learn them by heart, and their gradients hardly hold against
-a decay.
+NOISE, FALL = 0.045, 6
+"""It is half where the loss jitters by the first share of its fall: less is exact, or learned.  Above ``WILD`` it falls
+by that power: batches so small see too few rows to learn them by heart, and their gradients hardly hold against it.
 """
 
 
 def share_of(memory: TensorwiseMemory, decay: float) -> Tensor:
     """Which part of its length a step takes off, ``(L,)``; ``memory`` has the last loss in it."""
-    fast, _, jitter, first = memory.means.unbind(-1)
-    noise = jitter / ((first - fast).abs() + jitter + SMALL)
+    noise = memory.noise
     steps = (memory.plan.expected(memory.num_seen) / STEPS).clamp_max(1.0)
     share = decay * steps**POWER * noise**2 / (noise**2 + NOISE**2) * (WILD / noise.clamp_min(WILD)) ** FALL
     return torch.where(memory.num_seen > BEFORE, share, 0.0)

@@ -13,6 +13,10 @@ from probact.support.trees import leaves, map_state, per_problem, some
 
 FIRST = 16
 """So many steps have a look each."""
+WILD = 0.15
+"""And each step while the loss jitters by more than this share of its fall, as in small batches: what was said of one
+gradient does not hold for the next one.
+"""
 LONGER = 2.0
 """A step without a look is at most so many times as long as its directions make it that have a length of 1 each."""
 
@@ -24,6 +28,7 @@ class Held(NamedTuple):
     :ivar rows, columns: of the eveners, M times ``(L, rows, 1)`` and ``(L, 1, columns)``.
     :ivar equalisers: of matrices whose singular values are made equal, in the order of their places.
     :ivar features: for halting, ``(L, F)``.
+    :ivar step: at which step it was, ``(L,)``.
     """
 
     rates: Tensor
@@ -31,6 +36,7 @@ class Held(NamedTuple):
     columns: tuple[Tensor, ...]
     equalisers: tuple[Tensor, ...]
     features: Tensor
+    step: Tensor
 
     @classmethod
     def init(cls, tensors: Sequence[Tensor], shapes: Sequence[torch.Size], rates: int, features: int) -> Held:
@@ -42,6 +48,7 @@ class Held(NamedTuple):
             tuple(like.new_zeros(num, 1, sides(shape)[1] if is_matrix(shape) else 1) for shape in shapes),
             tuple(like.new_zeros(num, *(min(sides(shape)),) * 2) for shape in shapes if has_orthogonal(shape)),
             like.new_zeros(num, features),
+            like.new_zeros(num),
         )
 
     @property
@@ -66,14 +73,12 @@ def still(made: Mapping[int, Tensor], square: Sequence[Tensor]) -> dict[int, Ten
     return {k: torch.where(square[k] > 0, part, 0.0) for k, part in made.items()}
 
 
-def looks_at(count: Tensor, hold: int) -> Tensor:
-    """Whether the steps ``count (L,)``, from 1 on, have a look, bool."""
-    return (count <= FIRST) | (count % hold == 0)
+def looks_at(count: Tensor, noise: Tensor, hold: int) -> Tensor:
+    """Whether the steps ``count (L,)``, from 1 on, have a look, bool.
 
-
-def steps_since(count: Tensor, hold: int) -> Tensor:
-    """How many steps the look at step ``count (L,)`` stands for, those since the look before."""
-    return (count - FIRST).clamp(1, hold)
+    :param noise: of the loss, before the step.
+    """
+    return (count <= FIRST) | (count % hold == 0) | (noise > WILD)
 
 
 def chosen(looks: Tensor, now: Held, before: Held) -> Held:

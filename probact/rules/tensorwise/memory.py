@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probact.rules.base import SMALL
 from probact.rules.plan import Plan
 from probact.rules.tensorwise.held import Held
 
@@ -69,6 +70,12 @@ class TensorwiseMemory(NamedTuple):
         """``held``, of one that holds anything."""
         assert isinstance(self.held, Held)
         return self.held
+
+    @property
+    def noise(self) -> Tensor:
+        """How much the loss jitters, as a share of its fall and that, ``(L,)``; 0 of a first one."""
+        fast, _, jitter, first = self.means.unbind(-1)
+        return jitter / ((first - fast).abs() + jitter + SMALL)
 
     def biases(self) -> Biases:
         fast, slow, square = (1 - decay**self.num_seen for decay in (FAST, SLOW, SQUARE))

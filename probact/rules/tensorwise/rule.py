@@ -13,7 +13,7 @@ from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
 from probact.rules.tensorwise.between import fused_between, step_between
 from probact.rules.tensorwise.decay import shrink_, shrunk
-from probact.rules.tensorwise.held import Held, chosen, looks_at, steps_since
+from probact.rules.tensorwise.held import Held, chosen, looks_at
 from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.short import lengthened, shortened
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
@@ -111,7 +111,7 @@ class Tensorwise(Planned):
         shapes, room = shapes_of(params), self._place(loss)
         work = None if is_compiling(self) else room
         with torch.no_grad():
-            looks = None if self.hold == 1 else looks_at(state.num_seen + 1, self.hold)
+            looks = None if self.hold == 1 else looks_at(state.num_seen + 1, state.noise, self.hold)
             if looks is not None and room is not None and not some(looks):
                 made, memory = self._between(state, gradients, shapes, [*params])
                 memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
@@ -192,7 +192,7 @@ class Tensorwise(Planned):
     ) -> _Said:
         """What the network says."""
         memory, plan = directions.memory, directions.memory.plan
-        since = None if self.hold == 1 else steps_since(memory.num_seen, self.hold)
+        since = None if self.hold == 1 else memory.num_seen - memory.at_look.step
         with torch.no_grad():
             layout = layout_of(shapes, loss.dtype, loss.device)
             means = mean_products(directions, thetas, layout)
@@ -232,7 +232,7 @@ class _Said(NamedTuple):
 def _chosen(looks: Tensor, said: _Said, memory: TensorwiseMemory) -> _Said:
     """Of problems that have ``looks (L,)`` what was said, of the others what is held."""
     factor, held = memory.plan.factor[:, None, None], memory.at_look
-    kept = chosen(looks, held._replace(rates=said.rates / factor, features=said.features), held)
+    kept = chosen(looks, held._replace(rates=said.rates / factor, features=said.features, step=memory.num_seen), held)
     of_tensors: dict[str, Any] = {**said.of_tensors, "held": kept}
     if not some(~looks):
         return said._replace(of_tensors=of_tensors)
