@@ -15,6 +15,7 @@ from probact.rules.fused import stepped
 from probact.rules.plan import Plan
 from probact.rules.subspace.rule import Subspace
 from probact.rules.tensorwise.rule import Tensorwise
+from probact.support.refusals import check_range
 from probact.support.trees import Params, State, flatten, unflatten
 
 LOOKS, PROBE = 3, 0.1
@@ -73,6 +74,8 @@ class Versatile(UpdateRule):
     def __init__(self, hold: int = 4, decay: float = 0.0) -> None:
         """:param hold, decay: of ``Tensorwise``; exact gradients go without."""
         super().__init__()
+        check_range(self.label, at_least=1, below=10_000, hold=hold)
+        check_range(self.label, at_least=0, below=1, decay=decay)
         self.noisy = Tensorwise(hold=hold, decay=decay)
         self.exact = Subspace(first_share=10, backtrack=0.9)
         self.num_features = self.noisy.num_features + 1
