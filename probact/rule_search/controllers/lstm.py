@@ -62,7 +62,7 @@ class LSTM(Controller):
     """
 
     units, lr, passes, clip, decay = 64, 3e-3, 3, 0.2, 0.9
-    entropies, repeats, pace = (0.02, 0.3), 0.35, 0.15
+    entropies, repeats, pace = (0.02, 0.3), 0.5, 0.1
 
     def __init__(self, depth: int, seed: int, rules: int = 1000) -> None:
         super().__init__(depth, seed, rules)
