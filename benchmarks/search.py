@@ -276,7 +276,8 @@ def tables(family: str) -> str:
             "J = regret at the stop + price x queries. *Queries* and *share*, of the way from the tuned budget to "
             "hindsight, are of the last stop before it.",
             table(columns, stops),
-            f"CPU time a query of one function, with the halting posterior where there is one: {cost}.",
+            "CPU time a query of one function when this was run, with the halting posterior where there is one "
+            f"([now](#what-a-query-costs) less): {cost}.",
         ]
     )
 

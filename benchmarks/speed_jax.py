@@ -3,7 +3,7 @@
     pip install jax                      # not of the project: this command alone needs it
     taskset -c 0 python benchmarks/speed_jax.py
 
-Quadratic problems, LSTM of two layers of 20 units, truncated at 20 steps, the path through the gradient cut; losses of
+Quadratic problems, LSTM of two layers of 20 units, truncated at 20 steps, no derivative of the gradient; losses of
 all steps are added up and differentiated by the LSTM's weights.  In JAX the whole of it is one ``jax.jit`` of
 ``lax.scan`` within ``lax.scan``, in two layouts of the state, of which the faster counts.  Both begin with the same
 weights and problems; losses and derivatives are compared before anything is timed.  Ways take turns; a ratio is the
@@ -111,7 +111,7 @@ def compare(num: int) -> dict[str, Any]:
 
     def ours(compiled: bool) -> torch.Tensor:
         rule.zero_grad()
-        unrolling = Unrolling(truncate=SEGMENT, through_path=False, compiled=compiled)
+        unrolling = Unrolling(truncate=SEGMENT, through_path=True, compiled=compiled)
         loss = unroll(rule, optimizee, HORIZON, unrolling).nll[1:].sum(0).mean()
         loss.backward()
         return loss.detach()

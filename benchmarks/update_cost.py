@@ -5,11 +5,11 @@
 
 The update alone: perceptrons of about 10^5, 10^6 and 10^7 parameters with gradients at hand. A whole training step: of
 the CNN and the transformer of ``unseen_tasks.py``. One thread; all optimizers take turns, four steps each in every
-round, as ``general`` looks at each fourth step alone, after those that have a look each. The processor's time of the
-thread counts, and of all rounds the least, as other work on the machine only adds to it; what takes more than a second
-has one round. Numbers a parameter, of four bytes: what the optimizer keeps from step to step, the room that it works in
-among them. ``torch.optim.Muon``, for its part of the parameters, the matrices alone, is the peer that makes singular
-values equal too.
+round, as ``general`` looks at each fourth step alone, after those that have a look each (a task's first 150). The
+processor's time of the thread counts, and of all rounds the least, as other work on the machine only adds to it; what
+takes more than a second has one round. Numbers a parameter, of four bytes: what the optimizer keeps from step to step,
+the room that it works in among them. ``torch.optim.Muon``, for its part of the parameters, the matrices alone, is the
+peer that makes singular values equal too.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ WIDTHS = {"1e5": (784, 110, 100, 10), "1e6": (784, 600, 600, 300, 10), "1e7": (1
 ROUNDS = {"1e5": 20, "1e6": 10, "1e7": 3}
 ALL = ("adamw fused", "adamw foreach", "muon", "general", "general bfloat16", "general compiled", "subspace-mlp")
 LEARNED = ALL[3:]
-FIRST, CYCLE = 20, 4
-"""Steps that are not counted, and those of a round."""
+FIRST, FIRST_OF_A_TASK, CYCLE = 20, 150, 4
+"""Steps that are not counted, of the update alone and of a task, where the loss jitters by most of its fall before, and
+those of a round.
+"""
 ROUNDS_OF_A_TASK = 15
 Step = Callable[[], object]
 
@@ -81,11 +83,11 @@ def numbers_kept(optimizer: torch.optim.Optimizer, parameters: int) -> float:
     return sum(part.numel() * part.element_size() for part in kept) / 4 / parameters
 
 
-def least(steps: dict[str, Step], rounds: int) -> dict[str, float]:
-    """Milliseconds a step."""
+def least(steps: dict[str, Step], rounds: int, first: int = FIRST) -> dict[str, float]:
+    """Milliseconds a step, after the ``first``."""
     times = {name: float("inf") for name in steps}
     for name, step in steps.items():
-        for _ in range(FIRST if name.startswith("general") else 0):
+        for _ in range(first if name.startswith("general") else 0):
             step()
     for _ in range(rounds):
         for name, step in steps.items():
@@ -135,7 +137,7 @@ def training_step(name: str, names: Sequence[str]) -> dict[str, object]:
     having = optimizers(lambda: task.begin(0), names)
 
     def step_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Step:
-        job = Job(task, model, FIRST + CYCLE * ROUNDS_OF_A_TASK, torch.Generator().manual_seed(0))
+        job = Job(task, model, FIRST_OF_A_TASK + CYCLE * ROUNDS_OF_A_TASK, torch.Generator().manual_seed(0))
 
         def step() -> Tensor:
             loss = job.closure()
@@ -144,7 +146,7 @@ def training_step(name: str, names: Sequence[str]) -> dict[str, object]:
 
         return step
 
-    times = least({name: step_of(*each) for name, each in having.items()}, ROUNDS_OF_A_TASK)
+    times = least({name: step_of(*each) for name, each in having.items()}, ROUNDS_OF_A_TASK, FIRST_OF_A_TASK)
     return {"parameters": sum(param.numel() for param in having["general"][0].parameters()), "step": row(times)}
 
 

@@ -51,8 +51,13 @@ class VersatileState(NamedTuple):
 
 
 def _is_settled(state: VersatileState) -> bool:
-    """Whether all problems are known to be noisy, for good."""
-    return isinstance(state.grad, tuple)
+    """Whether all problems are known to be noisy, for good; it may have been ``widened`` since."""
+    return isinstance(state.grad, tuple) or bool(_are_noisy(state).all())
+
+
+def _are_noisy(state: VersatileState) -> Tensor:
+    """Which problems are known to be, ``(L,)``."""
+    return (state.num_seen >= LOOKS) & ~state.is_exact
 
 
 @RULES.register("versatile")
@@ -134,7 +139,7 @@ class Versatile(UpdateRule):
         if _is_settled(state):
             step = stepped(self.noisy, grads, state.noisy, params, loss)
             features = torch.cat([step.features, loss.new_zeros(len(loss), 1)], -1)
-            return Step(step.update, state._replace(noisy=step.state), features)
+            return Step(step.update, state._replace(noisy=step.state, grad=(), update=()), features)
         return self._judge_and_step(grads, state, params, loss)
 
     def _judge_and_step(self, grads: Params, state: VersatileState, params: Params, loss: Tensor) -> Step:
@@ -170,7 +175,7 @@ class Versatile(UpdateRule):
         if not bool(now.is_exact.any()):
             exact = ()
         now = now._replace(update=update.detach(), noisy=noisy, exact=exact)
-        if bool(((now.num_seen >= LOOKS) & ~now.is_exact).all()):
+        if bool(_are_noisy(now).all()):
             now = now._replace(grad=(), update=())
         return Step(unflatten(update, params), now, features)
 

@@ -41,3 +41,8 @@ def check_together(of: Experiment) -> None:
         raise ValueError("freeze-rule: expected begin-with, the trained rule to keep, got none")
     if of.nu_warmup and of.prior_nu_range:
         raise ValueError("expected nu-warmup or prior-nu-range, got both")
+    if of.nu_warmup > of.meta_steps:
+        raise ValueError(f"nu-warmup: expected at most the meta-steps, {of.meta_steps}, got {of.nu_warmup}")
+    for name in ("nu_warmup", "head_units"):
+        if getattr(of, name) != getattr(type(of), name) and of.halting == NO_HALTING:
+            raise ValueError(f"{name.replace('_', '-')}: expected a halting posterior, got none")

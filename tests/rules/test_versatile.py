@@ -145,6 +145,31 @@ def test_it_goes_on_bit_for_bit_in_whatever_form_its_memory_is(made: int, noisy:
     assert all(map(torch.equal, a, b))
 
 
+def test_large_matrices_go_on_bit_for_bit_from_the_step_at_which_gradients_are_known_to_be_noisy() -> None:
+    """What was saved has its form of the beginning, and works in the room at once."""
+
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 300), nn.ReLU(), nn.Linear(300, 300), nn.ReLU(), nn.Linear(300, 1))
+
+    def goes_on(model: nn.Module, optimizer: LearnedOptimizer, first: int, last: int) -> list[Tensor]:
+        for step in range(first, last):
+            inputs = torch.randn(64, 6, generator=torch.Generator().manual_seed(step))
+            optimizer.zero_grad()
+            loss = (model(inputs).squeeze(-1) - inputs[:, 0] * inputs[:, 1]).square().mean()
+            loss.backward()
+            optimizer.step(loss=loss)
+        return [param.detach().clone() for param in model.parameters()]
+
+    models, rule = [model(), model()], RULES.build("versatile")
+    optimizers = [LearnedOptimizer(each.parameters(), copy.deepcopy(rule), total_steps=60) for each in models]
+    goes_on(models[0], optimizers[0], 0, 3)
+    models[1].load_state_dict(copy.deepcopy(models[0].state_dict()))
+    optimizers[1].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
+    a, b = (goes_on(each, optimizer, 3, 12) for each, optimizer in zip(models, optimizers, strict=True))
+    assert all(map(torch.equal, a, b))
+
+
 def test_the_last_step_that_it_is_told_of_leads_to_the_best(double: None) -> None:
     found = walk("rosenbrock", 0, total=17)
     losses = [nll(found)]

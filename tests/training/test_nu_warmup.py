@@ -66,3 +66,11 @@ def test_a_larger_nu_than_the_first_is_kept() -> None:
 def test_of_a_range_there_is_no_one_nu() -> None:
     with pytest.raises(ValueError, match="expected nu-warmup or prior-nu-range, got both"):
         Experiment.create(looks=True, prior_nu_range=(0.5, 0.99), nu_warmup=10)
+
+
+def test_what_it_needs() -> None:
+    with pytest.raises(ValueError, match="nu-warmup: expected at most the meta-steps, 10, got 20"):
+        Experiment.create(nu_warmup=20, meta_steps=10, prior_nu=0.5)
+    for name, value in {"nu_warmup": 5, "head_units": 8}.items():
+        with pytest.raises(ValueError, match=f"{name.replace('_', '-')}: expected a halting posterior, got none"):
+            Experiment.create(**{name: value}, halting="none")

@@ -132,5 +132,6 @@ class LSTM(Controller):
         self._generator.set_state(state["generator"])
         self._writer.load_state_dict(state["weights"])
         self._optimizer.load_state_dict(state["adam"])
-        self._mean, self._square, self.entropy_weight, self.repeated = state["averages"]
+        self._mean, self._square, self.entropy_weight = state["averages"][:3]
+        self.repeated = state["averages"][3] if len(state["averages"]) > 3 else self.repeats  # not in older searches
         self._batches = state["batches"]
