@@ -143,6 +143,26 @@ def memory() -> str:
     return table(["one meta-step", "peak, GB", "of which the meta-step, GB"], rows)
 
 
+def beside_jax() -> str:
+    found = read("speed-jax")
+    cases = [case for case in found if case.startswith("L ")]
+    rows = [
+        [
+            way,
+            *(number(found[case][what][way], 3) for case in cases for what in ("ms_a_step", "times_jax")),
+            f"{found[cases[-1]]['first_call_seconds'][way]:.1f} s",
+        ]
+        for way in found[cases[0]]["times_jax"]
+    ]
+    apart = max(found[case]["derivative_apart"][found[case]["fastest_in_jax"]] for case in cases)
+    head = ["way", *(text for case in cases for text in (f"{case}: ms a step", "times as fast")), "first call"]
+    return (
+        f"**Beside JAX** {found['versions']['jax']} (`python benchmarks/speed_jax.py`; {found['problem']}; one core). "
+        "The reference is the faster of two layouts, one `jit` of `lax.scan`. Derivatives of the weights are the same: "
+        f"the largest difference is {apart:.0e} of their length.\n\n{table(head, rows)}"
+    )
+
+
 def speed() -> str:
     loop, elbo, peak, growth, compiled, processes = (
         read(f"speed-{question}") for question in ("loop", "elbo", "peak", "growth", "compiled", "processes")
@@ -158,6 +178,7 @@ def speed() -> str:
         f"**Loop** ({loop['problem']}, {threads}; first call {plain:.1f} s, compiled {fused:.0f} s). "
         "The reference is two `nn.LSTMCell` and autograd, without halting "
         f"features.\n\n{table(head, rows)}",
+        beside_jax(),
     ]
     shares = [
         [name, number(row["ms"]["meta-step"], 3), *(f"{row['share'][part]:.1%}" for part in ("ELBO", "head and ELBO"))]
