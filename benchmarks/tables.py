@@ -328,6 +328,7 @@ come. Numbers are of four bytes, with the room that a step works in.
 
 **What holding costs.** `python benchmarks/holding.py`: `general` with a look at each second, fourth or eighth step
 alone, on the minibatch tasks of *development*, 200 steps, three seeds: held-out loss over that with a look at each.
+Run before a loss that jitters, as in small batches, had a look at each step: `linear-by-1` is why it has.
 
 {holding_table("general", 200)}
 
