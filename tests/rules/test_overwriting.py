@@ -19,6 +19,7 @@ from probact.rules.safeguarded import bare
 from probact.rules.tensorwise.rule import Tensorwise
 from probact.rules.tensorwise.signals import _even_sample, layout_of
 from probact.support.trees import Params, flatten, leaves
+from tests.helpers.loops import minibatches
 
 SHAPES = {"weight": (90, 80), "narrow": (7, 5), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
 
@@ -113,17 +114,6 @@ def test_what_is_given_to_the_optimizer_is_left_as_it_is() -> None:
     optimizer.load_state_dict(saved)
     steps(3)
     torch.testing.assert_close(_tensors(saved), _tensors(kept), rtol=0, atol=0)
-
-
-def minibatches(optimizer: LearnedOptimizer, model: nn.Module, steps: range) -> None:
-    """Of which some leave ReLU units without a gradient."""
-    for step in steps:
-        torch.manual_seed(step)
-        x = torch.randn(8, 6)
-        optimizer.zero_grad()
-        loss = (model(x) - x[:, :3]).square().mean()
-        loss.backward()
-        optimizer.step(loss)
 
 
 def network() -> nn.Sequential:

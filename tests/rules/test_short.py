@@ -14,6 +14,7 @@ from probact.rules.base import RULES
 from probact.rules.tensorwise.memory import SLOW, SQUARE, TensorwiseMemory
 from probact.rules.tensorwise.short import lengthened, shortened
 from probact.support.trees import leaves
+from tests.helpers.loops import minibatches
 
 
 def test_means_do_not_stall() -> None:
@@ -71,28 +72,18 @@ def test_an_optimization_ends_where_that_of_single_precision_does() -> None:
     assert size(single[0][1]) - size(short[0][1]) == 3 * 2 * parameters
 
 
-def steps(optimizer: LearnedOptimizer, model: nn.Module, count: range) -> None:
-    for step in count:
-        torch.manual_seed(step)
-        x = torch.randn(8, 6)
-        optimizer.zero_grad()
-        loss = (model(x) - x[:, :3]).square().mean()
-        loss.backward()
-        optimizer.step(loss)
-
-
 @pytest.mark.parametrize("cut", [2, 18])
 def test_what_is_saved_goes_on_bit_for_bit(cut: int) -> None:
     torch.manual_seed(0)
     model = nn.Linear(6, 3)
     options = {"stop": None, "memory_dtype": torch.bfloat16}
     optimizer = LearnedOptimizer.from_pretrained(model.parameters(), **options)
-    steps(optimizer, model, range(cut))
+    minibatches(optimizer, model, range(cut))
     other = copy.deepcopy(model)
     again = LearnedOptimizer.from_pretrained(other.parameters(), **options)
     again.load_state_dict(optimizer.state_dict())
-    steps(optimizer, model, range(cut, cut + 6))
-    steps(again, other, range(cut, cut + 6))
+    minibatches(optimizer, model, range(cut, cut + 6))
+    minibatches(again, other, range(cut, cut + 6))
     assert all(map(torch.equal, model.parameters(), other.parameters()))
     kept: list[Tensor] = leaves(again._standing.cohorts[0].carry)
     assert any(part.dtype is torch.bfloat16 for part in kept)
