@@ -31,9 +31,10 @@ RECIPES = {
     "128-c": wide(128, 0.005, 600, curriculum=400),
     "64-a": wide(64, 0.005),
     "24-head-8": wide(24, 0.005, 200, begin_with="24", freeze_rule=True, head_units=8, curriculum=0),
+    "128-head-8": wide(128, 0.005, 200, begin_with="128-b", freeze_rule=True, head_units=8, curriculum=0),
 }
 """``begin_with``: the recipe whose network is kept, from the same seed."""
-JUDGED = ("24", "128-b", "128-c", "24-head-8")
+JUDGED = ("24", "128-b", "128-c", "24-head-8", "128-head-8")
 
 
 def begun(name: str, seed: int, runs: Path) -> Plan:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from probact.rules.base import RULES
 from probact.rules.computation import Asked, Computation, confidence, widened
+from probact.support.recurrent import gru_step
 from probact.support.refusals import check_range
 from probact.support.trees import Params
 
@@ -69,14 +70,29 @@ class GRUReader(Computation):
         return Reading(places, size, own, torch.zeros_like(size), hidden, answer)
 
     def think(self, state: Reading) -> tuple[Reading, Tensor, Tensor]:
-        soft = (state.own - self.preference[1] * state.read).softmax(-1)
-        hard = F.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft)
-        chosen = hard + soft - soft.detach()
-        place = (chosen.unsqueeze(1) @ state.places).squeeze(1)
-        hidden = self.cell(widened(place, self.inputs, self.label), state.hidden)
-        answer = self.read(hidden)[:, : state.answer.shape[1]]
-        read = state.read + hard
+        place, read = self._chosen(state)
+        hidden = self._remembered(place, state.hidden)
+        num = state.answer.shape[1]
+        answer = F.linear(hidden, self.read.weight[:num], self.read.bias[:num])
         unread = (state.size * (read == 0)).sum(-1, keepdim=True)
         wanted = (state.own - self.preference[1] * read).amax(-1, keepdim=True)
         features = torch.cat([4 * torch.exp(-unread), unread.log1p(), 4 * confidence(answer), wanted / 2], -1)
         return state._replace(read=read, hidden=hidden), answer, features
+
+    def _chosen(self, state: Reading) -> tuple[Tensor, Tensor]:
+        """The place that is read, ``(L, c)``, and how often each has been then."""
+        score = state.own - self.preference[1] * state.read
+        best = score.argmax(-1, keepdim=True)
+        if not torch.is_grad_enabled():
+            places, one = state.places, torch.ones_like(score[:, :1])
+            place = places.gather(1, best.unsqueeze(-1).expand(-1, -1, places.shape[-1])).squeeze(1)
+            return place, state.read.scatter_add(1, best, one)
+        soft = score.softmax(-1)
+        hard = F.one_hot(best.squeeze(-1), score.shape[-1]).to(soft)
+        chosen = hard + soft - soft.detach()
+        return (chosen.unsqueeze(1) @ state.places).squeeze(1), state.read + hard
+
+    def _remembered(self, place: Tensor, hidden: Tensor) -> Tensor:
+        """The next memory; what a narrow place leaves of the input's columns is 0."""
+        of_input, *others = (getattr(self.cell, f"{kind}_{of}") for kind in ("weight", "bias") for of in ("ih", "hh"))
+        return gru_step(place, hidden, (of_input[:, : place.shape[1]], *others))

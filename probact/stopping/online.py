@@ -108,7 +108,7 @@ def run_until_stopped(
             computed += len(problem)
             memory = stop.init(known.loss) if memory is None else memory
             score, memory = stop.checked_score(known, memory)
-            stopping = running & ((score >= stop.threshold) | torch.tensor(s == horizon, device=device))
+            stopping = running & (score >= stop.threshold) if s < horizon else running
             taken = stopping
             if best is not None:
                 taken = running & (known.loss < best[problem])

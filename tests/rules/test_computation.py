@@ -117,6 +117,19 @@ def test_a_reader_begins_with_all_that_is_filled_once_each(seed: int) -> None:
         assert sorted(order[:count, one].tolist()) == filled
 
 
+@pytest.mark.parametrize("num", [6, 700])
+def test_a_reader_answers_alike_whether_it_learns_or_not(num: int) -> None:
+    """Without a graph it takes the place that it reads, and works out nothing of the others."""
+    torch.manual_seed(0)
+    rule, problems = RULES.build("gru-reader"), parity(num)
+    learning = unroll(rule, problems, K)
+    with torch.no_grad():
+        found = unroll(rule, problems, K)
+    assert learning.nll.requires_grad
+    torch.testing.assert_close(found.nll, learning.nll.detach())
+    torch.testing.assert_close(found.features, learning.features.detach())
+
+
 def test_a_reader_tells_what_is_unread() -> None:
     problems, rule = parity(), RULES.build("gru-reader")
     rollout = unroll(rule, problems, 9)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from probact.rules.base import UpdateRule
+from probact.support.recurrent import gru_step
 from probact.support.registry import Registry
 from probact.unrolling import looks as looks_at_x
 from probact.unrolling.progress import NUM_FEATURES
@@ -139,5 +140,5 @@ class HaltingPosterior(nn.Module):
     def step(self, features: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step: ``features (L, F)`` and the memory of the step before -> logit ``(L,)`` and the next memory."""
         hidden = features.new_zeros(len(features), self.memory.hidden_size) if hidden is None else hidden
-        hidden = torch.gru_cell(features, hidden, *self.memory.all_weights[0])
+        hidden = gru_step(features, hidden, self.memory.all_weights[0])
         return self.output(hidden).squeeze(-1), hidden
