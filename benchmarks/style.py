@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--setting", choices=list(SETTINGS), action="append", help="may be repeated; else all")
     parser.add_argument("--runs", type=Path, default=Path("runs/style"))
     parser.add_argument("--rule-steps", type=int, default=50, help="meta-steps of the rule")
-    parser.add_argument("--head-steps", type=int, default=400, help="meta-steps of the halting posterior")
+    parser.add_argument("--head-steps", type=int, default=300, help="meta-steps of the halting posterior")
     given = parser.parse_args()
     torch.set_num_threads(1)
     seeds = given.seed or [0]

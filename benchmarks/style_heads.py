@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from style_paths import HORIZON, TRAINED, Rows
+from style_paths import APART, HORIZON, TRAINED, Rows
 
 from probact.inference.objectives.base import Objective
+from probact.inference.price import nu_of, price_of
 from probact.runs.assembly import build_objective, start_from
 from probact.runs.experiment import Experiment
 from probact.runs.trained import TrainedOptimizer
@@ -25,7 +26,9 @@ from probact.support.randomness import random_stream
 CHEAPEST, DEAREST = 0.001, 0.02
 """Prices of a step, in units of the loss, that a head learns at."""
 VALIDATED_AT = (0.002, 0.01)
-BATCH, LR, VALIDATION = 24, 5e-3, 16
+BATCH, LR = 24, 5e-3
+KAPPA = 0.1
+"""Of the KL: q is nearer to the best step alone than with 1, and its hazard rises more steeply where that is."""
 
 
 class Learned(NamedTuple):
@@ -37,9 +40,11 @@ class Learned(NamedTuple):
 
 
 def head_settings(source: Path, **changed: Any) -> dict[str, Any]:
+    """At the family's own price of a step."""
     return {
         "family": "style", "family_options": TRAINED, "rule": "subspace", "begin_with": str(source),
-        "freeze_rule": True, "horizon": HORIZON, "log_loss_weight": 0.0, **changed,
+        "freeze_rule": True, "horizon": HORIZON, "log_loss_weight": 0.0, "kl_scale": KAPPA,
+        "prior_nu": nu_of(price_of(Experiment.create(family="style").prior_nu), KAPPA), **changed,
     }  # fmt: skip
 
 
@@ -53,14 +58,15 @@ def learn(paths: Rows, experiment: Experiment, source: TrainedOptimizer, scale: 
     base = experiment.step_cost * scale
     weights = [weight for weight in objective.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, LR)
-    num = paths.nll.shape[1] - VALIDATION
-    apart = paths.select(torch.arange(num, num + VALIDATION))
+    num = paths.nll.shape[1] - APART
+    apart = paths.select(torch.arange(num, num + APART))
     best, kept, validations = math.inf, copy.deepcopy(objective.state_dict()), {}
     begun = time.process_time()
     for step in range(meta_steps):
-        random = random_stream("heads", experiment.seed, step)
-        prices = CHEAPEST * (DEAREST / CHEAPEST) ** torch.rand(BATCH, generator=random)
-        some = paths.select(torch.randperm(num, generator=random)[:BATCH]).scaled(base / prices)
+        random = random_stream("train", experiment.seed, step)
+        chosen = torch.randperm(num, generator=random)[:BATCH]
+        prices = CHEAPEST * (DEAREST / CHEAPEST) ** torch.rand(len(chosen), generator=random)
+        some = paths.select(chosen).scaled(base / prices)
         optimizer.param_groups[0]["lr"] = LR * 0.5 * (1 + math.cos(math.pi * step / meta_steps))
         optimizer.zero_grad()
         _loss(objective, some, experiment).backward()

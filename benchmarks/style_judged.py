@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 from pages import RESULTS
-from style_paths import HORIZON, SETTINGS, Paths, Rows
+from style_paths import APART, HEADS, HORIZON, SETTINGS, Paths, Rows
 from torch import Tensor
 
-from probact.judging.stops import Tuned, Verdict, own_verdict, shares, tune_stop, verdicts
-from probact.judging.trajectory import Trajectory
+from probact.judging.stops import Verdict, own_verdict, shares, verdicts
 from probact.rules.base import RULES
 from probact.runs.run import Run
 from probact.runs.sources import best_of
 from probact.runs.trained import TrainedOptimizer
-from probact.stopping.base import STOP_RULES, StopRule
+from probact.stopping.base import StopRule
 from probact.support.statistics import rank_correlation
 
 AT = (10, 20, 50, HORIZON)
@@ -42,6 +41,11 @@ def learned_paths(paths: Paths, kind: str, folder: Path, seed: int) -> Rows:
     return paths.of(kind, f"rule-{seed}", best_of(str(folder / f"rule-{seed}")).worn_rule)
 
 
+def stop_tuning(paths: Paths, folder: Path, seed: int) -> Rows:
+    """Those on which stops of the learned optimizer are tuned."""
+    return learned_paths(paths, "heads", folder, seed).select(torch.arange(HEADS - APART, HEADS))
+
+
 def judge(name: str, folder: Path, seeds: Iterable[int]) -> None:
     """Losses at ``AT``, and J of stops at ``PRICES``."""
     paths, setting, seeds = Paths(name, folder), SETTINGS[name], list(seeds)
@@ -51,7 +55,7 @@ def judge(name: str, folder: Path, seeds: Iterable[int]) -> None:
         test, one = learned_paths(paths, "test", folder, seed), trained_of(folder, seed)
         curves["learned"].append(test.nll * paths.scale)
         if name == "trained" and one.online_posterior is not None:
-            tuning = learned_paths(paths, "tuning", folder, seed)
+            tuning = stop_tuning(paths, folder, seed)
             stops += _learned_stops(seed, one, test, tuning, paths.scale, cost)
     chosen: dict[str, dict[str, float]] = {}
     for rule, rates in setting.rates.items():
@@ -65,8 +69,9 @@ def judge(name: str, folder: Path, seeds: Iterable[int]) -> None:
             at.append(paths.of("test", f"{rule}-{rate}", RULES.build(rule, {"lr": rate}), last).nll[step])
         curves[rule] = [torch.stack(at) * paths.scale]
         if name == "trained":
-            stops += _baseline_stops(rule, {rate: rows.trajectory() for rate, rows in found.items()}, paths, cost)
+            stops += _baseline_stops(rule, best[HORIZON], found[best[HORIZON]], paths, cost)
     result = {"setting": name, "options": dict(setting.options), "crops": setting.test, "tuning": setting.tuning,
+              "stop_tuning": APART,
               "seeds": seeds, "meta_steps": _meta_steps(folder, seeds), "at": list(AT), "rates": chosen,
               "grids": {rule: list(rates) for rule, rates in setting.rates.items()}, "losses": _rows(curves),
               "reached": _reached(curves), "prices": list(PRICES), "stops": stops}  # fmt: skip
@@ -86,15 +91,10 @@ def _learned_stops(
     return found
 
 
-def _baseline_stops(rule: str, tuning: Mapping[float, Trajectory], paths: Paths, cost: float) -> list[dict[str, Any]]:
-    """At the first price, with the rate and the stop that are best together."""
-
-    def tuned(rate: float) -> list[Tuned]:
-        return [tune_stop(STOP_RULES[kind], tuning[rate], cost) for kind in PLAIN]
-
-    rate = min(tuning, key=lambda rate: min(one.choice for one in tuned(rate)))
+def _baseline_stops(rule: str, rate: float, tuning: Rows, paths: Paths, cost: float) -> list[dict[str, Any]]:
+    """At the first price, with the rate that is best after all steps."""
     test = paths.of("test", f"{rule}-{rate}", RULES.build(rule, {"lr": rate})).trajectory()
-    return _stops(f"{rule}, rate {rate:g}", PRICES[0], verdicts(test, tuning[rate], cost), paths.scale)
+    return _stops(f"{rule}, rate {rate:g}", PRICES[0], verdicts(test, tuning.trajectory(), cost), paths.scale)
 
 
 def _meta_steps(folder: Path, seeds: Iterable[int]) -> dict[str, dict[str, Any]]:
@@ -166,7 +166,7 @@ def _stops(name: str, price: float, found: list[Verdict], scale: float) -> list[
 
 def tuned_stop(folder: Path, seed: int, one: TrainedOptimizer) -> StopRule:
     """The learned stop of ``seed``, tuned on the crops for it at the first price."""
-    tuning = learned_paths(Paths("trained", folder), "tuning", folder, seed).trajectory(one.online_posterior)
+    tuning = stop_tuning(Paths("trained", folder), folder, seed).trajectory(one.online_posterior)
     found = [
         verdict for verdict in verdicts(tuning, tuning, SETTINGS["trained"].experiment().step_cost) if verdict.rule
     ]

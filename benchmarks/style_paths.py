@@ -28,8 +28,9 @@ from probact.unrolling.walk import rows
 HORIZON = 128
 PHOTOS = {"features": "lite0", "content": ["photos"]}
 TRAINED = {**PHOTOS, "style": ["brick", "gravel"]}
-HEADS = 64
-"""Crops of the training photographs whose paths a halting posterior learns from."""
+HEADS, APART = 64, 24
+"""Crops of the training photographs on whose paths a halting posterior learns; so many of them, the last, teach it
+nothing: they validate it, and tune stops."""
 SIDE_BY_SIDE = 4096
 """Pixels of 16 crops of 64 x 64, over 16: as many run side by side as the caches of a core like."""
 
@@ -55,12 +56,12 @@ class Setting(NamedTuple):
 
 _RATES = {
     "adam": (0.01, 0.02, 0.03, 0.05),
-    "lbfgs": (0.01, 0.03, 0.1, 0.3, 1.0),
-    "nag": (0.003, 0.01, 0.03, 0.05),
+    "lbfgs": (0.01, 0.03, 0.1, 0.3),
+    "nag": (0.01, 0.03, 0.05),
     "rmsprop": (0.005, 0.01, 0.02),
 }
 SETTINGS = {
-    "trained": Setting(TRAINED, 100, 32, _RATES),
+    "trained": Setting(TRAINED, 100, 16, _RATES),
     "grass": Setting({**PHOTOS, "style": ["grass"]}, 48, 16, _RATES),
     "grass-128": Setting({**PHOTOS, "style": ["grass"], "size": 128}, 16, 4, _RATES),
 }
@@ -140,7 +141,7 @@ class Paths:
         self._made: dict[str, Callable[[], Optimizee]] = {
             "test": lambda: held_out_problems(experiment),
             "tuning": lambda: tuning_problems(experiment, 1),
-            "heads": lambda: family.sample(HEADS, random_stream("heads", 0)),
+            "heads": lambda: family.sample(HEADS, random_stream("tuning", 1)),
         }
         self._problems: dict[str, Optimizee] = {}
 
