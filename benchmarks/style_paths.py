@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from probact.rules.base import UpdateRule
 from probact.runs.experiment import Experiment
 from probact.stopping.base import Known
 from probact.support.randomness import random_stream
+from probact.support.tensor_files import load_tensors, save_tensors
 from probact.unrolling import looks as looks_at_x, progress
 from probact.unrolling.begin import begin
 from probact.unrolling.looks import Looks
@@ -31,8 +31,8 @@ TRAINED = {**PHOTOS, "style": ["brick", "gravel"]}
 HEADS, APART = 64, 24
 """Crops of the training photographs on whose paths a halting posterior learns; so many of them, the last, teach it
 nothing: they validate it, and tune stops."""
-SIDE_BY_SIDE = 4096
-"""Pixels of 16 crops of 64 x 64, over 16: as many run side by side as the caches of a core like."""
+SIDE_BY_SIDE = 16 * 64**2
+"""Pixels of crops that run side by side, and lie in one file: as many as the caches of a core like."""
 
 
 class Setting(NamedTuple):
@@ -61,7 +61,7 @@ _RATES = {
     "rmsprop": (0.005, 0.01, 0.02),
 }
 SETTINGS = {
-    "trained": Setting(TRAINED, 100, 16, _RATES),
+    "trained": Setting(TRAINED, 64, 16, _RATES),
     "grass": Setting({**PHOTOS, "style": ["grass"]}, 48, 16, _RATES),
     "grass-128": Setting({**PHOTOS, "style": ["grass"], "size": 128}, 16, 4, _RATES),
 }
@@ -143,26 +143,19 @@ class Paths:
             "tuning": lambda: tuning_problems(experiment, 1),
             "heads": lambda: family.sample(HEADS, random_stream("tuning", 1)),
         }
+        self._num = {"test": self.setting.test, "tuning": self.setting.tuning, "heads": HEADS}
         self._problems: dict[str, Optimizee] = {}
 
     def of(self, kind: str, name: str, rule: UpdateRule, steps: int = HORIZON) -> Rows:
-        """``steps`` steps of ``rule``, kept under ``name``, a few crops a file."""
-        whole = self.folder / f"{kind}-{name}-{steps}.pt"
-        if not whole.exists():
-            begun, parts = time.process_time(), []
-            problems = self._problems.setdefault(kind, self._made[kind]())
-            size = self.setting.options.get("size", 64)
-            for number, some in enumerate(torch.arange(problems.num).split(math.ceil(16 * SIDE_BY_SIDE / size**2))):
-                part = whole.with_suffix(f".{number}.pt")
-                if not part.exists():
-                    torch.save(tuple(walked(rule, problems.select(some), steps)), part)
-                parts.append(part)
-            joined = [
-                torch.cat(tables, -1 if row == 2 else 1)
-                for row, tables in enumerate(zip(*map(torch.load, parts), strict=True))
-            ]
-            torch.save(tuple(joined), whole)
-            for part in parts:
-                part.unlink()
-            print(f"{self.folder.name}/{whole.name}: {time.process_time() - begun:.0f} s of a core", flush=True)
-        return Rows(*torch.load(whole))
+        """``steps`` steps of ``rule``, kept under ``name``, a few crops a file: more crops later cost only those."""
+        begun, parts = time.process_time(), []
+        size, num = self.setting.options.get("size", 64), self._num[kind]
+        for number, some in enumerate(torch.arange(num).split(max(1, SIDE_BY_SIDE // size**2))):
+            part = self.folder / f"{kind}-{name}-{steps}" / f"{number}-{len(some)}.pt"
+            if not part.exists():
+                part.parent.mkdir(exist_ok=True)
+                problems = self._problems.setdefault(kind, self._made[kind]())
+                save_tensors(part, walked(rule, problems.select(some), steps)._asdict())
+                print(f"{part}: {time.process_time() - begun:.0f} s of a core", flush=True)
+            parts.append(load_tensors(part, "path"))
+        return Rows(*(torch.cat([one[name] for one in parts], -1 if name == "signals" else 1) for name in Rows._fields))
