@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/style"))
     parser.add_argument("--rule-steps", type=int, default=50, help="meta-steps of the rule")
     parser.add_argument("--head-steps", type=int, default=300, help="meta-steps of the halting posterior")
+    parser.add_argument("--keep-rates", action="store_true", help="judge with the rates that the results hold")
     given = parser.parse_args()
     torch.set_num_threads(1)
     seeds = given.seed or [0]
@@ -88,7 +89,7 @@ def main() -> None:
                 train_head(given.runs, seed, given.head_steps)
     elif given.what == "judge":
         for name in given.setting or SETTINGS:
-            judge(name, given.runs, seeds)
+            judge(name, given.runs, seeds, given.keep_rates)
     else:
         import style_page
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pages import RESULTS
+from pages import RESULTS, read
 from style_paths import APART, HEADS, HORIZON, SETTINGS, Paths, Rows
 from torch import Tensor
 
 from probact.judging.stops import Verdict, own_verdict, shares, verdicts
-from probact.rules.base import RULES
+from probact.rules.base import RULES, UpdateRule
 from probact.runs.run import Run
 from probact.runs.sources import best_of
 from probact.runs.trained import TrainedOptimizer
@@ -46,37 +46,56 @@ def stop_tuning(paths: Paths, folder: Path, seed: int) -> Rows:
     return learned_paths(paths, "heads", folder, seed).select(torch.arange(HEADS - APART, HEADS))
 
 
-def judge(name: str, folder: Path, seeds: Iterable[int]) -> None:
-    """Losses at ``AT``, and J of stops at ``PRICES``."""
+def judge(name: str, folder: Path, seeds: Iterable[int], keep_rates: bool = False) -> None:
+    """Losses at ``AT``, and J of stops at ``PRICES``.
+
+    :param keep_rates: take the rates that the results hold, and tune none; the budget of a baseline is then the best
+        one of the test crops themselves, and its patience is not judged.
+    """
     paths, setting, seeds = Paths(name, folder), SETTINGS[name], list(seeds)
     cost, stops = setting.experiment().step_cost, []
-    curves = {"learned": []}
+    curves: dict[str, list[Tensor]] = {"learned": []}
     for seed in seeds:
         test, one = learned_paths(paths, "test", folder, seed), trained_of(folder, seed)
         curves["learned"].append(test.nll * paths.scale)
         if name == "trained" and one.online_posterior is not None:
-            tuning = stop_tuning(paths, folder, seed)
-            stops += _learned_stops(seed, one, test, tuning, paths.scale, cost)
-    chosen: dict[str, dict[str, float]] = {}
-    for rule, rates in setting.rates.items():
-        found = {rate: paths.of("tuning", f"{rule}-{rate}", RULES.build(rule, {"lr": rate})) for rate in rates}
-        best = {step: min(rates, key=lambda rate, step=step: _mean(found[rate].nll[step])) for step in AT}
-        chosen[rule] = {str(step): rate for step, rate in best.items()}
-        at = []
-        for step in AT:
-            last = max(other for other in AT if best[other] == best[step])
-            rate = best[step]
-            at.append(paths.of("test", f"{rule}-{rate}", RULES.build(rule, {"lr": rate}), last).nll[step])
-        curves[rule] = [torch.stack(at) * paths.scale]
+            stops += _learned_stops(seed, one, test, stop_tuning(paths, folder, seed), paths.scale, cost)
+    old = read(f"style-{name}") if keep_rates else {}
+    chosen = old.get("rates") or {rule: _tuned(paths, rule) for rule in setting.rates}
+    for rule, best in chosen.items():
+        found = {rate: tested(paths, rule, rate, best) for rate in set(best.values())}
+        curves[rule] = [torch.stack([found[best[str(step)]].nll[step] for step in AT]) * paths.scale]
         if name == "trained":
-            stops += _baseline_stops(rule, best[HORIZON], found[best[HORIZON]], paths, cost)
-    result = {"setting": name, "options": dict(setting.options), "crops": setting.test, "tuning": setting.tuning,
-              "stop_tuning": APART,
-              "seeds": seeds, "meta_steps": _meta_steps(folder, seeds), "at": list(AT), "rates": chosen,
-              "grids": {rule: list(rates) for rule, rates in setting.rates.items()}, "losses": _rows(curves),
-              "reached": _reached(curves), "prices": list(PRICES), "stops": stops}  # fmt: skip
+            rate = best[str(HORIZON)]
+            tuning = found[rate] if keep_rates else paths.of("tuning", f"{rule}-{rate}", _built(rule, rate))
+            judged = verdicts(found[rate].trajectory(), tuning.trajectory(), cost)
+            kept = [one for one in judged if one.rule is None or one.kind == "budget" or not keep_rates]
+            stops += _stops(f"{rule}, rate {rate:g}", PRICES[0], kept, paths.scale)
+    result = {
+        "setting": name, "options": dict(setting.options), "crops": setting.test,
+        "tuning": old.get("tuning", setting.tuning), "stop_tuning": APART, "seeds": seeds,
+        "meta_steps": _meta_steps(folder, seeds), "at": list(AT), "rates": chosen,
+        "grids": old.get("grids") or {rule: list(rates) for rule, rates in setting.rates.items()},
+        "losses": _rows(curves), "reached": _reached(curves), "prices": list(PRICES), "stops": stops,
+    }  # fmt: skip
     (RESULTS / f"style-{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(f"style-{name}.json", flush=True)
+
+
+def _built(rule: str, rate: float) -> UpdateRule:
+    return RULES.build(rule, {"lr": rate})
+
+
+def _tuned(paths: Paths, rule: str) -> dict[str, float]:
+    """Of each step of ``AT`` the best rate."""
+    found = {rate: paths.of("tuning", f"{rule}-{rate}", _built(rule, rate)) for rate in paths.setting.rates[rule]}
+    return {str(step): min(found, key=lambda rate, step=step: _mean(found[rate].nll[step])) for step in AT}
+
+
+def tested(paths: Paths, rule: str, rate: float, best: Mapping[str, float]) -> Rows:
+    """As many steps at ``rate`` as it is the best rate of."""
+    last = max(step for step in AT if best[str(step)] == rate)
+    return paths.of("test", f"{rule}-{rate}", _built(rule, rate), last)
 
 
 def _learned_stops(
@@ -89,12 +108,6 @@ def _learned_stops(
         judged = verdicts(on_test, on_tuning, cost)
         found += _stops(f"learned, seed {seed}", price, judged, price / cost)
     return found
-
-
-def _baseline_stops(rule: str, rate: float, tuning: Rows, paths: Paths, cost: float) -> list[dict[str, Any]]:
-    """At the first price, with the rate that is best after all steps."""
-    test = paths.of("test", f"{rule}-{rate}", RULES.build(rule, {"lr": rate})).trajectory()
-    return _stops(f"{rule}, rate {rate:g}", PRICES[0], verdicts(test, tuning.trajectory(), cost), paths.scale)
 
 
 def _meta_steps(folder: Path, seeds: Iterable[int]) -> dict[str, dict[str, Any]]:

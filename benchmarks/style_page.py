@@ -80,13 +80,17 @@ def stops(result: Mapping[str, Any]) -> str:
             f"{one['steps']:.1f} ± {one['steps_sd']:.1f}",
             f"{one['share']:.2f}",
             number(one["rank"], 2),
-            *(with_error(one["against"][kind]["mean"], one["against"][kind]["sem"]) for kind in REFERENCES),
+            *(_difference(one["against"].get(kind)) for kind in REFERENCES),
         ]
         for one in result["stops"]
         if one["price"] == PRICES[0]
     ]
     head = ["optimizer", "stop", "J", "steps", "share", "rank", "J - budget", "J - patience", "J - all"]
     return table(head, rows)
+
+
+def _difference(moments: Mapping[str, float] | None) -> str:
+    return "-" if moments is None else with_error(moments["mean"], moments["sem"])
 
 
 def prices(result: Mapping[str, Any]) -> str:
