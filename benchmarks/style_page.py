@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pages import RESULTS, number, read, table, with_error
-from style import AT, HORIZON, SETTINGS, tuned_stop
+from pages import RESULTS, fill, number, read, table, with_error
+from style_judged import AT, PRICES, trained_of, tuned_stop
+from style_paths import HORIZON, SETTINGS
 from torch import Tensor
 
 from probact.judging.problem_sets import held_out_problems
 from probact.problems.style.family import Style
 from probact.problems.style.loss import StyleTransfer
 from probact.rules.base import RULES, UpdateRule
-from probact.runs.sources import best_of
 from probact.stopping.base import StopRule
 from probact.stopping.online import run_until_stopped
 from probact.stopping.rules import Budget
@@ -37,13 +36,9 @@ TITLES = {
 def write_tables() -> None:
     there = [name for name in SETTINGS if (RESULTS / f"style-{name}.json").exists()]
     found = {name: read(f"style-{name}") for name in there}
-    text = PAGE.read_text()
-    for mark, content in (("losses", losses(found)), ("stops", stops(found)), ("training", training(found))):
-        pattern = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-        text, times = pattern.subn(lambda marks, content=content: f"{marks[1]}{content}\n{marks[2]}", text)
-        if times != 1:
-            raise ValueError(f"{PAGE}: expected the marks {mark} once, got them {times} times")
-    PAGE.write_text(text)
+    trained = found["trained"]
+    made = {"losses": losses(found), "stops": stops(trained), "prices": prices(trained), "training": training(trained)}
+    fill(PAGE, made)
 
 
 def losses(found: Mapping[str, Any]) -> str:
@@ -63,6 +58,8 @@ def losses(found: Mapping[str, Any]) -> str:
         rows.append(["learned - best tuned", *against])
         rows.append(["best tuned", *(one["best"] for one in learned)])
         rows.append(["learned is better on", *(f"{one['wins']:.0%}" for one in learned)])
+        if len(result["seeds"]) > 1:
+            rows.insert(-2, ["of each seed", *(_each(one["difference_by_seed"]) for one in learned)])
         reached = ", ".join("not reached" if step is None else str(step) for step in result["reached"])
         head = ["mean loss after", *map(str, AT)]
         parts.append(
@@ -73,8 +70,8 @@ def losses(found: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def stops(found: Mapping[str, Any]) -> str:
-    result = found["trained"]
+def stops(result: Mapping[str, Any]) -> str:
+    """At the first price."""
     rows = [
         [
             one["optimizer"],
@@ -83,23 +80,54 @@ def stops(found: Mapping[str, Any]) -> str:
             f"{one['steps']:.1f} ± {one['steps_sd']:.1f}",
             f"{one['share']:.2f}",
             number(one["rank"], 2),
-            *(with_error(one["against"][kind]["mean"], one["against"][kind]["sem"]) for kind in REFERENCES),
+            *(_difference(one["against"].get(kind)) for kind in REFERENCES),
         ]
         for one in result["stops"]
+        if one["price"] == PRICES[0]
     ]
     head = ["optimizer", "stop", "J", "steps", "share", "rank", "J - budget", "J - patience", "J - all"]
     return table(head, rows)
 
 
-def training(found: Mapping[str, Any]) -> str:
+def _difference(moments: Mapping[str, float] | None) -> str:
+    return "-" if moments is None else with_error(moments["mean"], moments["sem"])
+
+
+def prices(result: Mapping[str, Any]) -> str:
+    """The learned stop and patience of each seed at each price."""
+    found = {(one["optimizer"], one["price"], one["kind"]): one for one in result["stops"]}
     rows = []
-    for seed, kinds in found["trained"]["meta_steps"].items():
-        cells = [
-            f"{kinds[kind]['meta_steps']} in {kinds[kind]['seconds'] / 60:.0f} min" if kind in kinds else "none"
-            for kind in ("rule", "head")
-        ]
-        rows.append([seed, *cells])
+    for optimizer, price, kind in found:
+        if kind != "learned stop":
+            continue
+        own, patience, oracle = (found[optimizer, price, other] for other in (kind, "patience", "oracle"))
+        rows.append([
+            f"{price:g}", optimizer.removeprefix("learned, "),
+            f"{own['steps']:.1f} ± {own['steps_sd']:.1f}", f"{oracle['steps']:.1f} ± {oracle['steps_sd']:.1f}",
+            number(own["rank"], 2), f"{own['share']:.2f}", f"{patience['share']:.2f}",
+            *(with_error(*own["against"][other].values()) for other in ("budget", "patience")),
+            with_error(*_negative(oracle["against"]["patience"])),
+        ])  # fmt: skip
+    rows.sort(key=lambda row: float(row[0]))
+    head = ["price", "seed", "steps", "best steps", "rank", "share", "share of patience", "J - budget", "J - patience"]
+    return table([*head, "patience - best"], rows)
+
+
+def _negative(moments: Mapping[str, float]) -> tuple[float, float]:
+    return -moments["mean"], moments["sem"]
+
+
+def training(result: Mapping[str, Any]) -> str:
+    rows = []
+    for seed, kinds in result["meta_steps"].items():
+        rule, head = kinds["rule"], kinds.get("head")
+        of_head = f"{head['meta_steps']} on {head['crops']} paths in {head['seconds'] / 60:.1f} min" if head else "none"
+        rows.append([seed, f"{rule['meta_steps']} in {rule['seconds'] / 60:.0f} min", of_head])
     return table(["seed", "meta-steps of the rule", "of the halting posterior"], rows)
+
+
+def _each(found: list[Mapping[str, float]]) -> str:
+    return ", ".join(number(one["mean"], 2) for one in found)
 
 
 def _joined(values: list[int]) -> str:
@@ -112,7 +140,7 @@ def draw(folder: Path, seed: int) -> None:
 
     from probact.reports.style import save_figure, styled
 
-    one = best_of(str(folder / f"head-{seed}"))
+    one = trained_of(folder, seed)
     stop = tuned_stop(folder, seed, one)
     rows = []
     for name, crops in CROPS.items():

