@@ -26,8 +26,8 @@ def trainable(rule: UpdateRule) -> dict[str, nn.Parameter]:
 class Copies(UpdateRule):
     """Copies of ``rule``, one for each of L problems, with ``weights`` of their own for those that are named there.
 
-    Without gradient.  All step at once where the rule ``is_linear``, else by ``torch.vmap``, which takes several times
-    as long.  A rule whose step depends on values by Python's ``if`` cannot be copied so.
+    Without gradient.  All step at once where the rule ``is_linear``, else by ``torch.vmap``, which takes
+    longer.  A rule whose step depends on values by Python's ``if`` cannot be copied so.
     """
 
     def __init__(self, rule: UpdateRule, weights: Weights) -> None:
