@@ -45,8 +45,9 @@ LEARN = "--halting none --objective log-loss --through-path --by-segment --trunc
 EXACT = "members=regression,quadratic,student-t"
 ALL = "members=regression,quadratic,student-t,digits,mnist:held_out=false"
 MLPS = "members=mnist:held_out=false,mnist:hidden=20/20:held_out=false"
+EIGHT = "kinds=regression,classification,linear,autoencoder,images,text,factorisation,bags"
 RULE = {
-    "general": "--family assorted --rule tensorwise --rule-option hold=1 --halting none --objective final-loss "
+    "general": f"--family assorted --family-option {EIGHT} --rule tensorwise --rule-option hold=1 --halting none --objective final-loss "
     "--horizon 120 --horizon-from 20 --tell-horizon --through-path --meta-steps 600 --batch 8 --lr 4e-3 "
     "--validate-every 200 --validation-problems 8 --test-problems 8",
     "subspace-mlp": f"--family general --family-option {MLPS} --rule subspace --rule-option memory=0 --rule-option "

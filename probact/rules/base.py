@@ -50,6 +50,8 @@ class UpdateRule(nn.Module, ABC):
     """Whether a search asks the same points whatever the unit and the offset of f, as it sees to this itself."""
     is_one_graph: ClassVar[bool] = False
     """Whether ``step`` has no branch on values, so that ``torch.compile`` makes one graph of it."""
+    is_linear: ClassVar[bool] = False
+    """Whether its weights are those of ``nn.Linear`` alone, on inputs ``(L, ..., n)`` whose row l is of problem l."""
     is_for_rooms: ClassVar[bool] = False
     """Whether ``step`` works in ``room``, if there is one."""
     room: Room | None = None

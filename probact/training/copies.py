@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ def trainable(rule: UpdateRule) -> dict[str, nn.Parameter]:
 class Copies(UpdateRule):
     """Copies of ``rule``, one for each of L problems, with ``weights`` of their own for those that are named there.
 
-    Without gradient.  A rule whose step depends on values by Python's ``if`` cannot be copied so.
+    Without gradient.  All step at once where the rule ``is_linear``, else by ``torch.vmap``, which takes
+    longer.  A rule whose step depends on values by Python's ``if`` cannot be copied so.
     """
 
     def __init__(self, rule: UpdateRule, weights: Weights) -> None:
@@ -34,6 +36,7 @@ class Copies(UpdateRule):
         self.num_features = rule.num_features
         self._weights = {f"rule.{name}": weight for name, weight in weights.items()}
         self._steps = torch.vmap(self._step)
+        self._together = _with_rows(rule, weights) if rule.is_linear else None
 
     def init(self, params: Params) -> State:
         return self.rule.init(params)
@@ -46,8 +49,11 @@ class Copies(UpdateRule):
         return self.rule.told(state, plan)
 
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
-        with torch.no_grad(), _Vectorisable():
-            step: Step = self._steps(self._weights, grads, state, params, loss)
+        with torch.no_grad():
+            if self._together is not None:
+                return self._together.step(grads, state, params, loss)
+            with _Vectorisable():
+                step: Step = self._steps(self._weights, grads, state, params, loss)
         return step
 
     def forward(self, *seen: Any) -> Step:
@@ -66,6 +72,29 @@ def copies_of(rule: UpdateRule, weights: Weights) -> UpdateRule:
     if not isinstance(rule, Safeguarded):
         return Copies(rule, weights)
     return Safeguarded(Copies(rule.rule, {name.removeprefix("rule."): weight for name, weight in weights.items()}))
+
+
+class _RowsOfLinear(nn.Module):
+    """``linear`` with a weight ``(L, m, n)`` and a bias ``(L, m)`` for each row of its inputs ``(L, ..., n)``."""
+
+    def __init__(self, linear: nn.Linear, weights: Weights, name: str) -> None:
+        super().__init__()
+        num = len(next(iter(weights.values())))
+        self._weight = weights.get(f"{name}.weight", linear.weight.detach().expand(num, -1, -1)).mT
+        self._bias = weights.get(f"{name}.bias", linear.bias.detach().expand(num, -1)).unsqueeze(1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        made = torch.baddbmm(self._bias, inputs.flatten(1, -2), self._weight)
+        return made.view(*inputs.shape[:-1], made.shape[-1])
+
+
+def _with_rows(rule: UpdateRule, weights: Weights) -> UpdateRule:
+    """A copy of a rule that ``is_linear``, with ``weights``."""
+    rule = copy.deepcopy(rule)
+    for name, part in [*rule.named_modules()]:
+        if isinstance(part, nn.Linear):
+            rule.set_submodule(name, _RowsOfLinear(part, weights, name))
+    return rule
 
 
 class _Vectorisable(TorchFunctionMode):

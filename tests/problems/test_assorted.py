@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from probact.problems.assorted import KINDS, Assorted, Draw, log_losses, squares
+from probact.problems.assorted import KINDS, Assorted
 from probact.problems.base import FAMILIES, value_and_grad
+from probact.problems.draws import Draw, log_losses, squares
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
@@ -37,8 +38,8 @@ def test_what_is_drawn_is_a_function_of_the_generator() -> None:
 
 def test_members_are_its_kinds() -> None:
     assert [member.kinds for member in FAMILIES.build("assorted").members] == [(kind,) for kind in KINDS]  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match=r"expected kinds among regression, classification.*got sums"):
-        FAMILIES.build("assorted", {"kinds": "text,sums"})
+    with pytest.raises(ValueError, match=r"expected kinds among regression, classification.*got riddles"):
+        FAMILIES.build("assorted", {"kinds": "text,riddles"})
 
 
 def test_losses_are_means_a_row() -> None:

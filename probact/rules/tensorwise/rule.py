@@ -69,6 +69,7 @@ class Tensorwise(Planned):
     num_features = NUM_SIGNALS
     is_one_graph = True
     is_in_graphs = True
+    is_linear = True
     is_for_rooms = True
 
     def __init__(self, hidden_size: int = 16, hold: int = 4, decay: float = 0.0) -> None:
