@@ -18,7 +18,7 @@ from probact.support.trees import Params, State, leaves, map_state, per_problem
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""
 TINY = 2.0**-126
-"""Likewise of losses and what they change by, which may be small: the least number of all digits in single precision."""
+"""Likewise of losses and their changes, which may be small: the least number of all digits in single precision."""
 
 STAND_IN_LOSS = 1e30
 """What stands for a loss that is not finite, where a rule is to recover from it."""
