@@ -59,8 +59,8 @@ class Tensorwise(Planned):
     good: a linear function of the signals and of a hidden layer.  Signals are cosines and log ratios of lengths, the
     fall of the loss in units of its jitter, the tensor's shape and size, and how many steps there are, if that is told;
     the factor then falls on a line to 0 (``Plan``).  With ``decay`` matrices shrink as they are moved, too
-    (``decay.shrunk``).  Nothing depends on the scale of the loss, as long as squares of its gradients are numbers of
-    single precision, nor on a constant in it.
+    (``decay.shrunk``).  Nothing depends on the scale of the loss, as gradients far from 1 get a unit of their own
+    (``units``), nor on a constant in it.
     All tensors share its weights (the Tensor RNN of Wichrowska et al. 2017, with the drift as its memory).  It is for
     noisy gradients.
 
