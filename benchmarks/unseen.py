@@ -27,8 +27,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from unseen_groups import GROUPS
 from unseen_recipes import RECIPES, Job, Recipe, rate_of, recipe
-from unseen_tasks import GROUPS, Task
+from unseen_tasks import Task
 
 from probact.support.files import write_atomically
 

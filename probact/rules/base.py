@@ -17,6 +17,8 @@ from probact.support.trees import Params, State, leaves, map_state, per_problem
 
 SMALL = 1e-30
 """Added where a divisor or a logarithm's argument may be 0."""
+TINY = 2.0**-126
+"""Likewise of losses and their changes, which may be small: the least number of all digits in single precision."""
 
 STAND_IN_LOSS = 1e30
 """What stands for a loss that is not finite, where a rule is to recover from it."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from probact.rules.base import SMALL
+from probact.rules.base import TINY
 
 AGREES, DIFFERS, CONTRADICTS = 0.1, 0.3, 1.0
 """Of ``off``: within the first gradients agree with the loss; from the second on they do not, which a long step may
@@ -27,13 +27,13 @@ def off(change: Tensor, foreseen: Tensor, against: Tensor) -> Tensor:
     Over a step s from theta to theta' an exact loss changes by the trapezoid <g + g', s> / 2, up to |s|^3.  That of
     another minibatch does not.
     """
-    return (change - foreseen).abs() / against.clamp_min(SMALL)
+    return (change - foreseen).abs() / against.clamp_min(TINY)
 
 
 def is_visible(amount: Tensor, loss: Tensor, before: Tensor, first: Tensor) -> Tensor:
     """Whether ``amount >= 0`` of a loss, ``loss`` now and ``before`` and at ``first``, is no rounding; ``(L,)`` all."""
     size = torch.maximum(loss.abs(), before.abs())
-    return amount > VISIBLE * torch.maximum(size, (size * first.abs()).sqrt())
+    return amount > VISIBLE * torch.maximum(size, size.sqrt() * first.abs().sqrt())
 
 
 class Exactness(NamedTuple):

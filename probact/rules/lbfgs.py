@@ -33,7 +33,10 @@ class Curvature(NamedTuple):
         return cls(pairs, pairs, flat.new_zeros(len(flat), memory), flat.new_zeros(len(flat)))
 
     def add(self, step: Tensor, change: Tensor) -> Curvature:
-        """With the pair ``(L, d)`` in place of the oldest, for the problems where <step, change> > 1e-10."""
+        """With the pair ``(L, d)`` in place of the oldest, for the problems where <step, change> > 1e-10.
+
+        That is a change of the loss: bring it to its unit before.
+        """
         curvature = (step * change).sum(-1)
         keep = curvature > 1e-10
         safe = torch.where(keep, curvature, 1.0)

@@ -184,7 +184,7 @@ def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[
     count = guard.num_seen + 1
     finite = finite & (loss < STAND_IN_LOSS)
     change = torch.where(first | guard.was_lost | ~finite, 0.0, loss - guard.last)
-    turn = torch.where(change * guard.change < 0, torch.minimum(change.abs(), guard.change.abs()), 0.0)
+    turn = torch.where(change.sign() * guard.change.sign() < 0, torch.minimum(change.abs(), guard.change.abs()), 0.0)
     noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(turn, NOISE_WEIGHT))
     mean = torch.where(first, loss, guard.mean + (loss - guard.mean) * (1 / count).clamp_min(MEAN_WEIGHT))
     rise = torch.where(finite, loss - guard.level, math.inf)

@@ -18,7 +18,7 @@ from probact.rules.subspace.memory import (
 )
 from probact.rules.subspace.signals import NUM_SIGNALS
 from probact.support.refusals import check_range
-from probact.support.trees import Params, State, flatten, unflatten
+from probact.support.trees import Params, State, flatten, some, unflatten
 
 _NUM_INPUTS = NUM_DIRECTIONS * (NUM_DIRECTIONS + 1) // 2 + NUM_SIGNALS
 
@@ -110,10 +110,12 @@ class Subspace(UpdateRule):
         split = [shape.numel() for shape in shapes]
         with torch.no_grad():
             grad = flatten(grads)
-            unit_of_loss = torch.where(state.unit > 0, state.unit, _unit(loss, grad))
+            flat, unit_of_loss = flatten(params), state.unit
+            if some(unit_of_loss == 0):
+                unit_of_loss = torch.where(unit_of_loss > 0, unit_of_loss, _unit(loss, grad, flat))
             grad, loss = grad / unit_of_loss.unsqueeze(-1), loss / unit_of_loss
             memory, signals = directions.take_in(
-                state.memory, grad, loss, flatten(params), shapes, self.first_share, self.backtrack
+                state.memory, grad, loss, flat, shapes, self.first_share, self.backtrack
             )
             basis = memory.basis.split(split, -1)  # M x (L, B, d_m)
             gram = torch.stack([part @ part.mT for part in basis], 1)  # (L, M, B, B)
@@ -145,11 +147,17 @@ class Subspace(UpdateRule):
         return *scaled.split([NUM_DIRECTIONS, NUM_GRADIENTS], -1), tuple(states)
 
 
-def _unit(loss: Tensor, grad: Tensor) -> Tensor:
-    """The power of 2 at ``loss (L,)`` or ``grad (L, d)`` where products overflow or come near ``SMALL``, else 1."""
-    largest = torch.maximum(loss.abs(), grad.abs().amax(-1))
-    in_range = (largest == 0) | ((largest > SMALL**0.25) & (largest < SMALL**-0.25))
-    return torch.where(in_range, 1.0, torch.exp2(torch.frexp(largest).exponent.to(loss.dtype)))
+def _unit(loss: Tensor, grad: Tensor, flat: Tensor) -> Tensor:
+    """The power of 2 at what the loss changes by over the parameters' own length, |g| |theta|, ``(L,)``; at ``loss``
+    where ``grad (L, d)`` is 0.  A constant in the loss has no part in it, nor has the unit of ``flat (L, d)``.
+    """
+    largest = grad.abs().amax(-1)
+    scale = torch.where(largest > 0, largest, 1.0)
+    size = flat.norm(dim=-1)
+    size = torch.where(size > 0, size, flat.shape[-1] ** 0.5)
+    change = scale * (grad / scale.unsqueeze(-1)).norm(dim=-1) * size
+    change = torch.where(change > 0, change, loss.abs())
+    return torch.where(change > 0, torch.exp2(torch.frexp(change).exponent.to(loss.dtype)), 1.0)
 
 
 def _scale_free(gram: Tensor, length: Tensor, unit: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.rules.base import SMALL
+from probact.rules.base import TINY
 from probact.rules.plan import Plan
 from probact.rules.tensorwise.held import Held
 
@@ -26,6 +26,7 @@ class TensorwiseMemory(NamedTuple):
     :ivar drift: how far, in nats, the rates of each tensor have drifted, ``(L, M)``; it alone is in the graph.
     :ivar means: fast and slow running mean of the loss, its jitter about them, and the first loss, ``(L, 4)``.
     :ivar num_seen: gradients seen, ``(L,)``.
+    :ivar unit: of gradients, ``(L,)``; 0 before the first that is not 0, below 0 where they have left it far behind.
     :ivar plan: what it has been told.
     :ivar held: from the last look; () where each step has one.
     """
@@ -40,6 +41,7 @@ class TensorwiseMemory(NamedTuple):
     drift: Tensor
     means: Tensor
     num_seen: Tensor
+    unit: Tensor
     plan: Plan
     held: Held | tuple[()] = ()
 
@@ -53,7 +55,7 @@ class TensorwiseMemory(NamedTuple):
         return cls(
             *(fast, slow, square),
             *(of_tensor, of_tensor, of_tensor, of_tensor, of_tensor),
-            *(means, of_problem, Plan.unknown(of_problem)),
+            *(means, of_problem, of_problem, Plan.unknown(of_problem)),
         )
 
     def with_gradients(self, grads: Sequence[Tensor]) -> TensorwiseMemory:
@@ -75,7 +77,7 @@ class TensorwiseMemory(NamedTuple):
     def noise(self) -> Tensor:
         """How much the loss jitters, as a share of its fall and that, ``(L,)``; 0 of a first one."""
         fast, _, jitter, first = self.means.unbind(-1)
-        return jitter / ((first - fast).abs() + jitter + SMALL)
+        return jitter / ((first - fast).abs() + jitter + TINY)
 
     def biases(self) -> Biases:
         fast, slow, square = (1 - decay**self.num_seen for decay in (FAST, SLOW, SQUARE))

@@ -18,6 +18,7 @@ from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
 from probact.rules.tensorwise.short import lengthened, shortened
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
+from probact.rules.tensorwise.units import in_unit, unless_far
 from probact.support.refusals import check_range
 from probact.support.room import Room
 from probact.support.trees import Params, State, per_problem, some
@@ -58,8 +59,8 @@ class Tensorwise(Planned):
     good: a linear function of the signals and of a hidden layer.  Signals are cosines and log ratios of lengths, the
     fall of the loss in units of its jitter, the tensor's shape and size, and how many steps there are, if that is told;
     the factor then falls on a line to 0 (``Plan``).  With ``decay`` matrices shrink as they are moved, too
-    (``decay.shrunk``).  Nothing depends on the scale of the loss, as long as squares of its gradients are numbers of
-    single precision, nor on a constant in it.
+    (``decay.shrunk``).  Nothing depends on the scale of the loss, as gradients far from 1 get a unit of their own
+    (``units``), nor on a constant in it.
     All tensors share its weights (the Tensor RNN of Wichrowska et al. 2017, with the drift as its memory).  It is for
     noisy gradients.
 
@@ -102,6 +103,7 @@ class Tensorwise(Planned):
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         state = state if self.memory_dtype is None else lengthened(state, loss)
         gradients, thetas = ([part.flatten(1) for part in parts.values()] for parts in (grads, params))
+        state, gradients = in_unit(state, gradients)
         made, memory, features = self._made_of(gradients, state, thetas, params, loss)
         made = self._shrunk(made, thetas, params, memory)
         return Step(_named(made, params), memory if self.memory_dtype is None else shortened(memory), features)
@@ -215,7 +217,7 @@ class Tensorwise(Planned):
             shorter = torch.where(grads < ROUNDING * whole, shorter / grown, shorter)
         rates = rates * (-shorter * after.size).unsqueeze(-1)
         changed = ("first_size", "size", "grad_size", "means")
-        of_tensors = {name: getattr(after, name) for name in changed}
+        of_tensors = {name: getattr(after, name) for name in changed} | {"unit": unless_far(after)}
         return _Said(rates, {**of_tensors, "last_step": length * shorter, "drift": drift}, signals.mean(1))
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.rules.base import SMALL
+from probact.rules.base import SMALL, TINY
 from probact.rules.matrices import Evener, has_orthogonal, is_matrix, sides
 from probact.rules.tensorwise.memory import FAST, SLOW, Biases, TensorwiseMemory
 from probact.rules.tensorwise.steps import Directions
@@ -161,7 +161,7 @@ def _of_tensors(means: Tensor, log_grad: Tensor, memory: TensorwiseMemory, biase
     running = torch.stack([fast, slow], -1)
     with_before = cosine_with_before(gg.unsqueeze(-1), running, means[..., 0, 1:3], layout.decays)
     first = (memory.num_seen == 1)[:, None, None]
-    both = means[..., 1, 2] / (fast * slow).sqrt().clamp_min(SMALL)
+    both = means[..., 1, 2] / (fast.sqrt() * slow.sqrt()).clamp_min(SMALL)
     of_means = torch.stack([biases.fast, biases.slow], -1).square().unsqueeze(1)
     ones = torch.ones_like(gg)
     above, below, lowest, highest, scales = layout.bounds.unbind()
@@ -187,7 +187,7 @@ def cosine_with_before(gg: Tensor, mean: Tensor, g_mean: Tensor, decay: float | 
     """Of g and its running mean before it, from the mean products with the one after it."""
     with_before = (g_mean - (1 - decay) * gg) / decay
     before = (mean - 2 * (1 - decay) * g_mean + (1 - decay) ** 2 * gg).clamp_min(0) / decay**2
-    return (with_before / (gg * before).sqrt().clamp_min(SMALL)).clamp(-1, 1)
+    return (with_before / (gg.sqrt() * before.sqrt()).clamp_min(SMALL)).clamp(-1, 1)
 
 
 def loss_means(before: Tensor, loss: Tensor, count: Tensor) -> Tensor:
@@ -206,14 +206,14 @@ def _of_loss(means: Tensor, count: Tensor) -> Tensor:
     """Signals of the loss, ``(L, 5)``: none depends on its scale or on a constant in it."""
     fast, slow, jitter, first = means.unbind(-1)
     fall = first - fast
-    grain = jitter + 1e-3 * fall.abs() + SMALL
+    grain = jitter + 1e-3 * fall.abs() + TINY
     in_grains = fall / grain
     return torch.stack(
         [
             ((slow - fast) / grain).clamp(-5, 5) / 2,
             torch.log(in_grains.clamp_min(0) + 0.1) / 3,
             (-in_grains).clamp(0, 10) / 5,
-            torch.log(jitter / (fall.abs() + jitter + SMALL) + 1e-3) / 3,
+            torch.log(jitter / (fall.abs() + jitter + TINY) + 1e-3) / 3,
             count.log() / math.log(1000),
         ],
         -1,
