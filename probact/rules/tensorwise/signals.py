@@ -104,18 +104,23 @@ def mean_products(directions: Directions, thetas: Sequence[Tensor], layout: Layo
     grad, fast, slow, square, theta = map(sampled, (grads, memory.fast, memory.slow, memory.square, thetas))
     root = torch.maximum(square.sqrt(), SMALL**0.5 * biases.root.unsqueeze(-1))
     others = [
-        torch.cat([*map(_even_sample, memory.fast, eveners, layout.places, layout.strides)], 1),
+        torch.cat([*map(even_sample, memory.fast, eveners, layout.places, layout.strides)], 1),
         sampled([orthogonal.get(k, part.new_zeros(()).expand_as(part)) for k, part in enumerate(grads)]),
     ]
     rows = torch.stack([grad, fast, slow, theta, fast / root, slow / root, grad / root, *others], 1)
-    products = [part @ part.mT for part in rows.split(layout.lengths, -1)]
+    return products_of(rows.split(layout.lengths, -1), biases, layout)
+
+
+def products_of(samples: Sequence[Tensor], biases: Biases, layout: Layout) -> Tensor:
+    """``mean_products`` of what was sampled of each tensor, M times ``(L, 9, d')``."""
+    products = [part @ part.mT for part in samples]
     unbiased = torch.stack([biases.root / biases.fast, biases.root / biases.slow, biases.root], -1)
     ones = unbiased.new_ones(len(unbiased), 1)
     factors = torch.cat([ones.expand(-1, 4), unbiased, ones.expand(-1, 2)], -1)
     return torch.stack(products, 1) / layout.sampled * (factors.unsqueeze(-1) * factors.unsqueeze(-2)).unsqueeze(1)
 
 
-def _even_sample(part: Tensor, evener: Evener, places: tuple[Tensor, Tensor] | None, every: int) -> Tensor:
+def even_sample(part: Tensor, evener: Evener, places: tuple[Tensor, Tensor] | None, every: int) -> Tensor:
     """The sample of ``part (L, d_m)`` made even."""
     if places is None:
         return evener.times(part)
