@@ -8,11 +8,15 @@ given any of them.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+from probact.support.trees import State, leaves, map_state
+
+Result = TypeVar("Result")
 Array = Any
 """A ``torch.Tensor``, a ``numpy.ndarray`` or a number: ``+`` and the like need no operation."""
 
@@ -21,7 +25,7 @@ class Operations(NamedTuple):
     """What torch and numpy spell differently; ``sum``, ``lowest``, ``highest``, ``concat`` and ``stack`` take an axis.
 
     :ivar at_least, at_most: of an array and a number; ``erfc``: the complementary error function.
-    :ivar lower: the lower of two, entry by entry; ``stack``: as ``concat``, along a new axis.
+    :ivar lower, higher: of two, entry by entry; ``columns``: along the last axis, one by one; ``stack``: as ``concat``, along a new axis.
     :ivar array: of numbers and an array of whose type they are to be;
     :ivar zeros: of a shape and an array of whose type they are to be; ``arange``: of a number and such an array.
     """
@@ -39,6 +43,8 @@ class Operations(NamedTuple):
     lowest: Any
     highest: Any
     lower: Any
+    higher: Any
+    columns: Any
     nan_to_num: Any
     concat: Any
     stack: Any
@@ -61,6 +67,8 @@ TORCH = Operations(
     lowest=torch.amin,
     highest=torch.amax,
     lower=torch.minimum,
+    higher=torch.maximum,
+    columns=lambda x: x.unbind(-1),
     nan_to_num=torch.nan_to_num,
     concat=torch.cat,
     stack=torch.stack,
@@ -82,6 +90,8 @@ NUMPY = Operations(
     lowest=np.minimum.reduce,
     highest=np.maximum.reduce,
     lower=np.minimum,
+    higher=np.maximum,
+    columns=lambda x: np.moveaxis(x, -1, 0),
     nan_to_num=lambda x, **instead: x if np.isfinite(x).all() else np.nan_to_num(x, **instead),
     concat=np.concatenate,
     stack=lambda parts, axis=0: np.moveaxis(np.array(parts), 0, axis) if axis else np.array(parts),
@@ -111,3 +121,37 @@ NUMBERS = Elementwise()
 def operations(array: Array) -> Operations:
     """Those of its kind."""
     return NUMPY if isinstance(array, np.ndarray) else TORCH
+
+
+FEW = 8
+"""Numbers of a tensor that are as well worked on by numpy."""
+
+
+def lightly(function: Callable[..., Result], *given: State) -> Result:
+    """``function(*given)``, a formula by ``operations`` of few numbers and of the result's type, worked out by numpy
+    where all tensors that are given are so small, and no graph is wanted; tensors come out all the same.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return function(*given)
+    tensors = leaves(given)
+    if any(tensor.numel() > FEW or tensor.device.type != "cpu" for tensor in tensors):
+        return function(*given)
+    try:
+        arrays = map_state(lambda tensor: tensor.numpy(), given)
+    except (RuntimeError, TypeError):  # of ``vmap``, and of types that numpy does not have
+        return function(*given)
+    dtype = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
+    with np.errstate(all="ignore"):
+        result: Result = _tensors(function(*arrays), dtype)
+    return result
+
+
+def _tensors(state: State, dtype: torch.dtype) -> State:
+    """With tensors in place of arrays, of ``dtype`` what is not yes or no."""
+    if isinstance(state, np.ndarray):
+        found = torch.from_numpy(state)
+        return found if found.dtype in (dtype, torch.bool) else found.to(dtype)
+    if isinstance(state, tuple):
+        parts = [_tensors(part, dtype) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state

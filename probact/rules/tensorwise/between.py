@@ -15,6 +15,7 @@ from probact.rules.tensorwise.memory import FAST, SLOW, SQUARE, TensorwiseMemory
 from probact.rules.tensorwise.signals import layout_of, products_of
 from probact.rules.tensorwise.steps import allowed, along_into, held_directions
 from probact.rules.tensorwise.together import Together
+from probact.support.arrays import lightly
 from probact.support.room import Room
 
 
@@ -35,7 +36,7 @@ def step_between(
     together = together_of(shapes, names, room, grads[0])
     memory = together.adopt(memory)._replace(num_seen=memory.num_seen + 1)
     together.take_in(grads)
-    factor, rates = float(memory.plan.factor), memory.at_look.rates.detach()[0].tolist()
+    factor, rates = factor_of(memory), memory.at_look.rates.detach()[0].tolist()
     made, lengths = _moved(memory, grads, shapes, names, room, together, None)
     last = []
     for k, (row, size, length) in enumerate(zip(rates, memory.size[0].tolist(), lengths, strict=True)):
@@ -98,6 +99,11 @@ def step_at_look(
     return _moved(memory, grads, shapes, names, room, together, memory.at_look)[0]
 
 
+def factor_of(memory: TensorwiseMemory) -> float:
+    """Of the next step, as the plan of one problem says."""
+    return float(lightly(lambda plan: plan.factor, memory.plan))
+
+
 def together_of(shapes: tuple[torch.Size, ...], names: Sequence[str], room: Room, like: Tensor) -> Together:
     """The small tensors of those with ``names``, in the room."""
     return room.kept(("together", *names), (shapes, like.dtype, like.device), lambda: Together(shapes, like))
@@ -121,7 +127,7 @@ def _moved(
 
     :param look: what is held from a look at these gradients, if there was one.
     """
-    held, count, factor = memory.at_look, float(memory.num_seen), float(memory.plan.factor)
+    held, count, factor = memory.at_look, float(memory.num_seen), factor_of(memory)
     root = (1 - SQUARE**count) ** 0.5
     scale = (factor * root / (1 - FAST**count), factor * root / (1 - SLOW**count), factor * root, factor, factor)
     equal = dict(zip(orthogonal_places(shapes), held.equalisers, strict=True))

@@ -13,11 +13,12 @@ from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
 from probact.rules.tensorwise.between import fused_between, look_between, step_at_look, step_between
 from probact.rules.tensorwise.decay import shrink_, shrunk
-from probact.rules.tensorwise.held import Held, chosen, looks_at
-from probact.rules.tensorwise.memory import Biases, TensorwiseMemory, overwrite
+from probact.rules.tensorwise.held import Held, chosen
+from probact.rules.tensorwise.memory import Biases, TensorwiseMemory, looks_at, overwrite
 from probact.rules.tensorwise.short import lengthened, shortened
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
+from probact.support.arrays import lightly
 from probact.support.refusals import check_range
 from probact.support.room import Room
 from probact.support.trees import Params, State, per_problem, some
@@ -112,12 +113,12 @@ class Tensorwise(Planned):
         shapes, room = shapes_of(params), self._place(loss)
         work = None if is_compiling(self) else room
         with torch.no_grad():
-            looks = None if self.hold == 1 else looks_at(state.num_seen + 1, state.noise, self.hold)
+            looks = None if self.hold == 1 else lightly(looks_at, state.num_seen, state.means, self.hold)
             if looks is not None and room is not None and not is_compiling(self) and some(looks):
                 return self._look(state, gradients, thetas, params, loss, room)
             if looks is not None and room is not None and not some(looks):
                 made, memory = self._between(state, gradients, shapes, [*params])
-                memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+                memory = memory._replace(means=lightly(loss_means, memory.means, loss, memory.num_seen))
                 return made, memory, memory.at_look.features
             memory = self._with_gradients(state, gradients, room)
             if looks is None:
@@ -133,7 +134,7 @@ class Tensorwise(Planned):
             said = said if looks is None else _chosen(looks, said, directions.memory)
             memory, rates, features = directions.memory._replace(**said.of_tensors), said.rates, said.features
         else:
-            memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+            memory = memory._replace(means=lightly(loss_means, memory.means, loss, memory.num_seen))
             rates, features = memory.plan.factor[:, None, None] * memory.at_look.rates, memory.at_look.features
         made = self._made(directions, rates, None if room is None else [*params])
         if looks is not None:

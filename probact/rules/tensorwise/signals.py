@@ -14,6 +14,7 @@ from probact.rules.base import SMALL
 from probact.rules.matrices import Evener, has_orthogonal, is_matrix, sides
 from probact.rules.tensorwise.memory import FAST, SLOW, Biases, TensorwiseMemory
 from probact.rules.tensorwise.steps import Directions
+from probact.support.arrays import Array, lightly, operations
 
 LEAST_SIZE = 0.1
 """The least root mean square that a tensor counts with, as a share of that of all: biases begin at 0."""
@@ -152,7 +153,7 @@ def taken_in(
         first_size=torch.where(first, size, memory.first_size),
         size=size,
         grad_size=torch.where(first, log_grad, memory.grad_size.lerp(log_grad, weight)),
-        means=loss_means(memory.means, loss, count),
+        means=lightly(loss_means, memory.means, loss, count),
     )
     of_tensors = _of_tensors(means, log_grad, memory, biases, layout)
     of_problems = torch.cat([_of_loss(memory.means, count), memory.plan.signals(count)], -1)
@@ -195,16 +196,16 @@ def cosine_with_before(gg: Tensor, mean: Tensor, g_mean: Tensor, decay: float | 
     return (with_before / (gg * before).sqrt().clamp_min(SMALL)).clamp(-1, 1)
 
 
-def loss_means(before: Tensor, loss: Tensor, count: Tensor) -> Tensor:
+def loss_means(before: Array, loss: Array, count: Array) -> Array:
     """Fast and slow mean of the loss, its jitter, the first loss: ``(L, 4)`` with ``loss (L,)`` taken in."""
-    fast, slow, jitter, first = before.unbind(-1)
+    do = operations(before)
+    fast, slow, jitter, first = do.columns(before)
     begins = count == 1
-    jump = (loss - fast).abs()
-    jitter = torch.where(begins, 0.0, torch.where(count == 2, jump, jitter.lerp(jump, 0.1)))
-    means = [fast.lerp(loss, 0.2), slow.lerp(loss, 0.03)]
-    return torch.stack(
-        [*(torch.where(begins, loss, mean) for mean in means), jitter, torch.where(begins, loss, first)], -1
-    )
+    jump = abs(loss - fast)
+    jitter = do.where(begins, 0.0, do.where(count == 2, jump, jitter + 0.1 * (jump - jitter)))
+    means = [fast + 0.2 * (loss - fast), slow + 0.03 * (loss - slow)]
+    means = [do.where(begins, loss, mean) for mean in means]
+    return do.stack([*means, jitter, do.where(begins, loss, first)], -1)
 
 
 def _of_loss(means: Tensor, count: Tensor) -> Tensor:
