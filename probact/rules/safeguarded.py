@@ -10,7 +10,8 @@ from torch import Tensor
 
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule, Wrapper
 from probact.rules.exactness import Exactness
-from probact.support.arrays import Array, lightly, operations
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 from probact.support.sight import Sight
 from probact.support.trees import Params, State, chosen, finite as all_finite, map_params, per_problem
 
@@ -192,17 +193,17 @@ def _watch(guard: Guard, loss: Array, finite: Array) -> tuple[Guard, Array, Arra
     first = guard.num_seen == 0
     count = guard.num_seen + 1
     finite = finite & (loss < STAND_IN_LOSS)
-    change = do.where(first | guard.was_lost | ~finite, 0.0, loss - guard.last)
+    change = do.where(first | guard.was_lost | (finite ^ True), 0.0, loss - guard.last)
     turned = do.sign(change) * do.sign(guard.change) < 0
     turn = do.where(turned, do.lower(abs(change), abs(guard.change)), 0.0)
     noise = do.where(first, FIRST_NOISE * abs(loss), guard.noise + NOISE_WEIGHT * (turn - guard.noise))
     mean = do.where(first, loss, guard.mean + (loss - guard.mean) * do.at_least(1 / count, MEAN_WEIGHT))
     rise = do.where(finite, loss - guard.level, math.inf)
     judged = do.where(guard.was_lost, loss, do.lower(loss, mean))
-    is_high = ~first & (judged > guard.level + TOLERANCE * noise) | ~finite
+    is_high = (first ^ True) & (judged > guard.level + TOLERANCE * noise) | (finite ^ True)
     no_step_did_it = (guard.was_lost & (rise > 0.5 * guard.rise)) | (guard.shortening <= LEAST_SHORTENING)
     is_new = is_high & finite & (guard.rise > 0) & no_step_did_it
-    is_lost = is_high & ~is_new & ((guard.rise > 0) | ~finite)
+    is_lost = is_high & (is_new ^ True) & ((guard.rise > 0) | (finite ^ True))
     mean, noise = do.where(is_high, guard.mean, mean), do.where(is_high, guard.noise, noise)
     wider = do.higher(noise / SHRINK, FIRST_NOISE * abs(loss))
     mean, noise = do.where(is_new, loss, mean), do.where(is_new, wider, noise)
@@ -223,7 +224,7 @@ def _watch(guard: Guard, loss: Array, finite: Array) -> tuple[Guard, Array, Arra
         noise=do.where(is_lost, calm, noise),
         shortening=shortening,
         num_seen=count,
-        rise=do.where(is_high & ~is_new, rise, 0.0),
+        rise=do.where(is_high & (is_new ^ True), rise, 0.0),
         was_lost=is_lost,
         last=do.where(finite, loss, guard.last),
         change=change,

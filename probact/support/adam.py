@@ -15,7 +15,14 @@ def has_adam(like: Tensor) -> bool:
 
 
 def adam_(
-    into: Tensor, new: Tensor, mean: Tensor, square: Tensor, decay: float, decay_of_square: float, rate: float, least: float
+    into: Tensor,
+    new: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    decay: float,
+    decay_of_square: float,
+    rate: float,
+    least: float,
 ) -> None:
     """``rate mean / (sqrt(square) + least)`` added to ``into``, in place, after ``new`` and its square were taken into
     the running means ``mean`` and ``square``, with their decays; all of one shape.

@@ -101,6 +101,10 @@ NUMPY = Operations(
 )
 
 
+class Row(tuple[float, ...]):
+    """Numbers that are one tensor ``(1, n)``."""
+
+
 class Elementwise(NamedTuple):
     """Of ``Operations`` those on single entries, which numbers have too.
 
@@ -113,45 +117,17 @@ class Elementwise(NamedTuple):
     where: Any = lambda which, x, other: x if which else other
     at_least: Any = lambda x, low: low if x < low else x
     at_most: Any = lambda x, high: high if x > high else x
+    lower: Any = lambda x, y: x if x <= y or x != x else y
+    higher: Any = lambda x, y: x if x >= y or x != x else y
+    columns: Any = lambda row: row
+    stack: Any = lambda parts, axis=0: Row(parts)
 
 
 NUMBERS = Elementwise()
 
 
-def operations(array: Array) -> Operations:
-    """Those of its kind."""
+def operations(array: Array) -> Any:
+    """Those of its kind: ``Operations``, or of a number, or a tuple of them as a row, ``Elementwise``."""
+    if isinstance(array, float | tuple):
+        return NUMBERS
     return NUMPY if isinstance(array, np.ndarray) else TORCH
-
-
-FEW = 8
-"""Numbers of a tensor that are as well worked on by numpy."""
-
-
-def lightly(function: Callable[..., Result], *given: State) -> Result:
-    """``function(*given)``, a formula by ``operations`` of few numbers and of the result's type, worked out by numpy
-    where all tensors that are given are so small, and no graph is wanted; tensors come out all the same.
-    """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return function(*given)
-    tensors = leaves(given)
-    if any(tensor.numel() > FEW or tensor.device.type != "cpu" for tensor in tensors):
-        return function(*given)
-    try:
-        arrays = map_state(lambda tensor: tensor.numpy(), given)
-    except (RuntimeError, TypeError):  # of ``vmap``, and of types that numpy does not have
-        return function(*given)
-    dtype = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
-    with np.errstate(all="ignore"):
-        result: Result = _tensors(function(*arrays), dtype)
-    return result
-
-
-def _tensors(state: State, dtype: torch.dtype) -> State:
-    """With tensors in place of arrays, of ``dtype`` what is not yes or no."""
-    if isinstance(state, np.ndarray):
-        found = torch.from_numpy(state)
-        return found if found.dtype in (dtype, torch.bool) else found.to(dtype)
-    if isinstance(state, tuple):
-        parts = [_tensors(part, dtype) for part in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    return state

@@ -15,7 +15,7 @@ from probact.rules.tensorwise.memory import FAST, SLOW, SQUARE, TensorwiseMemory
 from probact.rules.tensorwise.signals import layout_of, products_of
 from probact.rules.tensorwise.steps import allowed, along_into, held_directions
 from probact.rules.tensorwise.together import Together
-from probact.support.arrays import lightly
+from probact.support.light import lightly
 from probact.support.room import Room
 
 

@@ -11,7 +11,8 @@ from probact.rules.matrices import is_matrix
 from probact.rules.plan import Plan
 from probact.rules.tensorwise.held import WILD
 from probact.rules.tensorwise.memory import TensorwiseMemory, noise_of
-from probact.support.arrays import Array, lightly, operations
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 from probact.support.room import BLOCK, Room, in_blocks
 
 BEFORE = 2

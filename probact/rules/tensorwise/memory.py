@@ -11,7 +11,8 @@ from torch import Tensor
 from probact.rules.base import SMALL
 from probact.rules.plan import Plan
 from probact.rules.tensorwise.held import FIRST, WILD, Held
-from probact.support.arrays import Array, lightly, operations
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 
 FAST, SLOW, SQUARE = 0.9, 0.98, 0.99
 """Decays of the running means of the gradient, and of its square."""

@@ -18,7 +18,7 @@ from probact.rules.tensorwise.memory import Biases, TensorwiseMemory, looks_at, 
 from probact.rules.tensorwise.short import lengthened, shortened
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
-from probact.support.arrays import lightly
+from probact.support.light import lightly
 from probact.support.refusals import check_range
 from probact.support.room import Room
 from probact.support.trees import Params, State, per_problem, some

@@ -14,7 +14,8 @@ from probact.rules.base import SMALL
 from probact.rules.matrices import Evener, has_orthogonal, is_matrix, sides
 from probact.rules.tensorwise.memory import FAST, SLOW, Biases, TensorwiseMemory
 from probact.rules.tensorwise.steps import Directions
-from probact.support.arrays import Array, lightly, operations
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 
 LEAST_SIZE = 0.1
 """The least root mean square that a tensor counts with, as a share of that of all: biases begin at 0."""
