@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from probact.drop_in.paced import Pace, paced
+from probact.drop_in.paced import paced
 from probact.drop_in.parameters import owned, read
 from probact.rules.base import UpdateRule
 from probact.rules.plan import Plan
@@ -67,12 +67,11 @@ class Ahead(NamedTuple):
 
 
 def look(
-    rule: UpdateRule,
+    worn: UpdateRule,
     cohorts: Sequence[Cohort],
     params: Mapping[str, Tensor],
     loss: Tensor,
     grads: Params,
-    paces: Mapping[str, Pace],
     plan: Plan | None = None,
     is_followed: bool = True,
     is_finite: bool = False,
@@ -82,25 +81,23 @@ def look(
     A cohort without any gradient waits; single parameters without are seen with gradient 0.  The memory of what
     halting sees is the first cohort's.
 
-    :param plan: how many steps there are; a rule that does not plan makes shorter ones as with a smaller ``lr``.
+    :param worn: the rule at its paces, see ``Pacing``.
+    :param plan: how many steps there are.
     :param is_followed: whether halting sees any of it; else what only halting sees is not worked out.
     :param is_finite: whether loss and gradients are known to be.
     :param loss: ``(1,)``; :param grads: name -> ``(1, *shape)``, of those that have one.
     """
     ahead: dict[int, Ahead] = {}
     proposals, everywhere = [], {}
-    if plan is not None:
-        factor, plans = float(plan.factor), rule.plans
-        paces = {name: pace.shorter(factor, plans) for name, pace in paces.items()}
     for place, cohort in enumerate(cohorts):
         if not any(name in grads for name in cohort.names):
             continue
         theta = {name: read(params[name], loss) for name in cohort.names}
         seen = {name: grads[name] if name in grads else torch.zeros_like(theta[name]) for name in cohort.names}
         update, carry, proposed = propose(
-            paced(rule, paces), cohort.carry._replace(params=theta), loss, seen, plan, is_followed, is_finite
+            worn, cohort.carry._replace(params=theta), loss, seen, plan, is_followed, is_finite
         )
-        carry = owned(carry._replace(params={}), [*theta.values(), *seen.values(), *update.values()])
+        carry = owned(carry._replace(params={}), [*theta.values(), *seen.values(), *update.values()], cohort.carry)
         ahead[place] = Ahead(update, carry)
         proposals.append((sum(tensor.numel() for tensor in theta.values()), proposed))
         everywhere.update(seen)

@@ -8,9 +8,11 @@ from collections.abc import Container, Mapping, Sequence
 from numbers import Real
 from typing import Any, TypedDict
 
+import torch
 from torch import Tensor
 
 from probact.drop_in.paced import Pace
+from probact.support.trees import Params, map_params
 
 OPTIONS: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.0, "maximize": False}
 """Options of a group, and what they are unless given."""
@@ -82,6 +84,11 @@ def maximize(groups: Groups) -> bool:
 def downhill(groups: Groups, value: Tensor) -> Tensor:
     """Of a loss or a gradient: what the rule, which descends, is to see."""
     return -value if maximize(groups) else value
+
+
+def all_downhill(groups: Groups, grads: Params) -> Params:
+    """``downhill`` of each."""
+    return map_params(torch.neg, grads) if maximize(groups) else grads
 
 
 def by_place(groups: Groups) -> dict[str, Tensor]:

@@ -202,7 +202,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
     def _look(self, loss: Tensor) -> None:
         standing, params = self._standing, self._params()
         self._watch.notice(params)
-        grads = {name: groups.downhill(self.param_groups, grad) for name, grad in read_gradients(params, loss).items()}
+        grads = groups.all_downhill(self.param_groups, read_gradients(params, loss))
         if not grads:
             if not standing.cohorts:
                 raise ValueError("step: expected a gradient, got none: call backward before, or in the closure")
@@ -218,7 +218,8 @@ class LearnedOptimizer(TakesLoss, Resumable):
             standing.go_back(self.rule, loss, moving)  # before a step is worked out, which may overwrite the memory
             return
         plan, paces = standing.plan(loss), groups.paces(self.param_groups, grads)
-        seen, ahead = look(self.rule, standing.cohorts, params, loss, grads, paces, plan, is_followed, bad is None)
+        worn = standing.pacing.worn(self.rule, paces, plan)
+        seen, ahead = look(worn, standing.cohorts, params, loss, grads, plan, is_followed, bad is None)
         if is_followed and self._stops_at(seen):
             standing.go_back(self.rule, loss, moving)
         else:

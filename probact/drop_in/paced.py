@@ -10,6 +10,7 @@ from torch import Tensor
 
 from probact.rules.base import Step, UpdateRule, Wrapper
 from probact.rules.fused import stepped
+from probact.rules.plan import Plan
 from probact.rules.safeguarded import Safeguarded, bare
 from probact.support.trees import Params, State, map_params, per_problem
 
@@ -90,6 +91,22 @@ class Paced(Wrapper):
         if not pace.has_gradient:
             return torch.zeros_like(update)
         return pace.lr * (update - pace.weight_decay * theta if pace.weight_decay else update)
+
+
+class Pacing:
+    """What was ``paced`` last, as paces seldom change from step to step."""
+
+    def __init__(self) -> None:
+        self._last: tuple[UpdateRule, Mapping[str, Pace], UpdateRule] | None = None
+
+    def worn(self, rule: UpdateRule, paces: Mapping[str, Pace], plan: Plan | None) -> UpdateRule:
+        """``paced``, and with a ``plan`` shorter; a rule that does not plan makes shorter steps as with smaller ``lr``."""
+        if plan is not None and (not rule.plans or any(pace.weight_decay for pace in paces.values())):
+            factor, plans = float(plan.factor), rule.plans
+            paces = {name: pace.shorter(factor, plans) for name, pace in paces.items()}
+        if self._last is None or self._last[0] is not rule or self._last[1] != paces:
+            self._last = rule, paces, paced(rule, paces)
+        return self._last[2]
 
 
 def paced(rule: UpdateRule, paces: Mapping[str, Pace]) -> UpdateRule:

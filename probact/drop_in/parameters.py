@@ -32,12 +32,18 @@ def read(tensor: Tensor, like: Tensor) -> Tensor:
     It may share memory with ``tensor``: see ``owned``.
     """
     tensor = tensor.detach()
+    if tensor.dtype == like.dtype and tensor.device == like.device and tensor.dim():
+        return tensor.unsqueeze(0)
     real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
     return real.reshape(1, *(real.shape or (1,))).to(like)
 
 
-def owned(state: State, lent: Iterable[Tensor]) -> State:
-    """``state`` without memory that it shares with tensors that are only ``lent``, as others change them."""
+def owned(state: State, lent: Iterable[Tensor], before: State = None) -> State:
+    """``state`` without memory that it shares with tensors that are only ``lent``, as others change them.
+
+    :param before: a state that shares none; what is the same in both is not looked at again.
+    """
+    new = _new(state, before)
     storages = [tensor.untyped_storage() for tensor in lent]
     places = sorted((storage.data_ptr(), storage.data_ptr() + storage.nbytes()) for storage in storages)
     begins = [begin for begin, _ in places]
@@ -46,9 +52,32 @@ def owned(state: State, lent: Iterable[Tensor]) -> State:
         place = bisect_right(begins, part.data_ptr()) - 1
         return place >= 0 and part.data_ptr() < places[place][1]
 
-    if not any(map(is_lent, leaves(state))):
+    if not any(map(is_lent, new)):
         return state
     return map_state(lambda part: part.clone() if is_lent(part) else part, state)
+
+
+def _new(state: State, before: State) -> list[Tensor]:
+    """The tensors of ``state`` that are not in the same place of ``before``."""
+    if state is before:
+        return []
+    if isinstance(state, tuple) and isinstance(before, tuple) and len(state) == len(before):
+        return [leaf for pair in zip(state, before, strict=True) for leaf in _new(*pair)]
+    if isinstance(state, dict) and isinstance(before, dict) and state.keys() == before.keys():
+        return [leaf for name, part in state.items() for leaf in _new(part, before[name])]
+    return leaves(state)
+
+
+def move_all(params: Mapping[str, Tensor], updates: Mapping[str, Tensor]) -> None:
+    """``move`` each of ``params`` by its update, those of one type and device at once."""
+    names = [name for name in updates if name in params]
+    alike = {(param.dtype, param.device) for param in (*params.values(), *updates.values())}
+    if len(alike) == 1 and names and not params[names[0]].is_complex():
+        steps = [updates[name].reshape(params[name].shape) for name in names]
+        torch._foreach_add_([params[name] for name in names], steps)
+        return
+    for name in names:
+        move(params[name], updates[name])
 
 
 def move(param: Tensor, update: Tensor) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 from probact.drop_in import horizon as horizons
 from probact.drop_in.cohorts import Ahead, Cohort
 from probact.drop_in.horizon import Horizon
-from probact.drop_in.parameters import move, moved, write
+from probact.drop_in.paced import Pacing
+from probact.drop_in.parameters import move_all, moved, write
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import UpdateRule
 from probact.rules.plan import Plan
@@ -34,6 +35,7 @@ class Standing:
     :ivar cohorts: in the order in which they began.
     :ivar stop_memory: the stop rule's; None before its first look.
     :ivar horizon: how many steps there are, if that is known.
+    :ivar pacing: the rule as it was paced last.
     """
 
     belief: OnlineBelief
@@ -44,6 +46,7 @@ class Standing:
     cohorts: list[Cohort] = field(default_factory=list)
     stop_memory: Any = None
     horizon: Horizon | None = None
+    pacing: Pacing = field(default_factory=Pacing)
 
     def to(self, like: Tensor) -> None:
         """Go on in the type and on the device of ``like``."""
@@ -81,8 +84,7 @@ class Standing:
     def go_on(self, ahead: Mapping[int, Ahead], params: Params) -> None:
         """Make the steps ``ahead`` of the cohorts, by their places; of those of ``params`` alone."""
         for place, (update, carry) in ahead.items():
-            for name in update.keys() & params.keys():
-                move(params[name], update[name])
+            move_all(params, update)
             self.cohorts[place] = self.cohorts[place]._replace(carry=carry)
         self.steps += 1
 

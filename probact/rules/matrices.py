@@ -70,9 +70,9 @@ class Evener(NamedTuple):
         square = square.unflatten(-1, sides(shape))
         of_rows = square.mean(-1, keepdim=True)
         if not is_matrix(shape):
-            return cls(_shortened(of_rows), torch.ones_like(of_rows))
-        rows = _shortened(of_rows)
-        return cls(rows, _shortened(rows.square().mT @ square / square.shape[-2]))
+            return cls(shortened(of_rows), torch.ones_like(of_rows))
+        rows = shortened(of_rows)
+        return cls(rows, shortened(rows.square().mT @ square / square.shape[-2]))
 
     def times(self, part: Tensor) -> Tensor:
         """``part (L, d_m)`` with these factors."""
@@ -84,7 +84,7 @@ class Evener(NamedTuple):
         return rows, part.shape[-1] // rows
 
 
-def _shortened(square: Tensor) -> Tensor:
+def shortened(square: Tensor) -> Tensor:
     """1 over the root of mean squares ``(L, rows, columns)``, one of these sides being 1; small ones count as more."""
     least = LEAST_ROW**2 * square.mean((-1, -2), keepdim=True)
     return torch.maximum(square, least.clamp_min(SMALL)).rsqrt()

@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from probact.support.arrays import operations
+
 GUESS, LEAST, MOST = 100.0, 20.0, 3000.0
 """Steps in all, where nobody knows; and what fewer ones and more count as."""
 
@@ -38,7 +40,8 @@ class Plan(NamedTuple):
         """Of the next step, ``(L,)``: from 1 on a line to 0, the best schedule that is fixed beforehand (Defazio et al.
         2023, arXiv 2310.07831, section 2); 1 where nobody knows.  Beyond the last step it is that of the last.
         """
-        return torch.where(self.total.isfinite(), self.left.clamp_min(1.0) / self.total, 1.0)
+        do = operations(self.total)
+        return do.where(self.total < math.inf, do.at_least(self.left, 1.0) / self.total, 1.0)
 
     @property
     def cosine(self) -> Tensor:
@@ -49,9 +52,9 @@ class Plan(NamedTuple):
 
     def expected(self, made: Tensor) -> Tensor:
         """Steps in all, ``(L,)``; where nobody knows, twice the steps ``made (L,)`` so far, and ``GUESS`` at first."""
-        return torch.where(self.total.isfinite(), self.total.clamp_min(LEAST), (2 * made).clamp_min(GUESS)).clamp_max(
-            MOST
-        )
+        do = operations(self.total)
+        known, guessed = do.at_least(self.total, LEAST), do.at_least(2 * made, GUESS)
+        return do.at_most(do.where(self.total < math.inf, known, guessed), MOST)
 
     def signals(self, made: Tensor) -> Tensor:
         """For a learned rule, ``(L, 3)``: whether it is told, the share that is left, and log of the steps in all."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from probact.rules.base import STAND_IN_LOSS, Step, UpdateRule, Wrapper
 from probact.rules.exactness import Exactness
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 from probact.support.sight import Sight
 from probact.support.trees import Params, State, chosen, finite as all_finite, map_params, per_problem
 
@@ -129,16 +131,14 @@ class Safeguarded(Wrapper):
     def step(self, grads: Params, state: State, params: Params, loss: Tensor) -> Step:
         proposed = self.rule.step(grads, state.state, params, loss)
         finite = all_finite(proposed.update.values())
-        guard, is_lost = _watch(_weighed(state, grads, params, loss.detach(), finite), params, loss.detach(), finite)
+        loss = loss.detach()
+        guard, is_lost, shortening = _watched(_weighed(state, grads, params, loss, finite), params, loss, finite)
         if not bool((guard.shortening == 1).all()):  # a shortening of 1 changes nothing
             proposed = proposed._replace(
                 update=map_params(lambda u: per_problem(guard.shortening, u) * u, proposed.update)
             )
         if bool(is_lost.any()):
             proposed = self._rescue(proposed, guard, params, is_lost)
-        shortening = torch.where(is_lost, SHRINK * guard.shortening, GROW * guard.shortening).clamp(
-            LEAST_SHORTENING, 1.0
-        )
         exactness = guard.exactness._replace(slope=_slope(guard.is_at_best, grads, proposed.update))
         guard = guard._replace(state=proposed.state, shortening=shortening, exactness=exactness)
         return proposed._replace(state=guard)
@@ -178,45 +178,57 @@ def _slope(where: Tensor, grads: Params, step: Params) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
-def _watch(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[Guard, Tensor]:
-    """The guard with the loss at ``params`` taken in, and which problems are lost, ``(L,)`` bool."""
+def _watched(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[Guard, Tensor, Tensor]:
+    """The guard with the loss at ``params`` taken in, which problems are lost, ``(L,)`` bool, and the next shortening."""
+    numbers = guard._replace(state=(), best_params={})
+    seen, better, is_lost, shortening = lightly(_watch, numbers, loss, finite)
+    best_params = chosen(better, params, guard.best_params)
+    seen = seen._replace(state=guard.state, best_params=best_params, exactness=guard.exactness)
+    return seen, is_lost, shortening
+
+
+def _watch(guard: Guard, loss: Array, finite: Array) -> tuple[Guard, Array, Array, Array]:
+    """The guard's numbers with ``loss`` taken in; where it is the best, where it is lost, and the next shortening."""
+    do = operations(loss)
     first = guard.num_seen == 0
     count = guard.num_seen + 1
     finite = finite & (loss < STAND_IN_LOSS)
-    change = torch.where(first | guard.was_lost | ~finite, 0.0, loss - guard.last)
-    turn = torch.where(change.sign() * guard.change.sign() < 0, torch.minimum(change.abs(), guard.change.abs()), 0.0)
-    noise = torch.where(first, FIRST_NOISE * loss.abs(), guard.noise.lerp(turn, NOISE_WEIGHT))
-    mean = torch.where(first, loss, guard.mean + (loss - guard.mean) * (1 / count).clamp_min(MEAN_WEIGHT))
-    rise = torch.where(finite, loss - guard.level, math.inf)
-    judged = torch.where(guard.was_lost, loss, torch.minimum(loss, mean))
-    is_high = ~first & (judged > guard.level + TOLERANCE * noise) | ~finite
+    change = do.where(first | guard.was_lost | (finite ^ True), 0.0, loss - guard.last)
+    turned = do.sign(change) * do.sign(guard.change) < 0
+    turn = do.where(turned, do.lower(abs(change), abs(guard.change)), 0.0)
+    noise = do.where(first, FIRST_NOISE * abs(loss), guard.noise + NOISE_WEIGHT * (turn - guard.noise))
+    mean = do.where(first, loss, guard.mean + (loss - guard.mean) * do.at_least(1 / count, MEAN_WEIGHT))
+    rise = do.where(finite, loss - guard.level, math.inf)
+    judged = do.where(guard.was_lost, loss, do.lower(loss, mean))
+    is_high = (first ^ True) & (judged > guard.level + TOLERANCE * noise) | (finite ^ True)
     no_step_did_it = (guard.was_lost & (rise > 0.5 * guard.rise)) | (guard.shortening <= LEAST_SHORTENING)
     is_new = is_high & finite & (guard.rise > 0) & no_step_did_it
-    is_lost = is_high & ~is_new & ((guard.rise > 0) | ~finite)
-    mean, noise = torch.where(is_high, guard.mean, mean), torch.where(is_high, guard.noise, noise)
-    wider = torch.maximum(noise / SHRINK, FIRST_NOISE * loss.abs())
-    mean, noise = torch.where(is_new, loss, mean), torch.where(is_new, wider, noise)
-    luck = (mean - loss).clamp_min(0)
-    score = loss + torch.minimum(luck, noise)
-    better = first | is_new | (torch.where(guard.exactness.is_exact, loss, score) < guard.bar)
-    level = torch.where(better, loss + torch.minimum(luck, TOLERANCE * noise), guard.level)
-    best_params = chosen(better, params, guard.best_params)
-    calm = torch.where(better, noise, guard.calm)
-    calm = torch.where(is_lost, CALM * calm, calm)
+    is_lost = is_high & (is_new ^ True) & ((guard.rise > 0) | (finite ^ True))
+    mean, noise = do.where(is_high, guard.mean, mean), do.where(is_high, guard.noise, noise)
+    wider = do.higher(noise / SHRINK, FIRST_NOISE * abs(loss))
+    mean, noise = do.where(is_new, loss, mean), do.where(is_new, wider, noise)
+    luck = do.at_least(mean - loss, 0.0)
+    score = loss + do.lower(luck, noise)
+    bar = do.where(guard.exactness.is_exact, guard.lowest, guard.best)
+    better = first | is_new | (do.where(guard.exactness.is_exact, loss, score) < bar)
+    level = do.where(better, loss + do.lower(luck, TOLERANCE * noise), guard.level)
+    calm = do.where(better, noise, guard.calm)
+    calm = do.where(is_lost, CALM * calm, calm)
+    shortening = do.where(is_new, 1.0, guard.shortening)
     taken_in = guard._replace(
-        best_params=best_params,
-        best=torch.where(better, score, guard.best),
-        lowest=torch.where(better, loss, guard.lowest),
+        best=do.where(better, score, guard.best),
+        lowest=do.where(better, loss, guard.lowest),
         level=level,
         calm=calm,
-        mean=torch.where(is_lost, level, mean),
-        noise=torch.where(is_lost, calm, noise),
-        shortening=torch.where(is_new, 1.0, guard.shortening),
+        mean=do.where(is_lost, level, mean),
+        noise=do.where(is_lost, calm, noise),
+        shortening=shortening,
         num_seen=count,
-        rise=torch.where(is_high & ~is_new, rise, 0.0),
+        rise=do.where(is_high & (is_new ^ True), rise, 0.0),
         was_lost=is_lost,
-        last=torch.where(finite, loss, guard.last),
+        last=do.where(finite, loss, guard.last),
         change=change,
         is_at_best=better & finite,
     )
-    return taken_in, is_lost
+    following = do.at_least(do.where(is_lost, SHRINK * shortening, GROW * shortening), LEAST_SHORTENING)
+    return taken_in, better, is_lost, do.at_most(following, 1.0)

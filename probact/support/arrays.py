@@ -8,11 +8,15 @@ given any of them.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+from probact.support.trees import State, leaves, map_state
+
+Result = TypeVar("Result")
 Array = Any
 """A ``torch.Tensor``, a ``numpy.ndarray`` or a number: ``+`` and the like need no operation."""
 
@@ -21,7 +25,7 @@ class Operations(NamedTuple):
     """What torch and numpy spell differently; ``sum``, ``lowest``, ``highest``, ``concat`` and ``stack`` take an axis.
 
     :ivar at_least, at_most: of an array and a number; ``erfc``: the complementary error function.
-    :ivar lower: the lower of two, entry by entry; ``stack``: as ``concat``, along a new axis.
+    :ivar lower, higher: of two, entry by entry; ``columns``: along the last axis, one by one; ``stack``: as ``concat``, along a new axis.
     :ivar array: of numbers and an array of whose type they are to be;
     :ivar zeros: of a shape and an array of whose type they are to be; ``arange``: of a number and such an array.
     """
@@ -39,6 +43,8 @@ class Operations(NamedTuple):
     lowest: Any
     highest: Any
     lower: Any
+    higher: Any
+    columns: Any
     nan_to_num: Any
     concat: Any
     stack: Any
@@ -61,6 +67,8 @@ TORCH = Operations(
     lowest=torch.amin,
     highest=torch.amax,
     lower=torch.minimum,
+    higher=torch.maximum,
+    columns=lambda x: x.unbind(-1),
     nan_to_num=torch.nan_to_num,
     concat=torch.cat,
     stack=torch.stack,
@@ -82,6 +90,8 @@ NUMPY = Operations(
     lowest=np.minimum.reduce,
     highest=np.maximum.reduce,
     lower=np.minimum,
+    higher=np.maximum,
+    columns=lambda x: np.moveaxis(x, -1, 0),
     nan_to_num=lambda x, **instead: x if np.isfinite(x).all() else np.nan_to_num(x, **instead),
     concat=np.concatenate,
     stack=lambda parts, axis=0: np.moveaxis(np.array(parts), 0, axis) if axis else np.array(parts),
@@ -89,6 +99,10 @@ NUMPY = Operations(
     zeros=lambda shape, like: np.zeros(shape, like.dtype),
     arange=lambda num, like: np.arange(num),
 )
+
+
+class Row(tuple[float, ...]):
+    """Numbers that are one tensor ``(1, n)``."""
 
 
 class Elementwise(NamedTuple):
@@ -103,11 +117,17 @@ class Elementwise(NamedTuple):
     where: Any = lambda which, x, other: x if which else other
     at_least: Any = lambda x, low: low if x < low else x
     at_most: Any = lambda x, high: high if x > high else x
+    lower: Any = lambda x, y: x if x <= y or x != x else y
+    higher: Any = lambda x, y: x if x >= y or x != x else y
+    columns: Any = lambda row: row
+    stack: Any = lambda parts, axis=0: Row(parts)
 
 
 NUMBERS = Elementwise()
 
 
-def operations(array: Array) -> Operations:
-    """Those of its kind."""
+def operations(array: Array) -> Any:
+    """Those of its kind: ``Operations``, or of a number, or a tuple of them as a row, ``Elementwise``."""
+    if isinstance(array, float | tuple):
+        return NUMBERS
     return NUMPY if isinstance(array, np.ndarray) else TORCH

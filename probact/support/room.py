@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+Made = TypeVar("Made")
 BLOCK = 2**16
 """Numbers of a tensor that are worked on at once on a CPU, so that all that is made of them stays in its cache."""
 
@@ -24,6 +26,14 @@ class Room:
 
     def __init__(self) -> None:
         self._kept: dict[Any, Tensor] = {}
+        self._others: dict[Any, tuple[Any, Any]] = {}
+
+    def kept(self, name: Any, form: Any, make: Callable[[], Made]) -> Made:
+        """What ``make`` returned when it was last asked for by that name; it makes another where the ``form`` differs."""
+        if name not in self._others or self._others[name][0] != form:
+            self._others[name] = form, make()
+        found: Made = self._others[name][1]
+        return found
 
     def like(self, name: Any, tensor: Tensor) -> Tensor:
         """One of that name and of the shape, type and device of ``tensor``, contiguous; with any numbers in it."""

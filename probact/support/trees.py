@@ -34,6 +34,8 @@ def unflatten(flat: Tensor, like: Params) -> Params:
     return {name: part.reshape(tensor.shape) for (name, tensor), part in zip(like.items(), parts, strict=True)}
 
 
+BESIDE = 4096
+"""Tensors of so many numbers a problem at most are better copied side by side than read one by one."""
 State = Any
 """A rule's memory: nested tuples and dicts of tensors, each with L as its first dimension."""
 
@@ -65,6 +67,8 @@ def finite(tensors: Iterable[Tensor]) -> Tensor:
     """
     flat = [tensor.detach().flatten(1) for tensor in tensors]
     if not torch.compiler.is_compiling():
+        if len(small := [part for part in flat if part.shape[1] <= BESIDE]) > 1:
+            flat = [*(part for part in flat if part.shape[1] > BESIDE), torch.cat(small, 1)]
         sums = torch.stack([part.sum(1) for part in flat]).isfinite()
         if bool(sums.all()):
             return sums.all(0)

@@ -16,12 +16,16 @@ from probact.rules.matrices import Evener
 from probact.rules.overwriting import overwriting
 from probact.rules.plan import Plan
 from probact.rules.safeguarded import bare
+from probact.rules.tensorwise import blocks
 from probact.rules.tensorwise.rule import Tensorwise
-from probact.rules.tensorwise.signals import _even_sample, layout_of
+from probact.rules.tensorwise.signals import even_sample, layout_of
 from probact.support.trees import Params, flatten, leaves
 from tests.helpers.loops import minibatches
 
-SHAPES = {"weight": (90, 80), "narrow": (7, 5), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)}
+SHAPES = {
+    **{"weight": (90, 80), "narrow": (7, 5), "bias": (6,), "kernel": (3, 2, 2, 2), "scale": (1,)},
+    **{"large": (70, 1000), "large and narrow": (40, 250), "long": (9000,)},
+}
 
 
 def drawn(seed: int) -> Params:
@@ -40,6 +44,13 @@ def walked(rule: Tensorwise, steps: int = 22) -> list[Tensor]:
     return found
 
 
+@pytest.fixture(params=[True, False])
+def adam(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torch's own Adam, and where it has none."""
+    if not request.param:
+        monkeypatch.setattr(blocks, "has_adam", lambda like: False)
+
+
 @pytest.fixture
 def rule() -> Tensorwise:
     """With weights that are not those it starts with."""
@@ -50,7 +61,7 @@ def rule() -> Tensorwise:
     return rule
 
 
-def test_the_path_is_the_same(rule: Tensorwise, double: None) -> None:
+def test_the_path_is_the_same(rule: Tensorwise, double: None, adam: None) -> None:
     with torch.no_grad():
         torch.testing.assert_close(walked(overwriting(rule)), walked(rule), rtol=1e-9, atol=1e-12)
 
@@ -60,8 +71,8 @@ def test_memory_and_update_are_overwritten_only_where_no_graph_is_wanted(rule: T
     state = in_place.init(params)
     with torch.no_grad():
         first, after, _ = in_place.step(drawn(1), state, params, torch.ones(1))
-        second, _, _ = in_place.step(drawn(2), after, params, torch.ones(1))
-    assert after.fast[0] is state.fast[0]
+        second, later, _ = in_place.step(drawn(2), after, params, torch.ones(1))
+    assert all(one is other for one, other in zip(after.fast, later.fast, strict=True))
     assert first["weight"].data_ptr() == second["weight"].data_ptr()
     before = [part.clone() for part in after.fast]
     update, kept, _ = in_place.step(drawn(3), after, params, torch.ones(1))
@@ -75,12 +86,12 @@ def test_what_never_had_a_gradient_does_not_move(rule: Tensorwise, double: None)
     params, state = drawn(0), rule.init(drawn(0))
     for step in range(4):
         grads = drawn(10 + step)
-        grads["narrow"][0, 2, 3] = grads["weight"][0, :, 4] = 0
+        grads["narrow"][0, 2, 3] = grads["weight"][0, :, 4] = grads["large and narrow"][0, 7, 8] = 0
         with torch.no_grad():
             update, state, _ = rule.step(grads, state, params, torch.ones(1))
         assert float(update["narrow"][0, 2, 3]) == 0
         assert not bool(update["weight"][0, :, 4].any())
-        assert int((update["narrow"] == 0).sum()) == 1
+        assert all(int((update[name] == 0).sum()) == 1 for name in ("narrow", "large and narrow"))
 
 
 def test_the_rule_that_was_given_and_copies_have_no_room_of_it() -> None:
@@ -162,7 +173,7 @@ def test_a_sample_made_even_is_of_the_places_of_the_others() -> None:
     layout = layout_of((shape,), part.dtype, part.device)
     evener, (every,) = Evener.of(part, shape), layout.strides
     assert (part.shape[-1] - 1) // (layout.lengths[0] - 1) != every
-    torch.testing.assert_close(_even_sample(part, evener, layout.places[0], every), evener.times(part)[:, ::every])
+    torch.testing.assert_close(even_sample(part, evener, layout.places[0], every), evener.times(part)[:, ::every])
 
 
 def test_a_rule_that_works_in_no_room_is_not_copied() -> None:

@@ -1,4 +1,4 @@
-"""Steps of ``tensorwise`` between two looks, in place: few operations for many tensors, few passes over large ones."""
+"""Steps of ``tensorwise`` of one problem in place: few operations for many tensors, few passes over large ones."""
 
 from __future__ import annotations
 
@@ -8,46 +8,36 @@ import torch
 from torch import Tensor
 
 from probact.rules.base import SMALL
-from probact.rules.matrices import equalised, orthogonal_places, sides
-from probact.rules.tensorwise.held import LONGER
+from probact.rules.matrices import Evener, equalised, equalisers, orthogonal_places
+from probact.rules.tensorwise.blocks import move, sample_of, take_in_and_even
+from probact.rules.tensorwise.held import LONGER, Held
 from probact.rules.tensorwise.memory import FAST, SLOW, SQUARE, TensorwiseMemory, overwrite
+from probact.rules.tensorwise.signals import layout_of, products_of
 from probact.rules.tensorwise.steps import allowed, along_into, held_directions
-from probact.support.room import BLOCK, Room, in_blocks
-
-Weights = Sequence[Sequence[float]]
+from probact.rules.tensorwise.together import Together
+from probact.support.light import lightly
+from probact.support.room import Room
 
 
 def step_between(
     memory: TensorwiseMemory,
     grads: Sequence[Tensor],
-    shapes: Sequence[torch.Size],
+    shapes: tuple[torch.Size, ...],
     names: Sequence[str],
     room: Room,
     longest: float,
 ) -> tuple[list[Tensor], TensorwiseMemory]:
-    """The steps of one problem, M times ``(1, d_m)``, large ones in ``room`` by their ``names``, and the memory, whose
-    running means are overwritten with ``grads``; as by ``Directions.along`` and ``bounded``.
+    """The steps of one problem, M times ``(1, d_m)``, in ``room`` by their ``names``, and the memory, whose running
+    means are overwritten with ``grads``; as by ``Directions.along`` and ``bounded``.
 
     :param memory: before ``grads``, of a step without a look; the means of the loss are left as they are.
     :param longest: a step, in lengths of its tensor.
     """
-    memory = memory._replace(num_seen=memory.num_seen + 1)
-    held, count, factor = memory.at_look, float(memory.num_seen), float(memory.plan.factor)
-    root = (1 - SQUARE**count) ** 0.5
-    scale = (factor * root / (1 - FAST**count), factor * root / (1 - SLOW**count), factor * root, factor, factor)
-    rates = held.rates.detach()[0].tolist()
-    weights = [[rate * unbiased for rate, unbiased in zip(row, scale, strict=True)] for row in rates]
-    is_large = [*map(in_blocks, grads)]
-    made: list[Tensor] = [*grads]
-    few = [k for k, large in enumerate(is_large) if not large]
-    for k, step in zip(few, _of_small(memory, grads, shapes, weights, few, SMALL**0.5 * root), strict=True):
-        made[k] = step
-    for k, large in enumerate(is_large):
-        if large:
-            made[k] = room.like(names[k], grads[k])
-            _of_large(k, made[k], memory, grads[k], shapes[k], weights[k], SMALL**0.5 * root, room)
-    _add_orthogonal(made, memory, shapes, weights)
-    lengths = [float(norm) / part.numel() ** 0.5 for norm, part in zip(torch._foreach_norm(made), made, strict=True)]
+    together = together_of(shapes, names, room, grads[0])
+    memory = together.adopt(memory)._replace(num_seen=memory.num_seen + 1)
+    together.take_in(grads)
+    factor, rates = factor_of(memory), memory.at_look.rates.detach()[0].tolist()
+    made, lengths = _moved(memory, grads, shapes, names, room, together, None)
     last = []
     for k, (row, size, length) in enumerate(zip(rates, memory.size[0].tolist(), lengths, strict=True)):
         limit = min(LONGER * factor * sum(map(abs, row)), longest * size)
@@ -55,6 +45,110 @@ def step_between(
             made[k].mul_(limit / length)
         last.append((length if length <= limit else limit) / size)
     return made, memory._replace(last_step=memory.last_step.new_tensor([last]))
+
+
+def look_between(
+    memory: TensorwiseMemory,
+    grads: Sequence[Tensor],
+    thetas: Sequence[Tensor],
+    shapes: tuple[torch.Size, ...],
+    names: Sequence[str],
+    room: Room,
+) -> tuple[TensorwiseMemory, Tensor]:
+    """The memory of one problem, whose running means of g are overwritten with ``grads``, and which holds what makes
+    its matrices even now; and ``mean_products``.  ``step_at_look`` goes on.
+
+    :param grads, thetas: M times ``(1, d_m)``.
+    """
+    layout = layout_of(shapes, grads[0].dtype, grads[0].device)
+    together = together_of(shapes, names, room, grads[0])
+    memory = together.adopt(memory)._replace(num_seen=memory.num_seen + 1)
+    together.take_in(grads)
+    rows, columns = together.made_even()
+    together.make_even(rows, columns)
+    eveners = dict(zip(together.places, map(Evener, rows, columns), strict=True))
+    for k in (large := _large(together, grads)):
+        eveners[k] = take_in_and_even(memory, k, grads[k], shapes[k], room)
+    equal = equalisers(memory.fast, shapes)
+    held = memory.at_look._replace(
+        rows=tuple(eveners[k].rows for k in range(len(grads))),
+        columns=tuple(eveners[k].columns for k in range(len(grads))),
+        equalisers=tuple(equal.values()),
+    )
+    together.equal([equal[k] for k in together.places[: together.num_orthogonal]])
+    biases = memory.biases()
+    least = float(SMALL**0.5 * biases.root)
+    samples = dict(zip(together.places, together.sampled(thetas, least), strict=True))
+    for k in large:
+        made_equal = equalised(memory.fast[k], shapes[k], equal[k]) if k in equal else None
+        samples[k] = sample_of(memory, k, grads[k], thetas[k], eveners[k], made_equal, layout, least)
+    return memory._replace(held=held), products_of([samples[k] for k in range(len(grads))], biases, layout)
+
+
+def step_at_look(
+    memory: TensorwiseMemory,
+    grads: Sequence[Tensor],
+    shapes: tuple[torch.Size, ...],
+    names: Sequence[str],
+    room: Room,
+) -> list[Tensor]:
+    """The steps after ``look_between``, M times ``(1, d_m)``, in ``room`` by their ``names``; ``grads`` are taken into
+    the running mean of their square.
+    """
+    together = together_of(shapes, names, room, grads[0])
+    return _moved(memory, grads, shapes, names, room, together, memory.at_look)[0]
+
+
+def factor_of(memory: TensorwiseMemory) -> float:
+    """Of the next step, as the plan of one problem says."""
+    return float(lightly(lambda plan: plan.factor, memory.plan))
+
+
+def together_of(shapes: tuple[torch.Size, ...], names: Sequence[str], room: Room, like: Tensor) -> Together:
+    """The small tensors of those with ``names``, in the room."""
+    return room.kept(("together", *names), (shapes, like.dtype, like.device), lambda: Together(shapes, like))
+
+
+def _large(together: Together, grads: Sequence[Tensor]) -> list[int]:
+    small = {*together.places}
+    return [k for k in range(len(grads)) if k not in small]
+
+
+def _moved(
+    memory: TensorwiseMemory,
+    grads: Sequence[Tensor],
+    shapes: Sequence[torch.Size],
+    names: Sequence[str],
+    room: Room,
+    together: Together,
+    look: Held | None,
+) -> tuple[list[Tensor], list[float]]:
+    """Steps, M times ``(1, d_m)``, and their root mean squares.
+
+    :param look: what is held from a look at these gradients, if there was one.
+    """
+    held, count, factor = memory.at_look, float(memory.num_seen), factor_of(memory)
+    root = (1 - SQUARE**count) ** 0.5
+    scale = (factor * root / (1 - FAST**count), factor * root / (1 - SLOW**count), factor * root, factor, factor)
+    equal = dict(zip(orthogonal_places(shapes), held.equalisers, strict=True))
+    together.hold(held, look is not None)
+    of_small = [equal[k] for k in together.places[: together.num_orthogonal]] if look is None else None
+    together.move(scale, SMALL**0.5 * root, of_small)
+    made, lengths = [*grads], [0.0] * len(grads)
+    for k, step, length in zip(together.places, together.parts["step"], together.lengths().tolist(), strict=True):
+        made[k], lengths[k] = step, length
+    large = _large(together, grads)
+    rates = held.rates.detach()[0].tolist() if large else []
+    for k in large:
+        weights = [rate * unbiased for rate, unbiased in zip(rates[k], scale, strict=True)]
+        made[k] = step = room.like(names[k], grads[k])
+        squares = move(step, memory, k, grads[k], shapes[k], weights, SMALL**0.5 * root, room, look is None)
+        if k in equal:  # no coordinate moves that never had a gradient
+            part = equalised(memory.fast[k], shapes[k], equal[k])
+            step.add_(torch.where(memory.square[k] > 0, part, 0.0), alpha=weights[4])
+            squares = float(torch.dot(step[0], step[0]))
+        lengths[k] = (squares / step.numel()) ** 0.5
+    return made, lengths
 
 
 def fused_between(
@@ -71,70 +165,3 @@ def fused_between(
     along_into(places, held_directions(grads, memory, shapes), rates)
     shorter, last = allowed(places, memory, rates, longest)
     return memory._replace(last_step=last), shorter
-
-
-def _of_small(
-    memory: TensorwiseMemory,
-    grads: Sequence[Tensor],
-    shapes: Sequence[torch.Size],
-    weights: Weights,
-    few: Sequence[int],
-    least: float,
-) -> list[Tensor]:
-    """All but the orthogonal part, of the tensors at the places ``few``."""
-    if not few:
-        return []
-    held = memory.at_look
-    fast, slow, square = ([parts[k] for k in few] for parts in (memory.fast, memory.slow, memory.square))
-    grad = [grads[k] for k in few]
-    torch._foreach_lerp_(fast, grad, 1 - FAST)
-    torch._foreach_lerp_(slow, grad, 1 - SLOW)
-    torch._foreach_mul_(square, SQUARE)
-    torch._foreach_addcmul_(square, grad, grad, 1 - SQUARE)
-    of_fast, of_slow, of_grad, of_even = ([weights[k][part] for k in few] for part in range(4))
-    made = list(torch._foreach_mul(fast, of_fast))
-    torch._foreach_add_(made, torch._foreach_mul(slow, of_slow))
-    torch._foreach_add_(made, torch._foreach_mul(grad, of_grad))
-    root = torch._foreach_sqrt(square)
-    torch._foreach_clamp_min_(root, least)
-    torch._foreach_div_(made, root)
-    matrices = [part.view(1, *sides(shapes[k])) for k, part in zip(few, fast, strict=True)]
-    rows = torch._foreach_mul([held.rows[k] for k in few], of_even)
-    even = torch._foreach_mul(torch._foreach_mul(matrices, rows), [held.columns[k] for k in few])
-    torch._foreach_add_(made, [part.view_as(step) for part, step in zip(even, made, strict=True)])
-    return made
-
-
-def _of_large(
-    k: int,
-    made: Tensor,
-    memory: TensorwiseMemory,
-    grad: Tensor,
-    shape: torch.Size,
-    weights: Sequence[float],
-    least: float,
-    room: Room,
-) -> None:
-    """Likewise of the tensor at place ``k``, block of rows by block, into ``made``."""
-    size, held = sides(shape), memory.at_look
-    parts = [part.view(size) for part in (memory.fast[k], memory.slow[k], memory.square[k], grad, made)]
-    rows, columns = weights[3] * held.rows[k][0], held.columns[k][0]
-    several = max(BLOCK // size[1], 1)
-    blocks = zip(*(part.split(several) for part in (*parts, rows.expand(size[0], 1))), strict=True)
-    for fast, slow, square, new, step, row in blocks:
-        fast.lerp_(new, 1 - FAST)
-        slow.lerp_(new, 1 - SLOW)
-        square.mul_(SQUARE).addcmul_(new, new, value=1 - SQUARE)
-        work = room.like(("block",), step)
-        torch.mul(fast, weights[0], out=step).add_(slow, alpha=weights[1]).add_(new, alpha=weights[2])
-        step.div_(torch.sqrt(square, out=work).clamp_min_(least))
-        step.addcmul_(torch.mul(fast, row, out=work), columns)
-
-
-def _add_orthogonal(
-    made: Sequence[Tensor], memory: TensorwiseMemory, shapes: Sequence[torch.Size], weights: Weights
-) -> None:
-    """Of a matrix whose singular values are made equal no coordinate moves that never had a gradient."""
-    for k, equaliser in zip(orthogonal_places(shapes), memory.at_look.equalisers, strict=True):
-        part = equalised(memory.fast[k], shapes[k], equaliser)
-        made[k].add_(torch.where(memory.square[k] > 0, part, 0.0), alpha=weights[k][4])

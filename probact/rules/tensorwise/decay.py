@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from probact.rules.matrices import is_matrix
+from probact.rules.plan import Plan
 from probact.rules.tensorwise.held import WILD
-from probact.rules.tensorwise.memory import TensorwiseMemory
+from probact.rules.tensorwise.memory import TensorwiseMemory, noise_of
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 from probact.support.room import BLOCK, Room, in_blocks
 
 BEFORE = 2
@@ -24,10 +27,14 @@ by that power: batches so small see too few rows to learn them by heart, and the
 
 def share_of(memory: TensorwiseMemory, decay: float) -> Tensor:
     """Which part of its length a step takes off, ``(L,)``; ``memory`` has the last loss in it."""
-    noise = memory.noise
-    steps = (memory.plan.expected(memory.num_seen) / STEPS).clamp_max(1.0)
-    share = decay * steps**POWER * noise**2 / (noise**2 + NOISE**2) * (WILD / noise.clamp_min(WILD)) ** FALL
-    return torch.where(memory.num_seen > BEFORE, share, 0.0)
+    return lightly(_share, memory.plan, memory.num_seen, memory.means, decay)
+
+
+def _share(plan: Plan, count: Array, means: Array, decay: float) -> Array:
+    do, noise = operations(count), noise_of(means)
+    steps = do.at_most(plan.expected(count) / STEPS, 1.0)
+    share = decay * steps**POWER * noise**2 / (noise**2 + NOISE**2) * (WILD / do.at_least(noise, WILD)) ** FALL
+    return do.where(count > BEFORE, share, 0.0)
 
 
 def shrunk(
@@ -66,11 +73,8 @@ def shrink_(
     parts = zip(made, thetas, shapes, memory.square, shares, strict=True)
     chosen = [(*part, square, share) for *part, shape, square, share in parts if share and is_matrix(shape)]
     small = [row for row in chosen if not in_blocks(row[0])]
-    if small:
-        steps, weights, squares, taken = (list(column) for column in zip(*small, strict=True))
-        kept = torch._foreach_sign(squares)
-        torch._foreach_mul_(kept, [-share for share in taken])
-        torch._foreach_addcmul_(steps, weights, kept)
+    for step, theta, square, share in small:
+        step.addcmul_(theta, square.sign(), value=-share)
     for step, theta, square, share in chosen:
         if in_blocks(step):
             for part, weight, seen in zip(*(one.flatten().split(BLOCK) for one in (step, theta, square)), strict=True):

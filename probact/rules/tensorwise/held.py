@@ -73,14 +73,6 @@ def still(made: Mapping[int, Tensor], square: Sequence[Tensor]) -> dict[int, Ten
     return {k: torch.where(square[k] > 0, part, 0.0) for k, part in made.items()}
 
 
-def looks_at(count: Tensor, noise: Tensor, hold: int) -> Tensor:
-    """Whether the steps ``count (L,)``, from 1 on, have a look, bool.
-
-    :param noise: of the loss, before the step.
-    """
-    return (count <= FIRST) | (count % hold == 0) | (noise > WILD)
-
-
 def chosen(looks: Tensor, now: Held, before: Held) -> Held:
     """``now`` of the problems that have ``looks (L,)``, ``before`` of the others."""
     if not some(~looks):

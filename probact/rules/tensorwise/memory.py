@@ -10,7 +10,9 @@ from torch import Tensor
 
 from probact.rules.base import TINY
 from probact.rules.plan import Plan
-from probact.rules.tensorwise.held import Held
+from probact.rules.tensorwise.held import FIRST, WILD, Held
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 
 FAST, SLOW, SQUARE = 0.9, 0.98, 0.99
 """Decays of the running means of the gradient, and of its square."""
@@ -76,12 +78,23 @@ class TensorwiseMemory(NamedTuple):
     @property
     def noise(self) -> Tensor:
         """How much the loss jitters, as a share of its fall and that, ``(L,)``; 0 of a first one."""
-        fast, _, jitter, first = self.means.unbind(-1)
-        return jitter / ((first - fast).abs() + jitter + TINY)
+        return lightly(noise_of, self.means)
 
     def biases(self) -> Biases:
         fast, slow, square = (1 - decay**self.num_seen for decay in (FAST, SLOW, SQUARE))
         return Biases(fast, slow, square.sqrt())
+
+
+def noise_of(means: Array) -> Array:
+    """``TensorwiseMemory.noise`` from its ``means``."""
+    fast, _, jitter, first = operations(means).columns(means)
+    return jitter / (abs(first - fast) + jitter + TINY)
+
+
+def looks_at(num_seen: Array, means: Array, hold: int) -> Array:
+    """Whether the next steps, after ``num_seen (L,)`` and with such ``means`` of the loss, have a look, bool."""
+    count = num_seen + 1
+    return (count <= FIRST) | (count % hold == 0) | (noise_of(means) > WILD)
 
 
 def overwrite(memory: TensorwiseMemory, grads: list[Tensor]) -> None:

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from probact.rules.base import RULES, SMALL, Planned, Step
 from probact.rules.fused import graph, is_compiling
-from probact.rules.tensorwise.between import fused_between, step_between
+from probact.rules.tensorwise.between import fused_between, look_between, step_at_look, step_between
 from probact.rules.tensorwise.decay import shrink_, shrunk
-from probact.rules.tensorwise.held import Held, chosen, looks_at
-from probact.rules.tensorwise.memory import TensorwiseMemory, overwrite
+from probact.rules.tensorwise.held import Held, chosen
+from probact.rules.tensorwise.memory import Biases, TensorwiseMemory, looks_at, overwrite
 from probact.rules.tensorwise.short import lengthened, shortened
 from probact.rules.tensorwise.signals import NUM_SIGNALS, layout_of, loss_means, mean_products, taken_in
 from probact.rules.tensorwise.steps import Directions, along_into, bounded, held_directions, held_matrices, matrices_of
 from probact.rules.tensorwise.units import in_unit, unless_far
+from probact.support.light import lightly
 from probact.support.refusals import check_range
 from probact.support.room import Room
 from probact.support.trees import Params, State, per_problem, some
@@ -115,10 +116,12 @@ class Tensorwise(Planned):
         shapes, room = shapes_of(params), self._place(loss)
         work = None if is_compiling(self) else room
         with torch.no_grad():
-            looks = None if self.hold == 1 else looks_at(state.num_seen + 1, state.noise, self.hold)
+            looks = None if self.hold == 1 else lightly(looks_at, state.num_seen, state.means, self.hold)
+            if looks is not None and room is not None and not is_compiling(self) and some(looks):
+                return self._look(state, gradients, thetas, params, loss, room)
             if looks is not None and room is not None and not some(looks):
                 made, memory = self._between(state, gradients, shapes, [*params])
-                memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+                memory = memory._replace(means=lightly(loss_means, memory.means, loss, memory.num_seen))
                 return made, memory, memory.at_look.features
             memory = self._with_gradients(state, gradients, room)
             if looks is None:
@@ -134,7 +137,7 @@ class Tensorwise(Planned):
             said = said if looks is None else _chosen(looks, said, directions.memory)
             memory, rates, features = directions.memory._replace(**said.of_tensors), said.rates, said.features
         else:
-            memory = memory._replace(means=loss_means(memory.means, loss, memory.num_seen))
+            memory = memory._replace(means=lightly(loss_means, memory.means, loss, memory.num_seen))
             rates, features = memory.plan.factor[:, None, None] * memory.at_look.rates, memory.at_look.features
         made = self._made(directions, rates, None if room is None else [*params])
         if looks is not None:
@@ -170,6 +173,23 @@ class Tensorwise(Planned):
             torch._foreach_mul_(places, shorter[0].tolist())
         return places, memory
 
+    def _look(
+        self,
+        state: TensorwiseMemory,
+        gradients: list[Tensor],
+        thetas: list[Tensor],
+        params: Params,
+        loss: Tensor,
+        room: Room,
+    ) -> tuple[list[Tensor], TensorwiseMemory, Tensor]:
+        """A step with a look, in the room."""
+        shapes, names = shapes_of(params), [*params]
+        memory, means = look_between(state, gradients, thetas, shapes, names, room)
+        said = self._said_of(memory, memory.biases(), means, shapes, loss)
+        said = _chosen(torch.ones_like(loss, dtype=torch.bool), said, memory)
+        memory = memory._replace(**said.of_tensors)
+        return step_at_look(memory, gradients, shapes, names, room), memory, said.features
+
     def _made(self, directions: Directions, rates: Tensor, names: Sequence[str] | None) -> list[Tensor]:
         """The steps; of parameters with ``names`` in the room, by name, as steps of others may be worked out before
         these are made.
@@ -195,12 +215,18 @@ class Tensorwise(Planned):
         self, directions: Directions, thetas: Sequence[Tensor], shapes: tuple[torch.Size, ...], loss: Tensor
     ) -> _Said:
         """What the network says."""
-        memory, plan = directions.memory, directions.memory.plan
+        with torch.no_grad():
+            means = mean_products(directions, thetas, layout_of(shapes, loss.dtype, loss.device))
+        return self._said_of(directions.memory, directions.biases, means, shapes, loss)
+
+    def _said_of(
+        self, memory: TensorwiseMemory, biases: Biases, means: Tensor, shapes: tuple[torch.Size, ...], loss: Tensor
+    ) -> _Said:
+        """Likewise, from ``mean_products``."""
+        plan, layout = memory.plan, layout_of(shapes, loss.dtype, loss.device)
         since = None if self.hold == 1 else memory.num_seen - memory.at_look.step
         with torch.no_grad():
-            layout = layout_of(shapes, loss.dtype, loss.device)
-            means = mean_products(directions, thetas, layout)
-            after, signals = taken_in(memory, means, loss, directions.biases, layout, since)
+            after, signals = taken_in(memory, means, loss, biases, layout, since)
         said = self.output(torch.cat([signals, torch.tanh(self.hidden(signals))], -1))
         furthest = (DRIFT[1] / plan.expected(memory.num_seen)).clamp_max(DRIFT[0])
         furthest = (furthest if since is None else since * furthest).unsqueeze(-1)

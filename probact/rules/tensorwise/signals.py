@@ -14,6 +14,8 @@ from probact.rules.base import SMALL, TINY
 from probact.rules.matrices import Evener, has_orthogonal, is_matrix, sides
 from probact.rules.tensorwise.memory import FAST, SLOW, Biases, TensorwiseMemory
 from probact.rules.tensorwise.steps import Directions
+from probact.support.arrays import Array, operations
+from probact.support.light import lightly
 
 LEAST_SIZE = 0.1
 """The least root mean square that a tensor counts with, as a share of that of all: biases begin at 0."""
@@ -104,18 +106,23 @@ def mean_products(directions: Directions, thetas: Sequence[Tensor], layout: Layo
     grad, fast, slow, square, theta = map(sampled, (grads, memory.fast, memory.slow, memory.square, thetas))
     root = torch.maximum(square.sqrt(), SMALL**0.5 * biases.root.unsqueeze(-1))
     others = [
-        torch.cat([*map(_even_sample, memory.fast, eveners, layout.places, layout.strides)], 1),
+        torch.cat([*map(even_sample, memory.fast, eveners, layout.places, layout.strides)], 1),
         sampled([orthogonal.get(k, part.new_zeros(()).expand_as(part)) for k, part in enumerate(grads)]),
     ]
     rows = torch.stack([grad, fast, slow, theta, fast / root, slow / root, grad / root, *others], 1)
-    products = [part @ part.mT for part in rows.split(layout.lengths, -1)]
+    return products_of(rows.split(layout.lengths, -1), biases, layout)
+
+
+def products_of(samples: Sequence[Tensor], biases: Biases, layout: Layout) -> Tensor:
+    """``mean_products`` of what was sampled of each tensor, M times ``(L, 9, d')``."""
+    products = [part @ part.mT for part in samples]
     unbiased = torch.stack([biases.root / biases.fast, biases.root / biases.slow, biases.root], -1)
     ones = unbiased.new_ones(len(unbiased), 1)
     factors = torch.cat([ones.expand(-1, 4), unbiased, ones.expand(-1, 2)], -1)
     return torch.stack(products, 1) / layout.sampled * (factors.unsqueeze(-1) * factors.unsqueeze(-2)).unsqueeze(1)
 
 
-def _even_sample(part: Tensor, evener: Evener, places: tuple[Tensor, Tensor] | None, every: int) -> Tensor:
+def even_sample(part: Tensor, evener: Evener, places: tuple[Tensor, Tensor] | None, every: int) -> Tensor:
     """The sample of ``part (L, d_m)`` made even."""
     if places is None:
         return evener.times(part)
@@ -147,7 +154,7 @@ def taken_in(
         first_size=torch.where(first, size, memory.first_size),
         size=size,
         grad_size=torch.where(first, log_grad, memory.grad_size.lerp(log_grad, weight)),
-        means=loss_means(memory.means, loss, count),
+        means=lightly(loss_means, memory.means, loss, count),
     )
     of_tensors = _of_tensors(means, log_grad, memory, biases, layout)
     of_problems = torch.cat([_of_loss(memory.means, count), memory.plan.signals(count)], -1)
@@ -190,16 +197,16 @@ def cosine_with_before(gg: Tensor, mean: Tensor, g_mean: Tensor, decay: float | 
     return (with_before / (gg.sqrt() * before.sqrt()).clamp_min(SMALL)).clamp(-1, 1)
 
 
-def loss_means(before: Tensor, loss: Tensor, count: Tensor) -> Tensor:
+def loss_means(before: Array, loss: Array, count: Array) -> Array:
     """Fast and slow mean of the loss, its jitter, the first loss: ``(L, 4)`` with ``loss (L,)`` taken in."""
-    fast, slow, jitter, first = before.unbind(-1)
+    do = operations(before)
+    fast, slow, jitter, first = do.columns(before)
     begins = count == 1
-    jump = (loss - fast).abs()
-    jitter = torch.where(begins, 0.0, torch.where(count == 2, jump, jitter.lerp(jump, 0.1)))
-    means = [fast.lerp(loss, 0.2), slow.lerp(loss, 0.03)]
-    return torch.stack(
-        [*(torch.where(begins, loss, mean) for mean in means), jitter, torch.where(begins, loss, first)], -1
-    )
+    jump = abs(loss - fast)
+    jitter = do.where(begins, 0.0, do.where(count == 2, jump, jitter + 0.1 * (jump - jitter)))
+    means = [fast + 0.2 * (loss - fast), slow + 0.03 * (loss - slow)]
+    means = [do.where(begins, loss, mean) for mean in means]
+    return do.stack([*means, jitter, do.where(begins, loss, first)], -1)
 
 
 def _of_loss(means: Tensor, count: Tensor) -> Tensor:
