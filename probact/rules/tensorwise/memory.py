@@ -57,7 +57,8 @@ class TensorwiseMemory(NamedTuple):
         return cls(
             *(fast, slow, square),
             *(of_tensor, of_tensor, of_tensor, of_tensor, of_tensor),
-            *(means, of_problem, of_problem, Plan.unknown(of_problem)),
+            *(means, of_problem, of_problem),
+            plan=Plan.unknown(of_problem),
         )
 
     def with_gradients(self, grads: Sequence[Tensor]) -> TensorwiseMemory:
