@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,6 +87,11 @@ class Together:
             for start, shape in zip(self._starts, self.shapes, strict=True)
         ]
 
+    def tensors(self) -> list[Tensor]:
+        """All memory that it works in."""
+        flat = [self.fast, self.slow, self.square, self.grad, self.step, self._even, self._work, self._orthogonal]
+        return [*flat, self._weights]
+
     def adopt(self, memory: TensorwiseMemory) -> TensorwiseMemory:
         """``memory`` with its running means of small tensors in here."""
         for name in ("fast", "slow", "square"):
@@ -95,7 +101,8 @@ class Together:
                 for k, part in zip(self.places, own, strict=True):
                     part.copy_(given[k])
                     parts[k] = part
-                memory = memory._replace(**{name: tuple(parts)})
+                changed: dict[str, Any] = {name: tuple(parts)}
+                memory = memory._replace(**changed)
         return memory
 
     def take_in(self, grads: Sequence[Tensor]) -> None:
