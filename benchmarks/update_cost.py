@@ -80,7 +80,8 @@ def numbers_kept(optimizer: torch.optim.Optimizer, parameters: int) -> float:
         kept += [tensor for room in rooms for tensor in room.tensors()]
     else:
         kept = [part for state in optimizer.state.values() for part in state.values()]
-    return sum(part.numel() * part.element_size() for part in kept) / 4 / parameters
+    sizes = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in kept}
+    return sum(sizes.values()) / 4 / parameters
 
 
 def least(steps: dict[str, Step], rounds: int, first: int = FIRST) -> dict[str, float]:

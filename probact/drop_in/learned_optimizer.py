@@ -217,8 +217,7 @@ class LearnedOptimizer(TakesLoss, Resumable):
         if not is_followed and self._stops_at(Seen(loss, grads, loss.new_zeros(1, 0))):
             standing.go_back(self.rule, loss, moving)  # before a step is worked out, which may overwrite the memory
             return
-        plan, paces = standing.plan(loss), groups.paces(self.param_groups, grads)
-        worn = standing.pacing.worn(self.rule, paces, plan)
+        worn, plan = standing.at_pace(self.rule, groups.paces(self.param_groups, grads), loss)
         seen, ahead = look(worn, standing.cohorts, params, loss, grads, plan, is_followed, bad is None)
         if is_followed and self._stops_at(seen):
             standing.go_back(self.rule, loss, moving)

@@ -100,7 +100,7 @@ class Pacing:
         self._last: tuple[UpdateRule, Mapping[str, Pace], UpdateRule] | None = None
 
     def worn(self, rule: UpdateRule, paces: Mapping[str, Pace], plan: Plan | None) -> UpdateRule:
-        """``paced``, and with a ``plan`` shorter; a rule that does not plan makes shorter steps as with smaller ``lr``."""
+        """``paced``, and shorter with a ``plan``: a rule that does not plan as with a smaller ``lr``."""
         if plan is not None and (not rule.plans or any(pace.weight_decay for pace in paces.values())):
             factor, plans = float(plan.factor), rule.plans
             paces = {name: pace.shorter(factor, plans) for name, pace in paces.items()}

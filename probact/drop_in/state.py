@@ -12,7 +12,7 @@ from torch import Tensor
 from probact.drop_in import horizon as horizons
 from probact.drop_in.cohorts import Ahead, Cohort
 from probact.drop_in.horizon import Horizon
-from probact.drop_in.paced import Pacing
+from probact.drop_in.paced import Pace, Pacing
 from probact.drop_in.parameters import move_all, moved, write
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.rules.base import UpdateRule
@@ -80,6 +80,11 @@ class Standing:
     def plan(self, like: Tensor) -> Plan | None:
         """How many steps are left, if that is known; ``like (1,)``."""
         return None if self.horizon is None else self.horizon.plan(self.steps, like)
+
+    def at_pace(self, rule: UpdateRule, paces: Mapping[str, Pace], like: Tensor) -> tuple[UpdateRule, Plan | None]:
+        """``rule`` as it is to make the next step, and the ``plan``."""
+        plan = self.plan(like)
+        return self.pacing.worn(rule, paces, plan), plan
 
     def go_on(self, ahead: Mapping[int, Ahead], params: Params) -> None:
         """Make the steps ``ahead`` of the cohorts, by their places; of those of ``params`` alone."""

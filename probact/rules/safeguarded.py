@@ -179,7 +179,7 @@ def _slope(where: Tensor, grads: Params, step: Params) -> Tensor:
 
 
 def _watched(guard: Guard, params: Params, loss: Tensor, finite: Tensor) -> tuple[Guard, Tensor, Tensor]:
-    """The guard with the loss at ``params`` taken in, which problems are lost, ``(L,)`` bool, and the next shortening."""
+    """The guard with the loss at ``params`` taken in, which problems are lost, ``(L,)`` bool, what shortens next."""
     numbers = guard._replace(state=(), best_params={})
     seen, better, is_lost, shortening = lightly(_watch, numbers, loss, finite)
     best_params = chosen(better, params, guard.best_params)

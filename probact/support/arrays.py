@@ -8,13 +8,10 @@ given any of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-
-from probact.support.trees import State, leaves, map_state
 
 Result = TypeVar("Result")
 Array = Any
@@ -25,7 +22,8 @@ class Operations(NamedTuple):
     """What torch and numpy spell differently; ``sum``, ``lowest``, ``highest``, ``concat`` and ``stack`` take an axis.
 
     :ivar at_least, at_most: of an array and a number; ``erfc``: the complementary error function.
-    :ivar lower, higher: of two, entry by entry; ``columns``: along the last axis, one by one; ``stack``: as ``concat``, along a new axis.
+    :ivar lower, higher: of two, entry by entry; ``columns``: along the last axis, one by one.
+    :ivar stack: as ``concat``, along a new axis.
     :ivar array: of numbers and an array of whose type they are to be;
     :ivar zeros: of a shape and an array of whose type they are to be; ``arange``: of a number and such an array.
     """

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-Made = TypeVar("Made")
+
+class HasTensors(Protocol):
+    """What a room keeps beside tensors."""
+
+    def tensors(self) -> list[Tensor]:
+        """All that are in it."""
+
+
+Made = TypeVar("Made", bound=HasTensors)
 BLOCK = 2**16
 """Numbers of a tensor that are worked on at once on a CPU, so that all that is made of them stays in its cache."""
 
@@ -28,8 +36,8 @@ class Room:
         self._kept: dict[Any, Tensor] = {}
         self._others: dict[Any, tuple[Any, Any]] = {}
 
-    def kept(self, name: Any, form: Any, make: Callable[[], Made]) -> Made:
-        """What ``make`` returned when it was last asked for by that name; it makes another where the ``form`` differs."""
+    def made(self, name: Any, form: Any, make: Callable[[], Made]) -> Made:
+        """What ``make`` returned when last asked for by that name; another, where the ``form`` differs."""
         if name not in self._others or self._others[name][0] != form:
             self._others[name] = form, make()
         found: Made = self._others[name][1]
@@ -44,7 +52,7 @@ class Room:
 
     def tensors(self) -> list[Tensor]:
         """All that is kept."""
-        return [*self._kept.values()]
+        return [*self._kept.values(), *(tensor for _, made in self._others.values() for tensor in made.tensors())]
 
     def __deepcopy__(self, memo: Any) -> Room:
         return Room()

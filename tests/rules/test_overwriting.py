@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -28,17 +29,17 @@ SHAPES = {
 }
 
 
-def drawn(seed: int) -> Params:
+def drawn(seed: int, names: Iterable[str] = tuple(SHAPES)) -> Params:
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(1, *shape, generator=generator) for name, shape in SHAPES.items()}
+    return {name: torch.randn(1, *SHAPES[name], generator=generator) for name in names}
 
 
-def walked(rule: Tensorwise, steps: int = 22) -> list[Tensor]:
+def walked(rule: Tensorwise, steps: int = 22, names: Iterable[str] = tuple(SHAPES)) -> list[Tensor]:
     """All thetas and memories, as copies."""
-    params, state, found = drawn(0), rule.init(drawn(0)), []
+    params, state, found = drawn(0, names), rule.init(drawn(0, names)), []
     for step in range(steps):
         state = rule.told(state, Plan.of(torch.full((1,), 30.0), step))
-        update, state, features = rule.step(drawn(10 + step), state, params, torch.tensor([3.0 - 0.2 * step]))
+        update, state, features = rule.step(drawn(10 + step, names), state, params, torch.tensor([3.0 - 0.2 * step]))
         params = {name: params[name] + update[name] for name in params}
         found += [part.clone() for part in (flatten(params), features, *leaves(state))]
     return found
@@ -64,6 +65,14 @@ def rule() -> Tensorwise:
 def test_the_path_is_the_same(rule: Tensorwise, double: None, adam: None) -> None:
     with torch.no_grad():
         torch.testing.assert_close(walked(overwriting(rule)), walked(rule), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("names", [("large",), ("scale",), ("narrow", "long")])
+def test_the_path_of_few_tensors_is_the_same(rule: Tensorwise, double: None, names: tuple[str, ...]) -> None:
+    """None of which may be small, a matrix, or one whose singular values are made equal."""
+    with torch.no_grad():
+        found, expected = walked(overwriting(rule), names=names), walked(rule, names=names)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_memory_and_update_are_overwritten_only_where_no_graph_is_wanted(rule: Tensorwise, double: None) -> None:

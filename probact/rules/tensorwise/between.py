@@ -106,7 +106,7 @@ def factor_of(memory: TensorwiseMemory) -> float:
 
 def together_of(shapes: tuple[torch.Size, ...], names: Sequence[str], room: Room, like: Tensor) -> Together:
     """The small tensors of those with ``names``, in the room."""
-    return room.kept(("together", *names), (shapes, like.dtype, like.device), lambda: Together(shapes, like))
+    return room.made(("together", *names), (shapes, like.dtype, like.device), lambda: Together(shapes, like))
 
 
 def _large(together: Together, grads: Sequence[Tensor]) -> list[int]:

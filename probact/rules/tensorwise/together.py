@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,9 +57,9 @@ class Together:
         self._rates = like.new_zeros(len(numel), 5)
         self._taken: Tensor | None = None
         self._numel = like.new_tensor(numel)
-        self._lanes = torch.tensor(lanes, device=like.device)
+        self._lanes = torch.tensor(lanes, dtype=torch.long, device=like.device)
         self._tensor_of_lane = torch.repeat_interleave(self._lanes)
-        self._chosen = torch.tensor(self.places, device=like.device)
+        self._chosen = torch.tensor(self.places, dtype=torch.long, device=like.device)
         self._lay_out_sides(like)
 
     def _lay_out_sides(self, like: Tensor) -> None:
@@ -86,6 +87,11 @@ class Together:
             for start, shape in zip(self._starts, self.shapes, strict=True)
         ]
 
+    def tensors(self) -> list[Tensor]:
+        """All memory that it works in."""
+        flat = [self.fast, self.slow, self.square, self.grad, self.step, self._even, self._work, self._orthogonal]
+        return [*flat, self._weights]
+
     def adopt(self, memory: TensorwiseMemory) -> TensorwiseMemory:
         """``memory`` with its running means of small tensors in here."""
         for name in ("fast", "slow", "square"):
@@ -95,7 +101,8 @@ class Together:
                 for k, part in zip(self.places, own, strict=True):
                     part.copy_(given[k])
                     parts[k] = part
-                memory = memory._replace(**{name: tuple(parts)})
+                changed: dict[str, Any] = {name: tuple(parts)}
+                memory = memory._replace(**changed)
         return memory
 
     def take_in(self, grads: Sequence[Tensor]) -> None:
@@ -108,6 +115,8 @@ class Together:
 
     def made_even(self) -> tuple[list[Tensor], list[Tensor]]:
         """``rows`` and ``columns`` of ``Evener.of`` each running mean."""
+        if not self.places:
+            return [], []
         square = torch.mul(self.fast, self.fast, out=self._work)
         sums = _sums(square, self._row_lengths)
         whole = _sums(sums, self._num_rows) / self._numel
@@ -129,7 +138,7 @@ class Together:
 
         :param are_even: whether ``make_even`` was told rows and columns.
         """
-        if held.rates is self._taken:
+        if held.rates is self._taken or not self.places:
             return
         if not are_even:
             self.make_even([held.rows[place] for place in self.places], [held.columns[place] for place in self.places])
@@ -141,6 +150,8 @@ class Together:
     def equal(self, equalisers: Sequence[Tensor]) -> Tensor:
         """The running means of matrices whose singular values are made equal, side by side."""
         flat = self._orthogonal
+        if not self.num_orthogonal:
+            return flat
         for k, equaliser in zip(range(self.num_orthogonal), equalisers, strict=True):
             size = rows, columns = sides(self.shapes[k])
             x, into = self.parts["fast"][k].view(size), self.parts["orthogonal"][k].view(size)
@@ -171,6 +182,8 @@ class Together:
 
     def lengths(self) -> Tensor:
         """Root mean square of each step, ``(m,)``."""
+        if not self.places:
+            return self.step
         return (_sums(self.step.view(-1, LANE).square().sum(1), self._lanes) / self._numel).sqrt()
 
     def sampled(self, thetas: Sequence[Tensor], least: float) -> list[Tensor]:
