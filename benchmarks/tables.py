@@ -335,15 +335,15 @@ Run before a loss that jitters, as in small batches, had a look at each step: `l
 
 **What longer training on more kinds gives.** `python benchmarks/longer.py`: from the weights of `general` on, on all
 fifteen kinds of problems of `assorted`, in unrolls of 30 to 500 steps by evolution strategies, or of 30 to 400 steps
-by backpropagation through the last 100 of them at most. Held-out loss over that of `general` on the minibatch tasks of *development*, three seeds, geometric mean over tasks with its standard error; at
-1,000 steps on some of the tasks.
+by backpropagation through the last 100 of them at most. Held-out loss over that of `general` on the minibatch tasks of
+*development*, three seeds, geometric mean over tasks with its standard error; at 1,000 steps on some of the tasks.
 
 {longer()}
 
 Evolution strategies gain a little at 50 steps and lose a little at 1,000, and at 200 their mean is that of one task,
-`adding-lstm`, which gets stuck on some seeds. So the old weights ship. Backpropagation is worse at nearly all: it leaves
-out how a step changes the later gradients, which a longer unroll makes count for more. `general` itself was trained so
-that only the steps after the last of its cuts, each 20 steps, had a gradient.
+`adding-lstm`, which gets stuck on some seeds. So the old weights ship. Backpropagation is worse at nearly all: it
+leaves out how a step changes later gradients, which counts for more in a longer unroll. `general` itself was trained
+so that only the steps after the last cut had a gradient, and a cut is made every 20 steps.
 
 ## The prior code's faults, one at a time
 
