@@ -45,11 +45,12 @@ def recipe_of(name: str) -> str:
 
 
 def train(name: str) -> None:
-    """What ships, with the noisy part's weights as the training ``KIND-SEED`` left them."""
+    """What ships, with the noisy part's weights as the training ``KIND-SEED`` left them, however they validated."""
     kind, _, seed = name.rpartition("-")
     fit(RUNS / f"longer-{name}", f"{TRAININGS[kind]} --seed {seed}")
+    weights = Run.open(RUNS / f"longer-{name}").best().state()["weights"]
     found = TrainedOptimizer.load(WEIGHTS / f"{SHIPPED}.pt")
-    found.rule.parts["tensorwise"].load_state_dict(Run.open(RUNS / f"longer-{name}").best().trained().rule.state_dict())
+    found.rule.parts["tensorwise"].load_state_dict({key.removeprefix("rule."): part for key, part in weights.items()})
     found.save(file_of(name))
 
 
