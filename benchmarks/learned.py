@@ -47,9 +47,9 @@ ALL = "members=regression,quadratic,student-t,digits,mnist:held_out=false"
 MLPS = "members=mnist:held_out=false,mnist:hidden=20/20:held_out=false"
 EIGHT = "kinds=regression,classification,linear,autoencoder,images,text,factorisation,bags"
 RULE = {
-    "general": f"--family assorted --family-option {EIGHT} --rule tensorwise --rule-option hold=1 --halting none --objective final-loss "
-    "--horizon 120 --horizon-from 20 --tell-horizon --through-path --meta-steps 600 --batch 8 --lr 4e-3 "
-    "--validate-every 200 --validation-problems 8 --test-problems 8",
+    "general": f"--family assorted --family-option {EIGHT} --rule tensorwise --rule-option hold=1 --halting none "
+    "--objective final-loss --horizon 120 --horizon-from 20 --tell-horizon --through-path --meta-steps 600 --batch 8 "
+    "--lr 4e-3 --validate-every 200 --validation-problems 8 --test-problems 8",
     "subspace-mlp": f"--family general --family-option {MLPS} --rule subspace --rule-option memory=0 --rule-option "
     f"start=adam {LEARN} --horizon 200 --curriculum 80 --batch 8 --lr 1e-3 --meta-steps 160 --validate-every 40 "
     "--validation-problems 8 --test-problems 8",
@@ -68,9 +68,9 @@ RULE = {
 SEEDS = {"lstm-regression": 1, "lstm-mlp": 1, "lstm-general": 1}
 """Where it is not three."""
 WHOLE = {
-    "general": "--family assorted --rule versatile --rule-option hold=4 --rule-option decay=0.4 --halting none "
-    "--objective final-loss --horizon 200 --tell-horizon --meta-steps 0 --batch 8 --validation-problems 1 "
-    "--test-problems 4",
+    "general": f"--family assorted --family-option {EIGHT} --rule versatile --rule-option hold=4 --rule-option "
+    "decay=0.4 --halting none --objective final-loss --horizon 200 --tell-horizon --meta-steps 0 --batch 8 "
+    "--validation-problems 1 --test-problems 4",
 }
 """The rule that the best seed is then a part of; these are judged by ``unseen.py``."""
 HALTING = {
