@@ -32,13 +32,13 @@ class Curvature(NamedTuple):
         pairs = flat.new_zeros(len(flat), memory, flat.shape[1])
         return cls(pairs, pairs, flat.new_zeros(len(flat), memory), flat.new_zeros(len(flat)))
 
-    def add(self, step: Tensor, change: Tensor) -> Curvature:
-        """With the pair ``(L, d)`` in place of the oldest, for the problems where <step, change> > 1e-10.
+    def add(self, step: Tensor, change: Tensor, least: float = 1e-10) -> Curvature:
+        """With the pair ``(L, d)`` in place of the oldest, for the problems where <step, change> > ``least``.
 
-        That is a change of the loss: bring it to its unit before.
+        That is in units of the loss; unless told it is the bound of ``torch.optim.LBFGS``.
         """
         curvature = (step * change).sum(-1)
-        keep = curvature > 1e-10
+        keep = curvature > least
         safe = torch.where(keep, curvature, 1.0)
         return Curvature(
             _push(self.steps, step, keep),

@@ -20,6 +20,8 @@ _MEANS = slice(1, 1 + len(DECAYS))
 _ADAM, _WHITENED, _NEWTON, _STEP = range(_MEANS.stop, NUM_DIRECTIONS - len(PATHS) - 1)
 _TO_MEANS = slice(_STEP + 1, -1)
 _BETA2 = 0.98
+GRAIN = 2.0**-46
+"""The grain of single precision, squared: a pair of less, in the unit of the loss, may be rounding in both."""
 
 
 def take_in(
@@ -39,7 +41,7 @@ def take_in(
     step, last = memory.update, memory.basis[:, 0]
     products = Products.of(step, grad, last, split)
     now = memory.trust.take_in(loss, grad, flat.norm(dim=-1), first_share, backtrack)
-    curvature = memory.curvature.add(step, grad - last) if memory.curvature.steps.shape[1] else memory.curvature
+    curvature = memory.curvature.add(step, grad - last, GRAIN) if memory.curvature.steps.shape[1] else memory.curvature
     square = memory.square.lerp(grad.square(), 1 - _BETA2)
     taken_in = memory._replace(
         basis=_basis(memory, grad, square, curvature, now, shapes),
