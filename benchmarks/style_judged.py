@@ -58,14 +58,15 @@ def judge(name: str, folder: Path, seeds: Iterable[int], keep_rates: bool = Fals
     for seed in seeds:
         test, one = learned_paths(paths, "test", folder, seed), trained_of(folder, seed)
         curves["learned"].append(test.nll * paths.scale)
-        if name == "trained" and one.online_posterior is not None:
+        if setting.stops and one.online_posterior is not None:
+            test = learned_paths(paths, "stops", folder, seed)
             stops += _learned_stops(seed, one, test, stop_tuning(paths, folder, seed), paths.scale, cost)
     old = read(f"style-{name}") if keep_rates else {}
     chosen = old.get("rates") or {rule: _tuned(paths, rule) for rule in setting.rates}
     for rule, best in chosen.items():
         found = {rate: tested(paths, rule, rate, best) for rate in set(best.values())}
         curves[rule] = [torch.stack([found[best[str(step)]].nll[step] for step in AT]) * paths.scale]
-        if name == "trained":
+        if setting.stops:
             rate = best[str(HORIZON)]
             tuning = found[rate] if keep_rates else paths.of("tuning", f"{rule}-{rate}", _built(rule, rate))
             judged = verdicts(found[rate].trajectory(), tuning.trajectory(), cost)
@@ -73,7 +74,7 @@ def judge(name: str, folder: Path, seeds: Iterable[int], keep_rates: bool = Fals
             stops += _stops(f"{rule}, rate {rate:g}", PRICES[0], kept, paths.scale)
     result = {
         "setting": name, "options": dict(setting.options), "crops": setting.test,
-        "tuning": old.get("tuning", setting.tuning), "stop_tuning": APART, "seeds": seeds,
+        "tuning": old.get("tuning", setting.tuning), "stop_tuning": APART, "stop_crops": setting.stops, "seeds": seeds,
         "meta_steps": _meta_steps(folder, seeds), "at": list(AT), "rates": chosen,
         "grids": old.get("grids") or {rule: list(rates) for rule, rates in setting.rates.items()},
         "losses": _rows(curves), "reached": _reached(curves), "prices": list(PRICES), "stops": stops,

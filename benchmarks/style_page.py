@@ -28,13 +28,14 @@ CROPS = {"trained": (1, 6, 8), "grass": (1, 3)}
 REFERENCES = ("budget", "patience", "horizon")
 TITLES = {
     "trained": "Styles of training, 64 x 64",
+    "earlier": "The same, two earlier trainings of 80 and 30 meta-steps",
     "grass": "A style never trained on, grass, 64 x 64",
     "grass-128": "Grass, 128 x 128",
 }
 
 
 def write_tables() -> None:
-    there = [name for name in SETTINGS if (RESULTS / f"style-{name}.json").exists()]
+    there = [name for name in TITLES if (RESULTS / f"style-{name}.json").exists()]
     found = {name: read(f"style-{name}") for name in there}
     trained = found["trained"]
     made = {"losses": losses(found), "stops": stops(trained), "prices": prices(trained), "training": training(trained)}
