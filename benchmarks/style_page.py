@@ -59,7 +59,7 @@ def losses(found: Mapping[str, Any]) -> str:
         rows.append(["learned - best tuned", *against])
         rows.append(["best tuned", *(one["best"] for one in learned)])
         rows.append(["learned is better on", *(f"{one['wins']:.0%}" for one in learned)])
-        if len(result["seeds"]) > 1:
+        if len(result["seeds"]) > 1 and all("difference_by_seed" in one for one in learned):
             rows.insert(-2, ["of each seed", *(_each(one["difference_by_seed"]) for one in learned)])
         reached = ", ".join("not reached" if step is None else str(step) for step in result["reached"])
         head = ["mean loss after", *map(str, AT)]
