@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pages import RESULTS, read
 from style_paths import APART, HEADS, HORIZON, SETTINGS, Paths, Rows
+from style_rules import choice_of, chosen_of, learned_paths
 from torch import Tensor
 
 from probact.judging.stops import Verdict, own_verdict, shares, verdicts
@@ -34,11 +35,7 @@ def head_of(folder: Path, seed: int) -> Path:
 def trained_of(folder: Path, seed: int) -> TrainedOptimizer:
     """With the halting posterior, or the rule alone where there is none yet."""
     head = head_of(folder, seed)
-    return best_of(str(head if head.exists() else folder / f"rule-{seed}"))
-
-
-def learned_paths(paths: Paths, kind: str, folder: Path, seed: int) -> Rows:
-    return paths.of(kind, f"rule-{seed}", best_of(str(folder / f"rule-{seed}")).worn_rule)
+    return best_of(str(head if head.exists() else chosen_of(folder, seed)))
 
 
 def stop_tuning(paths: Paths, folder: Path, seed: int) -> Rows:
@@ -116,7 +113,7 @@ def _meta_steps(folder: Path, seeds: Iterable[int]) -> dict[str, dict[str, Any]]
     for seed in seeds:
         records = Run.open(folder / f"rule-{seed}").chains[0].records()
         rule = {"meta_steps": records[-1]["step"], "seconds": round(sum(row["seconds"] for row in records))}
-        found[str(seed)] = {"rule": rule}
+        found[str(seed)] = {"rule": rule, "choice": choice_of(folder, seed)}
         notes = head_of(folder, seed).with_suffix(".json")
         if notes.exists():
             found[str(seed)]["head"] = json.loads(notes.read_text())
