@@ -41,7 +41,7 @@ def write_tables() -> None:
     found = {name: read(f"style-{name}") for name in there}
     trained = found["trained"]
     made = {"losses": losses(found), "stops": stops(trained), "prices": prices(trained), "training": training(trained)}
-    fill(PAGE, made)
+    fill(PAGE, {**made, "validated": prices(found["validated"])})
 
 
 def losses(found: Mapping[str, Any]) -> str:
