@@ -63,7 +63,7 @@ _RATES = {
     "rmsprop": (0.005, 0.01, 0.02),
 }
 SETTINGS = {
-    "trained": Setting(TRAINED, 64, 16, _RATES, 64),
+    "trained": Setting(TRAINED, 100, 16, _RATES, 100),
     "grass": Setting({**PHOTOS, "style": ["grass"]}, 48, 16, _RATES),
     "grass-128": Setting({**PHOTOS, "style": ["grass"], "size": 128}, 16, 4, _RATES),
 }
