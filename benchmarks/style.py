@@ -1,6 +1,7 @@
 """Style transfer: a learned optimizer and its learned stop against tuned Adam, L-BFGS, NAG and RMSprop.
 
     python benchmarks/style.py train --seed 0 --seed 1 --seed 2     # the rules; they go on if cut off
+    python benchmarks/style.py choose --seed 0 --seed 1 --seed 2    # which of their weights are judged
     python benchmarks/style.py head --seed 0 --seed 1 --seed 2      # their halting posteriors
     python benchmarks/style.py judge --seed 0 --seed 1 --seed 2     # or one --setting
     python benchmarks/style.py table                # writes the tables of docs/style.md
@@ -22,8 +23,9 @@ from typing import Any
 
 import torch
 from style_heads import head_settings, learn
-from style_judged import head_of, judge, learned_paths
+from style_judged import head_of, judge
 from style_paths import HORIZON, SETTINGS, TRAINED, Paths
+from style_rules import choose, chosen_of, learned_paths
 
 from probact.runs.experiment import Experiment
 from probact.runs.run import Run
@@ -58,7 +60,7 @@ def train(folder: Path, seed: int, meta_steps: int) -> None:
 
 def train_head(folder: Path, seed: int, meta_steps: int) -> None:
     """The halting posterior of the rule of ``seed``."""
-    paths, source = Paths("trained", folder), folder / f"rule-{seed}"
+    paths, source = Paths("trained", folder), chosen_of(folder, seed)
     experiment = Experiment.create(**head_settings(source), seed=seed)
     recorded = learned_paths(paths, "heads", folder, seed)
     found = learn(recorded, experiment, best_of(str(source)), paths.scale, meta_steps)
@@ -71,7 +73,7 @@ def train_head(folder: Path, seed: int, meta_steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "head", "judge", "table", "figure"])
+    parser.add_argument("what", choices=["train", "choose", "head", "judge", "table", "figure"])
     parser.add_argument("--seed", type=int, action="append", help="may be repeated; else 0")
     parser.add_argument("--setting", choices=list(SETTINGS), action="append", help="may be repeated; else all")
     parser.add_argument("--runs", type=Path, default=Path("runs/style"))
@@ -81,10 +83,12 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     seeds = given.seed or [0]
-    if given.what in ("train", "head"):
+    if given.what in ("train", "choose", "head"):
         for seed in seeds:
             if given.what == "train":
                 train(given.runs, seed, given.rule_steps)
+            elif given.what == "choose":
+                choose(given.runs, seed)
             else:
                 train_head(given.runs, seed, given.head_steps)
     elif given.what == "judge":

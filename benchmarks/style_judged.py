@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pages import RESULTS, read
 from style_paths import APART, HEADS, HORIZON, SETTINGS, Paths, Rows
+from style_rules import choice_of, chosen_of, learned_paths
 from torch import Tensor
 
 from probact.judging.stops import Verdict, own_verdict, shares, verdicts
@@ -34,11 +35,7 @@ def head_of(folder: Path, seed: int) -> Path:
 def trained_of(folder: Path, seed: int) -> TrainedOptimizer:
     """With the halting posterior, or the rule alone where there is none yet."""
     head = head_of(folder, seed)
-    return best_of(str(head if head.exists() else folder / f"rule-{seed}"))
-
-
-def learned_paths(paths: Paths, kind: str, folder: Path, seed: int) -> Rows:
-    return paths.of(kind, f"rule-{seed}", best_of(str(folder / f"rule-{seed}")).worn_rule)
+    return best_of(str(head if head.exists() else chosen_of(folder, seed)))
 
 
 def stop_tuning(paths: Paths, folder: Path, seed: int) -> Rows:
@@ -58,14 +55,15 @@ def judge(name: str, folder: Path, seeds: Iterable[int], keep_rates: bool = Fals
     for seed in seeds:
         test, one = learned_paths(paths, "test", folder, seed), trained_of(folder, seed)
         curves["learned"].append(test.nll * paths.scale)
-        if name == "trained" and one.online_posterior is not None:
+        if setting.stops and one.online_posterior is not None:
+            test = learned_paths(paths, "stops", folder, seed)
             stops += _learned_stops(seed, one, test, stop_tuning(paths, folder, seed), paths.scale, cost)
     old = read(f"style-{name}") if keep_rates else {}
     chosen = old.get("rates") or {rule: _tuned(paths, rule) for rule in setting.rates}
     for rule, best in chosen.items():
         found = {rate: tested(paths, rule, rate, best) for rate in set(best.values())}
         curves[rule] = [torch.stack([found[best[str(step)]].nll[step] for step in AT]) * paths.scale]
-        if name == "trained":
+        if setting.stops:
             rate = best[str(HORIZON)]
             tuning = found[rate] if keep_rates else paths.of("tuning", f"{rule}-{rate}", _built(rule, rate))
             judged = verdicts(found[rate].trajectory(), tuning.trajectory(), cost)
@@ -73,7 +71,7 @@ def judge(name: str, folder: Path, seeds: Iterable[int], keep_rates: bool = Fals
             stops += _stops(f"{rule}, rate {rate:g}", PRICES[0], kept, paths.scale)
     result = {
         "setting": name, "options": dict(setting.options), "crops": setting.test,
-        "tuning": old.get("tuning", setting.tuning), "stop_tuning": APART, "seeds": seeds,
+        "tuning": old.get("tuning", setting.tuning), "stop_tuning": APART, "stop_crops": setting.stops, "seeds": seeds,
         "meta_steps": _meta_steps(folder, seeds), "at": list(AT), "rates": chosen,
         "grids": old.get("grids") or {rule: list(rates) for rule, rates in setting.rates.items()},
         "losses": _rows(curves), "reached": _reached(curves), "prices": list(PRICES), "stops": stops,
@@ -115,7 +113,7 @@ def _meta_steps(folder: Path, seeds: Iterable[int]) -> dict[str, dict[str, Any]]
     for seed in seeds:
         records = Run.open(folder / f"rule-{seed}").chains[0].records()
         rule = {"meta_steps": records[-1]["step"], "seconds": round(sum(row["seconds"] for row in records))}
-        found[str(seed)] = {"rule": rule}
+        found[str(seed)] = {"rule": rule, "choice": choice_of(folder, seed)}
         notes = head_of(folder, seed).with_suffix(".json")
         if notes.exists():
             found[str(seed)]["head"] = json.loads(notes.read_text())

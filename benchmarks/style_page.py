@@ -10,6 +10,7 @@ import torch
 from pages import RESULTS, fill, number, read, table, with_error
 from style_judged import AT, PRICES, trained_of, tuned_stop
 from style_paths import HORIZON, SETTINGS
+from style_rules import BEST, LAST
 from torch import Tensor
 
 from probact.judging.problem_sets import held_out_problems
@@ -28,17 +29,19 @@ CROPS = {"trained": (1, 6, 8), "grass": (1, 3)}
 REFERENCES = ("budget", "patience", "horizon")
 TITLES = {
     "trained": "Styles of training, 64 x 64",
+    "validated": "The same trainings at the weights that validated best",
+    "earlier": "The same, two earlier trainings of 80 and 30 meta-steps",
     "grass": "A style never trained on, grass, 64 x 64",
     "grass-128": "Grass, 128 x 128",
 }
 
 
 def write_tables() -> None:
-    there = [name for name in SETTINGS if (RESULTS / f"style-{name}.json").exists()]
+    there = [name for name in TITLES if (RESULTS / f"style-{name}.json").exists()]
     found = {name: read(f"style-{name}") for name in there}
     trained = found["trained"]
     made = {"losses": losses(found), "stops": stops(trained), "prices": prices(trained), "training": training(trained)}
-    fill(PAGE, made)
+    fill(PAGE, {**made, "validated": prices(found["validated"])})
 
 
 def losses(found: Mapping[str, Any]) -> str:
@@ -58,7 +61,7 @@ def losses(found: Mapping[str, Any]) -> str:
         rows.append(["learned - best tuned", *against])
         rows.append(["best tuned", *(one["best"] for one in learned)])
         rows.append(["learned is better on", *(f"{one['wins']:.0%}" for one in learned)])
-        if len(result["seeds"]) > 1:
+        if len(result["seeds"]) > 1 and all("difference_by_seed" in one for one in learned):
             rows.insert(-2, ["of each seed", *(_each(one["difference_by_seed"]) for one in learned)])
         reached = ", ".join("not reached" if step is None else str(step) for step in result["reached"])
         head = ["mean loss after", *map(str, AT)]
@@ -122,8 +125,12 @@ def training(result: Mapping[str, Any]) -> str:
     for seed, kinds in result["meta_steps"].items():
         rule, head = kinds["rule"], kinds.get("head")
         of_head = f"{head['meta_steps']} on {head['crops']} paths in {head['seconds'] / 60:.1f} min" if head else "none"
-        rows.append([seed, f"{rule['meta_steps']} in {rule['seconds'] / 60:.0f} min", of_head])
-    return table(["seed", "meta-steps of the rule", "of the halting posterior"], rows)
+        choice = kinds["choice"]
+        ends = (number(choice["losses"][name], 4) for name in (BEST, LAST))
+        of_rule = f"{rule['meta_steps']} in {rule['seconds'] / 60:.0f} min"
+        rows.append([seed, of_rule, *ends, choice["weights"], of_head])
+    head = ["seed", "meta-steps of the rule", "loss of the best", "of the last", "judged", "of the halting posterior"]
+    return table(head, rows)
 
 
 def _each(found: list[Mapping[str, float]]) -> str:

@@ -41,12 +41,14 @@ class Setting(NamedTuple):
     :ivar options: of the family.
     :ivar test, tuning: numbers of crops.
     :ivar rates: of each baseline those that are tried.
+    :ivar stops: number of test crops for stops of the learned optimizer, of which ``test`` are the first; 0: none.
     """
 
     options: Mapping[str, Any]
     test: int
     tuning: int
     rates: Mapping[str, tuple[float, ...]]
+    stops: int = 0
 
     def experiment(self) -> Experiment:
         return Experiment.create(
@@ -61,7 +63,7 @@ _RATES = {
     "rmsprop": (0.005, 0.01, 0.02),
 }
 SETTINGS = {
-    "trained": Setting(TRAINED, 64, 16, _RATES),
+    "trained": Setting(TRAINED, 100, 16, _RATES, 100),
     "grass": Setting({**PHOTOS, "style": ["grass"]}, 48, 16, _RATES),
     "grass-128": Setting({**PHOTOS, "style": ["grass"], "size": 128}, 16, 4, _RATES),
 }
@@ -130,7 +132,7 @@ def walked(rule: UpdateRule, problems: Optimizee, steps: int) -> Rows:
 
 
 class Paths:
-    """Paths on the crops of one setting: ``test``, ``tuning``, and of the trained styles ``heads``."""
+    """Paths on the crops of one setting: ``test``, ``stops``, ``tuning``, and of the trained styles ``heads``."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.setting, self.folder = SETTINGS[name], folder / "paths" / name
@@ -139,22 +141,28 @@ class Paths:
         family = experiment.build_family()
         self.scale: float = family.scale  # type: ignore[attr-defined]
         self._made: dict[str, Callable[[], Optimizee]] = {
-            "test": lambda: held_out_problems(experiment),
+            "test": lambda: held_out_problems(experiment, max(self.setting.test, self.setting.stops)),
             "tuning": lambda: tuning_problems(experiment, 1),
             "heads": lambda: family.sample(HEADS, random_stream("tuning", 1)),
         }
-        self._num = {"test": self.setting.test, "tuning": self.setting.tuning, "heads": HEADS}
+        self._num = {
+            "test": self.setting.test,
+            "stops": self.setting.stops,
+            "tuning": self.setting.tuning,
+            "heads": HEADS,
+        }
         self._problems: dict[str, Optimizee] = {}
 
     def of(self, kind: str, name: str, rule: UpdateRule, steps: int = HORIZON) -> Rows:
         """``steps`` steps of ``rule``, kept under ``name``, a few crops a file: more crops later cost only those."""
         begun, parts = time.process_time(), []
+        drawn = "test" if kind == "stops" else kind
         size, num = self.setting.options.get("size", 64), self._num[kind]
         for number, some in enumerate(torch.arange(num).split(max(1, SIDE_BY_SIDE // size**2))):
-            part = self.folder / f"{kind}-{name}-{steps}" / f"{number}-{len(some)}.pt"
+            part = self.folder / f"{drawn}-{name}-{steps}" / f"{number}-{len(some)}.pt"
             if not part.exists():
                 part.parent.mkdir(exist_ok=True)
-                problems = self._problems.setdefault(kind, self._made[kind]())
+                problems = self._problems.setdefault(drawn, self._made[drawn]())
                 save_tensors(part, walked(rule, problems.select(some), steps)._asdict())
                 print(f"{part}: {time.process_time() - begun:.0f} s of a core", flush=True)
             parts.append(load_tensors(part, "path"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from probact.problems.base import FAMILIES, Optimizee
 from probact.rules.base import RULES
 from probact.runs.assembly import build_objective
 from probact.runs.experiment import Experiment
+from probact.runs.run import Run
 from probact.runs.trained import TrainedOptimizer
 from tests.helpers.pictures import draw, folder_of
 
@@ -32,7 +33,7 @@ def benchmark() -> Iterator[tuple[ModuleType, ModuleType]]:
         import style_paths
 
         yield style_paths, style_heads
-        for name in ("style_heads", "style_paths"):
+        for name in ("style_heads", "style_rules", "style_paths"):
             sys.modules.pop(name, None)
 
 
@@ -89,6 +90,36 @@ def test_a_head_learns_on_recorded_paths(benchmark: tuple[ModuleType, ModuleType
     first = heads.learn(recorded, experiment, one, 0.039, 1)
     assert found.validations[20] < first.validations[1]
     assert found.trained.posterior is not one.posterior
+
+
+@pytest.mark.parametrize("better", ["best", "last"])
+def test_of_two_weights_those_are_judged_that_end_lower(
+    benchmark: tuple[ModuleType, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, better: str
+) -> None:
+    import style_rules
+
+    monkeypatch.chdir(tmp_path)
+    experiment = Experiment.create(rule="subspace", halting="none", objective="log-loss")
+    run = Run.create(tmp_path / "rule-0", experiment, (0,))
+    weights = {name: run.chains[0].untrained().state_dict() for name in ("best", "last")}
+    weights["last"] = {name: value + 1 for name, value in weights["last"].items()}
+    run.chains[0].save({"weights": weights["last"], "best_weights": weights["best"]})
+    ended: dict[str, Any] = {}
+
+    def end(_: str, name: str, rule: Any) -> Any:
+        ended[name] = rule
+        low = (name == "rule-0") == (better == "best")
+        return SimpleNamespace(nll=torch.full((style_rules.HORIZON + 1, 4), 1.0 if low else 2.0))
+
+    setting = SimpleNamespace(tuning=4)
+    monkeypatch.setattr(style_rules, "Paths", lambda *_: SimpleNamespace(of=end, scale=0.5, setting=setting))
+    style_rules.choose(tmp_path, 0)
+    assert style_rules.choice_of(tmp_path, 0)["weights"] == better
+    kept = TrainedOptimizer.load(style_rules.chosen_of(tmp_path, 0)).rule.state_dict()
+    of_name = {"best": "rule-0", "last": "rule-0-last"}
+    for name, value in kept.items():
+        torch.testing.assert_close(value, weights[better][f"rule.{name}"])
+        torch.testing.assert_close(value, ended[of_name[better]].state_dict()[name])
 
 
 def test_heads_are_taught_at_the_price_of_the_family(benchmark: tuple[ModuleType, ModuleType]) -> None:
