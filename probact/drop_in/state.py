@@ -221,7 +221,8 @@ def _filled(like: State, saved: list[Tensor]) -> State:
     expected = [tuple(tensor.shape) for tensor in leaves(like)]
     got = [tuple(tensor.shape) for tensor in saved]
     if len(expected) != len(got):
-        raise ValueError(f"expected {len(expected)} tensors of the shapes of this rule and problem, got {len(got)}")
+        wanted = f"expected {len(expected)} tensors of the shapes of this rule and problem"
+        raise ValueError(f"{wanted}, got {len(got)}; saved by another version?")
     if wrong := [pair for pair in zip(expected, got, strict=True) if pair[0] != pair[1]]:
         raise ValueError(f"expected a tensor of shape {wrong[0][0]} for this rule and problem, got {wrong[0][1]}")
     parts = iter(saved)

@@ -61,7 +61,8 @@ def move(
     :param least: the least root of the running mean of g^2.
     """
     size, held, squares = sides(shape), memory.at_look, 0.0
-    parts = [part.view(size) for part in (memory.fast[k], memory.slow[k], memory.square[k], grad, step)]
+    given = memory.fast[k], memory.slow[k], memory.square[k], grad.contiguous(), step
+    parts = [part.view(size) for part in given]
     rows, columns = weights[3] * held.rows[k][0], held.columns[k][0]
     for fast, slow, square, new, made, row in _blocks(size, *parts, rows.expand(size[0], 1)):
         if is_new:

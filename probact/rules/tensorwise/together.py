@@ -55,7 +55,7 @@ class Together:
         self._orthogonal = self._orthogonal[: LANE * sum(lanes[: self.num_orthogonal])]
         self._weights = like.new_zeros(3, size)
         self._rates = like.new_zeros(len(numel), 5)
-        self._taken: Tensor | None = None
+        self._taken: tuple[Tensor, Tensor] | None = None
         self._numel = like.new_tensor(numel)
         self._lanes = torch.tensor(lanes, dtype=torch.long, device=like.device)
         self._tensor_of_lane = torch.repeat_interleave(self._lanes)
@@ -138,11 +138,14 @@ class Together:
 
         :param are_even: whether ``make_even`` was told rows and columns.
         """
-        if held.rates is self._taken or not self.places:
+        if not self.places:
+            return
+        now = held.rates, held.rows[self.places[0]]
+        if self._taken is not None and all(a is b for a, b in zip(self._taken, now, strict=True)):
             return
         if not are_even:
             self.make_even([held.rows[place] for place in self.places], [held.columns[place] for place in self.places])
-        self._taken, self._rates = held.rates, held.rates.detach()[0, self._chosen]
+        self._taken, self._rates = now, held.rates.detach()[0, self._chosen]
         of_lanes = self._rates.mT[:4, self._tensor_of_lane].unsqueeze(-1)
         self._weights.view(3, -1, LANE).copy_(of_lanes[:3].expand(-1, -1, LANE))
         self._even.view(-1, LANE).mul_(of_lanes[3])
@@ -159,7 +162,7 @@ class Together:
             torch.mm(left, right, out=into)
         lanes, number = flat.view(-1, LANE), self.num_orthogonal
         root = (_sums(lanes.square().sum(1), self._lanes[:number]) / self._numel[:number]).sqrt()
-        factor = root.clamp_min(SMALL**0.5).reciprocal()
+        factor = root.clamp_min(SMALL**0.5).reciprocal().nan_to_num_(0.0)  # what is left over in lanes stays 0
         lanes.mul_(factor[self._tensor_of_lane[: len(lanes)]].unsqueeze(1))
         return flat.mul_(torch.sign(self.square[: len(flat)]))
 
@@ -207,6 +210,7 @@ class Together:
     def make_even(self, rows: Sequence[Tensor], columns: Sequence[Tensor]) -> None:
         """Products of rows and columns, before there are rates."""
         self._taken = None
+        self._even.zero_()  # what is left over, too: rates that were not finite made it NaN
         for k, (row, column) in enumerate(zip(rows, columns, strict=True)):
             size = sides(self.shapes[k])
             torch.mul(row, column.expand(1, 1, size[1]), out=self.parts["even"][k].view(1, *size))
