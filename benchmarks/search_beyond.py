@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 import torch
-from pages import FOLDER, RESULTS, number, read, table
+from pages import FOLDER, RESULTS, fill, number, read, table
 from search import AT, PRICES, experiment_of
 
 from probact.judging.problem_sets import held_out_problems
@@ -65,9 +65,7 @@ def write_page() -> None:
         for row in read("search-beyond")["rows"]
     ]
     columns = ["search", "price", "hazard at H", "at 2 H", "would stop at H", "at 2 H", "regret rises"]
-    before, mark, rest = path.read_text().partition("<!-- beyond -->\n")
-    _, end, after = rest.partition("<!-- /beyond -->")
-    write_atomically(path, f"{before}{mark}{table(columns, rows)}\n{end}{after}")
+    fill(path, {"beyond": table(columns, rows)})
 
 
 def main() -> None:

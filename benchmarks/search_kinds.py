@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 import torch
-from pages import FOLDER, RESULTS, number, read, table
+from pages import FOLDER, RESULTS, fill, number, read, table
 from search import in_unit
 
 from probact.judging.problem_sets import held_out_problems
@@ -78,9 +78,7 @@ def write_page() -> None:
     ]
     columns = ["functions", "price", "J, own stop", "queries", "J, best budget", "queries", "J, hindsight"]
     columns += [f"regret after {EARLY}", "expected gain"]
-    before, mark, rest = path.read_text().partition("<!-- kinds -->\n")
-    _, end, after = rest.partition("<!-- /kinds -->")
-    write_atomically(path, f"{before}{mark}{table(columns, rows)}\n{end}{after}")
+    fill(path, {"kinds": table(columns, rows)})
 
 
 def main() -> None:

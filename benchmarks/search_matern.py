@@ -15,7 +15,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pages import FOLDER, RESULTS, number, read, table, with_error
+from pages import FOLDER, RESULTS, fill, number, read, table, with_error
 from search import in_unit, sets, spread_of
 
 from probact.judging.stops import Verdict, stop_by, verdicts
@@ -116,9 +116,7 @@ def _pair(values: dict[str, float]) -> dict[str, float]:
 
 def write_page() -> None:
     path = FOLDER.parent / "docs" / "black-box.md"
-    before, mark, rest = path.read_text().partition("<!-- matern -->\n")
-    _, end, after = rest.partition("<!-- /matern -->")
-    write_atomically(path, f"{before}{mark}{tables()}\n{end}{after}")
+    fill(path, {"matern": tables()})
 
 
 def main() -> None:

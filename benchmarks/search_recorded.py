@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from pages import FOLDER, RESULTS, number, read, table, with_error
+from pages import FOLDER, RESULTS, fill, number, read, table, with_error
 from search import PRICES, SETTINGS, in_unit
 
 from probact.inference.posteriors.base import HaltingPosterior
@@ -139,7 +139,7 @@ def run() -> None:
 def less(rows: Sequence[dict[str, Any]], row: dict[str, Any]) -> str:
     """How much less J is than as shipped, paired."""
     first = next(one for one in rows if one["price"] == row["price"])
-    if row is first:
+    if row["way"] == first["way"]:
         return "-"
     saved = torch.tensor(first["J"]) - torch.tensor(row["J"])
     return with_error(float(saved.mean()), float(saved.std() / len(saved) ** 0.5))
@@ -153,9 +153,7 @@ def write_page() -> None:
         rest = number(row["queries"], 3), number(row["share"], 2)
         cells.append([f"{row['price']:g}", row["way"], J, less(rows, row), *rest])
     columns = ["price", "head", "J", "less than as shipped", "queries", "share"]
-    before, mark, rest = path.read_text().partition("<!-- recorded -->\n")
-    _, end, after = rest.partition("<!-- /recorded -->")
-    write_atomically(path, f"{before}{mark}{table(columns, cells)}\n{end}{after}")
+    fill(path, {"recorded": table(columns, cells)})
 
 
 def main() -> None:

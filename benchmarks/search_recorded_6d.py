@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import search_recorded
 import torch
-from pages import FOLDER, RESULTS, number, read, table, with_error
+from pages import FOLDER, RESULTS, fill, number, read, table
 from search import PRICES, sets
-from search_recorded import COST, path_of
+from search_recorded import COST, less, path_of
 
 from probact.inference.posteriors.base import HaltingPosterior
 from probact.judging.stops import own_verdict, verdicts
@@ -193,15 +193,6 @@ def mean(row: dict[str, Any]) -> float:
     return float(sum(row["J"]) / len(row["J"]))
 
 
-def less(rows: list[dict[str, Any]], row: dict[str, Any]) -> str:
-    """How much less J is than as shipped, paired."""
-    first = next(one for one in rows if one["price"] == row["price"])
-    if row["way"] == first["way"]:
-        return "-"
-    saved = torch.tensor(first["J"]) - torch.tensor(row["J"])
-    return with_error(float(saved.mean()), float(saved.std() / len(saved) ** 0.5))
-
-
 def write_page() -> None:
     path, result = FOLDER.parent / "docs" / "black-box.md", read("search-recorded-6d")
     cells = []
@@ -211,9 +202,7 @@ def write_page() -> None:
             values = number(mean(row)), less(rows, row), number(row["queries"], 3)
             cells.append([name, f"{row['price']:g}", row["way"], *hazards, *values])
     columns = ["functions of", "price", "head", "hazard at H", "at 2 H", "J", "less than as shipped", "queries"]
-    before, mark, rest = path.read_text().partition("<!-- recorded-6d -->\n")
-    _, end, after = rest.partition("<!-- /recorded-6d -->")
-    write_atomically(path, f"{before}{mark}{table(columns, cells)}\n{end}{after}")
+    fill(path, {"recorded-6d": table(columns, cells)})
 
 
 def main() -> None:

@@ -126,9 +126,7 @@ NAMES = {
 
 
 def write_page() -> None:
-    from pages import FOLDER, number, read, table
-
-    from probact.support.files import write_atomically
+    from pages import FOLDER, fill, number, read, table
 
     found = read("search-speed")["milliseconds_a_query"]
     rows = []
@@ -138,9 +136,7 @@ def write_page() -> None:
                 rows.append([label + words, number(one["smallest"], 3), number(one["median_cpu"], 3)])
     text = table(["a query of one function of one variable", "smallest, ms", "median CPU, ms"], rows)
     path = FOLDER.parent / "docs" / "black-box.md"
-    before, mark, rest = path.read_text().partition("<!-- speed -->\n")
-    _, end, after = rest.partition("<!-- /speed -->")
-    write_atomically(path, f"{before}{mark}{text}\n{end}{after}")
+    fill(path, {"speed": text})
 
 
 def main() -> None:

@@ -123,7 +123,7 @@ def test_noise_that_comes_later_makes_it_give_way() -> None:
     stepped(optimizer, model, 5)
     assert bool(state_of(optimizer).is_exact)
     model.noisy = True
-    stepped(optimizer, model, 300)
+    stepped(optimizer, model, 150)
     assert not bool(state_of(optimizer).is_exact)
     model.noisy = False
     assert float(model().detach()) < 0.2 * float(Jittered()().detach())
