@@ -18,12 +18,7 @@ LISTED = 12
 
 
 def expected() -> set[str]:
-    """Every file of the package, data too, as a wheel names it; cards of weights are in the sdist alone."""
-    return {name for name in files() if not name.endswith(".md")}
-
-
-def files() -> set[str]:
-    """Every file of the package."""
+    """Every file of the package, data too, as a wheel names it."""
     found = (path for path in (ROOT / "probact").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {path.relative_to(ROOT).as_posix() for path in found}
 
@@ -41,7 +36,7 @@ def faults_of_wheel(names: set[str], size: int) -> list[str]:
 
 def faults_of_sdist(names: set[str]) -> list[str]:
     """What is wrong with an sdist of these files, named without its own folder."""
-    needed = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "PKG-INFO", *files()}
+    needed = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "PKG-INFO", *expected()}
     foreign = [name for name in names if "__pycache__" in name or name.startswith((".git/", "runs/", "dist/"))]
     missing = [f"not in the sdist: {name}" for name in sorted(needed - names)]
     return missing + [f"in the sdist, but no part of it: {name}" for name in sorted(foreign)]

@@ -20,7 +20,7 @@ from probact.unrolling.looks import Looks
 
 FORMAT = "probact optimizer 1"
 WEIGHTS = Path(__file__).parent.with_name("weights")
-"""Where the optimizers lie that come with the package, ``NAME.pt``; in the repository with its card ``NAME.md``."""
+"""Where the optimizers lie that come with the package, ``NAME.pt`` and its card ``NAME.md``."""
 
 
 def shipped() -> list[str]:
